@@ -1,0 +1,25 @@
+"""What a backend must offer to serve as inpainter (D_m), blind enhancer (E_B) or prompt-guided enhancer (E_P)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from qrefine.quality.map import Image, Plane
+
+
+class Restorer(Protocol):
+    """Redraws an image as far as its strength map allows.
+
+    ``images``: RGB, each (h, w, 3) uint8, of any and mixed sizes. ``strengths``: one (h, w) float32 plane in
+    [0, 1] per image; where it is 0 the pixel comes back exactly as it was. ``prompts`` may be empty strings;
+    ``seeds`` drive whatever is random. The answer for an image must not depend on the rest of the batch.
+
+    ``context`` is how many pixels around a defect the backend wants to see; crops are cut that much wider.
+    """
+
+    context: int
+
+    def __call__(
+        self, images: Sequence[Image], strengths: Sequence[Plane], prompts: Sequence[str], seeds: Sequence[int]
+    ) -> list[Image]: ...
