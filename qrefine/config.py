@@ -20,7 +20,6 @@ from typing_extensions import Self
 from qrefine.errors import UserError
 
 Unit = Annotated[float, Field(ge=0, le=1)]
-STAGES = ("noise", "inpaint", "enhance")
 DIGEST_CHARS = 16
 
 
@@ -79,18 +78,14 @@ class AcceptSettings(Settings):
     """Do no harm: what a refined image must show before it replaces the source."""
 
     tolerance: Unit = Field(0.02, description="a changed patch may lose this much Q before it is taken back")
-    min_gain: Unit = Field(
-        0.005, description="q must rise by more than this, or the image is kept as it came"
-    )
+    min_gain: Unit = Field(0.005, description="q must rise by more than this, or the image is kept as it came")
     rounds: int = Field(2, ge=0, le=8, description="times that worse patches are taken back and scored again")
     feather: Unit = Field(0.5, description="width of the seam around them, in patch sides")
 
 
 class ImageSettings(Settings):
-    suffix: str | None = Field(
-        None, description="of several images under one key take this one; null: the first"
-    )
-    max_megapixels: float = Field(64, gt=0, le=4096, description="larger images fail: decompression bombs")
+    suffix: str | None = Field(None, description="of several images under one key take this one; null: the first")
+    max_megapixels: float = Field(64, gt=0, le=178, description="larger images fail: decompression bombs")
     max_megabytes: float = Field(256, gt=0, le=2047, description="larger members fail unread")
     format: Literal["png", "webp", "jpeg"] = Field("png", description="of refined images; png is lossless")
     quality: int = Field(95, ge=1, le=100, description="of webp and jpeg")
@@ -117,33 +112,27 @@ class StreamSettings(Settings):
     commit_seconds: float = Field(5, gt=0, le=3600, description="most seconds between commits")
     retries: int = Field(2, ge=0, le=10, description="runs of what an actor's death lost, in blocks of one")
     store_mb: int | None = Field(None, ge=80, description="object store of a local Ray; null: 256")
-    read_retries: int = Field(
-        5, ge=0, le=100, description="times that a broken read is resumed where it broke"
-    )
+    read_retries: int = Field(5, ge=0, le=100, description="times that a broken read is resumed where it broke")
     address: str | None = Field(None, description="Ray cluster; null: the job's own, else a local one")
 
 
 class RefineConfig(Settings):
     """Everything a refinement needs; ``RefineConfig()`` runs on a laptop with the embedded models."""
 
-    mode: Literal["fused", "paper"] = Field(
-        "fused", description="per-pixel strength, or the paper's equations"
-    )
+    mode: Literal["fused", "paper"] = Field("fused", description="per-pixel strength, or the paper's equations")
     seed: int = Field(0, ge=0, lt=2**31, description="with the sample's key it seeds whatever is random")
-    stages: tuple[Literal["noise", "inpaint", "enhance"], ...] = Field(STAGES, description="what may run")
+    stages: tuple[Literal["noise", "inpaint", "enhance"], ...] = Field(
+        ("noise", "inpaint", "enhance"), description="what may run"
+    )
     bounds: Bounds = Bounds()
     mapper: MapperSettings = MapperSettings()
     noise: NoiseSettings = NoiseSettings()
     inpaint: InpaintSettings = InpaintSettings()
     enhance: EnhanceSettings = EnhanceSettings()
     accept: AcceptSettings = AcceptSettings()
-    judges: tuple[str, ...] = Field(
-        ("piqe",), description="reported beside, never deciding; refined rows only"
-    )
+    judges: tuple[str, ...] = Field(("piqe",), description="reported beside, never deciding; refined rows only")
     images: ImageSettings = ImageSettings()
-    storage_options: dict[str, Any] = Field(
-        default_factory=dict, description="fsspec's; secrets are never shown"
-    )
+    storage_options: dict[str, Any] = Field(default_factory=dict, description="fsspec's; secrets are never shown")
     stream: StreamSettings = StreamSettings()
 
     @property

@@ -66,9 +66,7 @@ def _find(kind: str, known: Mapping[str, str], name: str) -> Any:
     path = known.get(name, name)
     module_name, colon, attribute = path.partition(":")
     if not colon:
-        raise UserError(
-            f"unknown {kind} {name!r}: known are {', '.join(known)}, or give package.module:Class"
-        )
+        raise UserError(f"unknown {kind} {name!r}: known are {', '.join(known)}, or give package.module:Class")
     try:
         return getattr(importlib.import_module(module_name), attribute)
     except ImportError as error:

@@ -34,7 +34,7 @@ def worse_patches(
     return (after.values < before.values - tolerance) & patch_any(changed, before.n)
 
 
-def keep_weight(worse: NDArray[np.bool_], height: int, width: int, feather: float) -> Plane:
+def keep_weight(worse: NDArray[np.bool_], height: int, width: int, *, feather: float) -> Plane:
     """0 on the pixels of worse patches, rising to 1 over ``feather`` patch sides around them, (height, width)."""
     keep = (~patch_pixels(worse, height, width)).astype(np.uint8)
     reach = max(1.0, feather * min(height, width) / worse.shape[0])
@@ -56,9 +56,12 @@ class Accept:
         self.mapper = mapper
         self.judges = tuple(judges)
 
+    def wants(self, sample: Sample) -> bool:
+        return sample.refined is not None and sample.after is None
+
     def __call__(self, samples: Sequence[Sample]) -> list[Sample]:
         done = list(samples)
-        pending = [i for i, sample in enumerate(samples) if sample.refined is not None]
+        pending = list(range(len(done)))
         for rounds_left in reversed(range(self.settings.rounds + 1)):
             maps = self.mapper([done[i].pixels for i in pending])
             again = []
@@ -80,7 +83,7 @@ class Accept:
             return (replace(sample, after=after) if better else _rejected(sample)), True
         if last:
             return _rejected(sample), True
-        weight = keep_weight(worse, *sample.image.shape[:2], self.settings.feather)
+        weight = keep_weight(worse, *sample.image.shape[:2], feather=self.settings.feather)
         mixed = blend(sample.image, sample.pixels, weight)
         if np.array_equal(mixed, sample.image):
             return _rejected(sample), True

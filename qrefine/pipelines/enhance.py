@@ -27,15 +27,15 @@ class Enhance:
         self.blind = blind
         self.prompt = prompt
 
+    def wants(self, sample: Sample) -> bool:
+        bounds = self.config.bounds
+        return sample.quality.score < bounds.hq or bool((sample.quality.values < bounds.mq).any())
+
     def __call__(self, samples: Sequence[Sample]) -> list[Sample]:
         done = list(samples)
-        groups: dict[str, list[int]] = {"enhance_blind": [], "enhance_prompt": []}
-        for i, sample in enumerate(samples):
-            if sample.quality.score < self.config.bounds.hq:
-                groups["enhance_blind"].append(i)
-            elif (sample.quality.values < self.config.bounds.mq).any():
-                groups["enhance_prompt"].append(i)
-        for stage, members in groups.items():
+        blindly = [sample.quality.score < self.config.bounds.hq for sample in samples]
+        for stage, blind in (("enhance_blind", True), ("enhance_prompt", False)):
+            members = [i for i, which in enumerate(blindly) if which == blind]
             images = self._run(stage, [samples[i] for i in members])
             for i, image in zip(members, images, strict=True):
                 if not np.array_equal(image, samples[i].pixels):

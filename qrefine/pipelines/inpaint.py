@@ -22,21 +22,19 @@ class Inpaint:
         self.config = config
         self.restorer = restorer
 
+    def wants(self, sample: Sample) -> bool:
+        return bool((sample.quality.values < self.config.bounds.mq).any())
+
     def __call__(self, samples: Sequence[Sample]) -> list[Sample]:
-        bounds = self.config.bounds
-        todo = [i for i, sample in enumerate(samples) if (sample.quality.values < bounds.mq).any()]
-        planes = [self._strength(samples[i]) for i in todo]
+        planes = [self._strength(sample) for sample in samples]
         images = restore_defects(
             self.restorer,
-            [samples[i].pixels for i in todo],
+            [sample.pixels for sample in samples],
             planes,
-            [samples[i].prompt for i in todo],
-            [samples[i].seed for i in todo],
+            [sample.prompt for sample in samples],
+            [sample.seed for sample in samples],
         )
-        done = list(samples)
-        for i, plane, image in zip(todo, planes, images, strict=True):
-            done[i] = _masked(samples[i], plane, image)
-        return done
+        return [_masked(*one) for one in zip(samples, planes, images, strict=True)]
 
     def _strength(self, sample: Sample) -> Plane:
         bounds, most = self.config.bounds, self.config.inpaint.strength

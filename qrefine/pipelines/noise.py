@@ -34,13 +34,14 @@ class Noise:
     def __init__(self, config: RefineConfig) -> None:
         self.config = config
 
+    def wants(self, sample: Sample) -> bool:
+        return self.config.mode == "paper" and bool((sample.quality.values < self.config.bounds.lq).any())
+
     def __call__(self, samples: Sequence[Sample]) -> list[Sample]:
         return [self._noise(sample) for sample in samples]
 
     def _noise(self, sample: Sample) -> Sample:
         config = self.config
-        if config.mode != "paper" or not (sample.quality.values < config.bounds.lq).any():
-            return sample
         w = noise_weight(flatten(sample.quality, *sample.image.shape[:2]), config.bounds.lq)
         noised = add_noise(sample.pixels, w, sample.seed, config.noise.mean, config.noise.std)
         return sample.changed(noised, "noise")

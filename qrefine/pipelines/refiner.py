@@ -26,6 +26,9 @@ class Map:
     def __init__(self, mapper: Mapper) -> None:
         self.mapper = mapper
 
+    def wants(self, sample: Sample) -> bool:
+        return sample.before is None
+
     def __call__(self, samples: Sequence[Sample]) -> list[Sample]:
         maps = self.mapper([sample.image for sample in samples])
         return [replace(sample, before=quality) for sample, quality in zip(samples, maps, strict=True)]

@@ -46,8 +46,11 @@ class Sample:
 class Stage(Protocol):
     """A batch of samples in, the same samples out, in the same order.
 
-    What a stage makes of a sample must not depend on the others of the batch.
+    It is given only the samples that it ``wants``, which it tells without looking at pixels, so that the others
+    need not even be decoded. What it makes of a sample must not depend on the others of the batch.
     """
+
+    def wants(self, sample: Sample) -> bool: ...
 
     def __call__(self, samples: Sequence[Sample]) -> list[Sample]: ...
 
@@ -58,11 +61,11 @@ def sample_seed(key: str, seed: int) -> int:
 
 
 def guarded(stage: Stage, samples: Sequence[Sample]) -> list[Sample]:
-    """Run a stage on the samples that have not failed; an error becomes data on the sample that caused it.
+    """Run a stage on the samples that it wants; an error becomes data on the sample that caused it.
 
     Where a batch fails, its samples run one by one, so that only the culprit is lost.
     """
-    todo = [i for i, sample in enumerate(samples) if sample.error is None]
+    todo = [i for i, sample in enumerate(samples) if sample.error is None and stage.wants(sample)]
     done = list(samples)
     if not todo:
         return done

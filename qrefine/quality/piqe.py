@@ -39,8 +39,7 @@ class PiqeMapper:
         total[1:, 1:] = damage.cumsum(0).cumsum(1)
         top, left = (np.minimum(edges(size, self.grid)[:-1], size - 1) for size in (height, width))
         bottom, right = (
-            np.maximum(edges(size, self.grid)[1:], start + 1)
-            for size, start in ((height, top), (width, left))
+            np.maximum(edges(size, self.grid)[1:], start + 1) for size, start in ((height, top), (width, left))
         )
         area = np.outer(bottom - top, right - left)
         inside = total[np.ix_(bottom, right)] - total[np.ix_(top, right)] - total[np.ix_(bottom, left)]
