@@ -15,10 +15,15 @@ from qrefine.quality.map import Image, Mapper
 MAPPERS: Mapping[str, str] = {
     "embedded": "qrefine.models.mapper:EmbeddedMapper",
     "piqe": "qrefine.quality.piqe:PiqeMapper",
+    "roi_pool": "qrefine.models.roi_pool:RoiPoolMapper",
+    "pq_map": "qrefine.models.pq_map:PqMapper",
 }
 RESTORERS: Mapping[str, str] = {
     "embedded": "qrefine.models.restorer:EmbeddedRestorer",
     "classical": "qrefine.models.classical:ClassicalRestorer",
+    "diffusers": "qrefine.models.diffusion.img2img:DiffusersRestorer",
+    "diffusers_inpaint": "qrefine.models.diffusion.inpaint:NativeInpainter",
+    "spandrel": "qrefine.models.spandrel:SpandrelRestorer",
 }
 JUDGES: Mapping[str, str] = {"piqe": "qrefine.quality.piqe:piqe_score"}
 

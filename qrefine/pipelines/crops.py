@@ -174,7 +174,7 @@ def _join(boxes: list[Box], box: Box) -> list[Box]:
 
 
 def paste_weight(strength: Plane, feather: float) -> Plane:
-    """0 where the strength is 0, rising to 1 over ``feather`` pixels inside; (h, w). The image's rim is no edge."""
+    """0 where the strength is 0, rising to 1 over ``feather`` pixels inside, (h, w). The rim is no edge."""
     active = strength > 0
     if feather <= 1 or active.all():
         return active.astype(np.float32)
@@ -194,9 +194,7 @@ def restore_defects(
     A pixel of strength 0 keeps its value exactly, whatever the restorer gives there.
     """
     jobs = [
-        (i, k, crop)
-        for i, plane in enumerate(strengths)
-        for k, crop in enumerate(defect_crops(plane, restorer))
+        (i, k, crop) for i, plane in enumerate(strengths) for k, crop in enumerate(defect_crops(plane, restorer))
     ]
     if not jobs:
         return list(images)

@@ -167,9 +167,8 @@ def test_the_answer_for_an_image_is_the_same_in_any_company():
     plane[50:90, 60:100] = 0.7
     image, other = noise_image((200, 200)), noise_image((90, 300), 1)
     alone = restore_defects(BucketRecorder(feather=8, colour=3), [image], [plane], [""], [0])[0]
-    company = restore_defects(
-        BucketRecorder(feather=8, colour=3), [other, image], [np.ones((90, 300), np.float32), plane], ["", ""], [1, 0]
-    )[1]
+    planes = [np.ones((90, 300), np.float32), plane]
+    company = restore_defects(BucketRecorder(feather=8, colour=3), [other, image], planes, ["", ""], [1, 0])[1]
     assert np.array_equal(alone, company)
 
 

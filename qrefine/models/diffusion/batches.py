@@ -107,16 +107,16 @@ def _collect(pending: tuple[Sequence[Job], Finish] | None, results: dict[int, Im
 
 
 def to_device(images: Sequence[Image], device: torch.device) -> torch.Tensor:
-    """(B, 3, h, w) float32 in [-1, 1] on the device; the copy is pinned and overlaps with what runs there."""
+    """(B, 3, h, w) float32 in [0, 1] on the device; the copy is pinned and overlaps with what runs there."""
     pixels = torch.from_numpy(np.stack(images))
     if device.type == "cuda":
         pixels = pixels.pin_memory().to(device, non_blocking=True)
-    return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
+    return pixels.permute(0, 3, 1, 2).float() / 255
 
 
 def to_host(pixels: torch.Tensor) -> Finish:
-    """(B, 3, h, w) floats in [-1, 1] as (B, h, w, 3) uint8 on the host, once they are there."""
-    rounded = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    """(B, 3, h, w) floats in [0, 1] as (B, h, w, 3) uint8 on the host, once they are there."""
+    rounded = (pixels.float().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
     if rounded.device.type != "cuda":
         return rounded.numpy
     host = torch.empty(rounded.shape, dtype=torch.uint8, pin_memory=True)

@@ -21,6 +21,9 @@ from qrefine.quality.map import Image, Plane
 GPU_BATCH = 4  # images of the largest bucket; fills an 80 GB GPU with SDXL at 1024 px several times over
 UNET_ALIGN = 64  # pixels; U-Nets halve their latents three times
 MOST_STEPS = 1000
+OURS = frozenset(
+    ("image", "mask_image", "prompt", "strength", "num_inference_steps", "generator", "output_type", "latents")
+)
 
 
 class DiffusersRestorer:
@@ -62,7 +65,7 @@ class DiffusersRestorer:
     ) -> None:
         if not 1 <= steps <= MOST_STEPS:
             raise ValueError(f"steps must lie in 1..{MOST_STEPS}, not {steps}")
-        self.pipe = _pipeline(weights, "image-to-image", device, dtype, revision, variant)
+        self.pipe = open_pipeline(weights, "image-to-image", device, dtype, revision, variant)
         self._parameters = inspect.signature(self.pipe.__call__).parameters
         if "strength" not in self._parameters or not hasattr(self.pipe, "get_timesteps"):
             raise ValueError(f"{type(self.pipe).__name__} has no strength: it edits by instruction")
@@ -72,14 +75,15 @@ class DiffusersRestorer:
         self.pipe.scheduler = differential(pick_scheduler(self.pipe, scheduler), steps)
         self._mixes_entries = memoryless(self.pipe.scheduler)
         self._rounds_down = rounds_down(self.pipe)
-        self.pipe.image_processor.register_to_config(do_normalize=False)  # its check of the range waits for the GPU
+        self.pipe.image_processor = TensorProcessor()
         self.call = checked_call(self.pipe, call)
         self.text = PromptEncoder(self.pipe, negative_prompt, prompts_kept)
         self.align = alignment(self.pipe)
         self.buckets = checked_buckets(buckets, self.align) or default_buckets(native_side(self.pipe), self.align)
         on_gpu = self.pipe.device.type == "cuda"
-        self.batches = Batches(batch_size or (GPU_BATCH if on_gpu else 1), max(self.buckets, key=lambda s: s[0] * s[1]))
-        self._waste = torch.Generator(self.pipe.device)  # for noise that the pipeline draws and the schedule replaces
+        largest = max(self.buckets, key=lambda size: size[0] * size[1])
+        self.batches = Batches((GPU_BATCH if on_gpu else 1) if batch_size is None else batch_size, largest)
+        self._waste = torch.Generator(self.pipe.device)  # the pipeline draws noise that the schedule replaces
         if on_gpu:
             _lay_out(self.pipe)
         if compile:
@@ -125,7 +129,7 @@ class DiffusersRestorer:
         sides = {name: side for name, side in (("height", height), ("width", width)) if name in self._parameters}
         with deterministic_encoder(pipe.vae), torch.no_grad():
             output = pipe(
-                image=to_device([job.image for job in jobs], pipe.device),
+                image=to_device([job.image for job in jobs], pipe.device) * 2 - 1,
                 strength=exact_strength(int(steps.max()), self.steps, self._rounds_down),
                 num_inference_steps=self.steps,
                 generator=self._waste,
@@ -134,7 +138,7 @@ class DiffusersRestorer:
                 **collate([job.text for job in jobs]),
                 **self.call,
             )
-        return to_host(output.images)
+        return to_host(output.images / 2 + 0.5)
 
     def _warm_up(self) -> None:
         text = self.text("")
@@ -145,7 +149,21 @@ class DiffusersRestorer:
             self.batches.run([job], self._launch)
 
 
-def _pipeline(
+class TensorProcessor:
+    """Stands where a pipeline brings images to tensors and back: (B, 3, h, w) in [-1, 1] pass as they are.
+
+    The stock one asks for the smallest pixel, for which the host waits, and some families have it undo a
+    normalisation that it was told not to do.
+    """
+
+    def preprocess(self, image: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        return image
+
+    def postprocess(self, image: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        return image
+
+
+def open_pipeline(
     weights: str | DiffusionPipeline | None,
     task: str,
     device: str | None,
@@ -153,6 +171,7 @@ def _pipeline(
     revision: str | None,
     variant: str | None,
 ) -> Any:
+    """The pipeline itself where one was given, else `load_pipeline`'s."""
     if isinstance(weights, DiffusionPipeline):
         return prepare(weights)
     where = pick_device(device)
@@ -210,8 +229,8 @@ def alignment(pipe: Any) -> int:
 def native_side(pipe: Any) -> int:
     """Side in pixels of the images that the model was trained on."""
     model = getattr(pipe, "unet", None) or pipe.transformer
-    latents = getattr(model.config, "sample_size", None) or getattr(pipe, "default_sample_size", 128)
-    return int(latents if isinstance(latents, int) else latents[0]) * latent_scale(pipe)
+    latents: Any = getattr(model.config, "sample_size", None) or getattr(pipe, "default_sample_size", 128)
+    return int(latents if isinstance(latents, int) else max(latents)) * latent_scale(pipe)
 
 
 def default_buckets(side: int, align: int) -> tuple[Size, ...]:
@@ -234,9 +253,8 @@ def checked_buckets(buckets: Sequence[Sequence[int]] | None, align: int) -> tupl
 
 
 def checked_call(pipe: Any, call: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Further arguments of the pipeline's call; raises ValueError for one that it does not take or that is ours."""
-    ours = {"image", "mask_image", "prompt", "strength", "num_inference_steps", "generator", "output_type", "latents"}
-    known = set(inspect.signature(pipe.__call__).parameters) - ours
+    """Further arguments of the pipeline's call; raises ValueError for one that it does not take or is ours."""
+    known = set(inspect.signature(pipe.__call__).parameters) - OURS
     for name in call or {}:
         if name not in known:
             raise ValueError(f"call: {type(pipe).__name__} takes no {name!r} from the configuration")
@@ -267,7 +285,8 @@ def deterministic_encoder(vae: Any) -> Iterator[None]:
 
     def mean(pixels: torch.Tensor, *args: Any, **kwargs: Any) -> SimpleNamespace:
         output = encode(pixels, *args, **kwargs)
-        return SimpleNamespace(latents=output.latent_dist.mode() if hasattr(output, "latent_dist") else output.latents)
+        latents = output.latent_dist.mode() if hasattr(output, "latent_dist") else output.latents
+        return SimpleNamespace(latents=latents)
 
     vae.encode = mean
     try:

@@ -6,6 +6,8 @@ beside them is run. Whatever is missing or wrong gives one line that says what w
 
 from __future__ import annotations
 
+import copy
+import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ try:
     import diffusers
     from diffusers import AutoPipelineForImage2Image, AutoPipelineForInpainting, DiffusionPipeline
 except ImportError as error:
-    raise ImportError(f"{error}: install the extra for diffusion models: pip install 'qrefine[diffusion]'") from error
+    raise ImportError(f"{error}: pip install 'qrefine[diffusion]'") from error
 
 INDEX = "model_index.json"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -25,6 +27,7 @@ TASKS = {"image-to-image": AutoPipelineForImage2Image, "inpainting": AutoPipelin
 MESSAGE_CHARS = 300
 
 _loaded: WeakValueDictionary[tuple[Any, ...], DiffusionPipeline] = WeakValueDictionary()
+_schedulers: dict[tuple[Any, ...], Any] = {}  # as they were loaded: whoever has the pipeline changes its own
 
 
 def load_pipeline(
@@ -54,9 +57,9 @@ def load_pipeline(
                 local_files_only=Path(source).is_dir(),
             )
             pipe.to(device)
-            _loaded[key] = pipe
+            _loaded[key], _schedulers[key] = pipe, pipe.scheduler
         else:
-            pipe = TASKS[task].from_pipe(base)
+            pipe = TASKS[task].from_pipe(base, scheduler=_schedulers[key])
     except Exception as error:  # diffusers, transformers, the hub and safetensors throw classes of their own
         raise ValueError(f"{_where(source)} is no {task} model of diffusers: {_one_line(error)}") from error
     return prepare(pipe)
@@ -65,7 +68,7 @@ def load_pipeline(
 def prepare(pipe: DiffusionPipeline) -> DiffusionPipeline:
     """Silence, a scheduler of its own, no filter that blackens images and no invisible watermark."""
     pipe.set_progress_bar_config(disable=True)
-    pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)
+    pipe.scheduler = copy.deepcopy(pipe.scheduler)
     if getattr(pipe, "safety_checker", None) is not None:
         pipe.safety_checker = None
     if getattr(pipe, "watermark", None) is not None:
@@ -81,7 +84,7 @@ def pick_device(device: str | None) -> torch.device:
 
 
 def pick_dtype(dtype: str | None, device: torch.device) -> torch.dtype:
-    """The type that is named (``bfloat16``, ``float16``, ``float32``), else bfloat16 on a GPU, float32 on a CPU."""
+    """The named type (``bfloat16``, ``float16``, ``float32``), else bfloat16 on a GPU and float32 on a CPU."""
     if dtype is None:
         return torch.float32 if device.type == "cpu" else torch.bfloat16
     found = getattr(torch, dtype, None)
@@ -97,7 +100,14 @@ def pick_scheduler(pipe: DiffusionPipeline, name: str | None) -> Any:
     cls = getattr(diffusers, name, None)
     if cls is None or not hasattr(cls, "set_timesteps"):
         raise ValueError(f"scheduler {name!r} is no scheduler of diffusers {diffusers.__version__}")
-    return cls.from_config(pipe.scheduler.config)
+    return remade(cls, pipe.scheduler)
+
+
+def remade(cls: Any, scheduler: Any) -> Any:
+    """A scheduler of class ``cls`` with this one's settings, those that it does not know left out unsaid."""
+    known = inspect.signature(cls.__init__).parameters
+    config = {k: v for k, v in scheduler.config.items() if k in known or k.startswith("_")}
+    return cls.from_config(config)
 
 
 def _source(weights: str | None) -> str:

@@ -10,12 +10,15 @@ family meets: it sees the source, in whatever layout and scaling the family has,
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from diffusers.schedulers.scheduling_utils import SchedulerOutput
+
+from qrefine.models.diffusion.load import remade
 
 # one step's answer depends on that step's sample alone: no history, no fresh noise. A sample that waits in a
 # batch which was entered earlier then gets, to the bit, what it would get on its own
@@ -36,9 +39,19 @@ class StrengthJob:
 
     def __post_init__(self) -> None:
         self.at = self.total - int(self.steps.max())  # the step that comes next, of 0..total
-        self.source: torch.Tensor | None = None
-        self.noise: torch.Tensor | None = None
-        self.waits: torch.Tensor | None = None
+        self._entered: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
+
+    def enter(self, source: torch.Tensor, noise: torch.Tensor) -> None:
+        """The source and its noise, (B, ..., C, h, w), as the pipeline prepared them."""
+        batch, *_, height, width = source.shape
+        steps = self.steps.to(device=source.device).reshape(batch, *[1] * (source.ndim - 3), height, width)
+        self._entered = self.pack(source), self.pack(noise), self.pack(steps.expand_as(source))
+
+    def entered(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Source, noise and steps in the layout that the family's steps see."""
+        if self._entered is None:
+            raise RuntimeError("the pipeline made a step before it noised its source")
+        return self._entered
 
     def draw(self, like: torch.Tensor) -> torch.Tensor:
         """Standard normal noise, each sample's from its own seed; on the CPU, so the same on every device."""
@@ -55,7 +68,7 @@ class StrengthSchedule:
 
     job: StrengthJob
     timesteps: torch.Tensor
-    _draws = False
+    _draws: bool
 
     def begin(self, job: StrengthJob) -> None:
         """What the next call of the pipeline is to do."""
@@ -73,32 +86,30 @@ class StrengthSchedule:
 
     def _enter(self, source: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         """The pipeline prepares its latents: remember the source, and noise it with each sample's own noise."""
-        job = self.job
-        noise = job.draw(source)
+        source = source.contiguous()  # kernels differ by memory layout: a late entry must look like any other
+        noise = self.job.draw(source)
+        self.job.enter(source, noise)
         noised: torch.Tensor = self._add(source, noise, timesteps)
-        batch, *_, height, width = source.shape
-        steps = job.steps.to(device=source.device).reshape(batch, *[1] * (source.ndim - 3), height, width)
-        job.source, job.noise = job.pack(source), job.pack(noise)
-        job.waits = job.pack(steps.expand_as(source))
         return noised
 
-    def step(self, model_output: torch.Tensor, timestep: Any, sample: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+    def step(
+        self, model_output: torch.Tensor, timestep: Any, sample: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> Any:
         """The scheduler's step; then what still waits goes back to the source at the next step's noise level."""
         as_object = kwargs.pop("return_dict", True)
         job = self.job
-        if "generator" in kwargs or self._draws:
+        if self._draws:
             self._in_step = self._in_step or job.generators(sample.device)
             kwargs["generator"] = self._in_step
         previous, *rest = super().step(  # type: ignore[misc]
             model_output, timestep, sample, *args, return_dict=False, **kwargs
         )
-        assert job.source is not None and job.noise is not None and job.waits is not None
-        waits = job.waits < job.total - job.at
+        source, noise, steps = job.entered()
+        waits = steps < job.total - job.at
         job.at += 1
-        source = job.source
         if job.at < job.total:
-            source = self._add(source, job.noise, self.timesteps[job.at].expand(len(source)))
-        previous = torch.where(waits, source.to(previous.dtype), previous)
+            source = self._add(source, noise, self.timesteps[job.at].expand(len(source)))
+        previous = torch.where(waits, source.to(previous.dtype), previous).contiguous()
         return SchedulerOutput(prev_sample=previous) if as_object else (previous, *rest)
 
 
@@ -110,14 +121,14 @@ def differential(scheduler: Any, steps: int) -> Any:
     base = type(scheduler)
     if issubclass(base, StrengthSchedule):
         base = base.__mro__[2]
-    if getattr(base, "order", 1) != 1 or _calls(base, scheduler.config, steps) != steps:
+    if getattr(base, "order", 1) != 1 or _calls(base, scheduler, steps) != steps:
         raise ValueError(
             f"{base.__name__} does not make one model call per step: set the option scheduler to"
             " EulerDiscreteScheduler or DPMSolverMultistepScheduler"
         )
-    draws = bool(scheduler.config.get("stochastic_sampling", False))  # without being handed a generator
+    draws = "generator" in inspect.signature(base.step).parameters  # each sample gets its own
     cls = type(f"Differential{base.__name__}", (StrengthSchedule, base), {"_draws": draws})
-    return cls.from_config(scheduler.config)  # type: ignore[attr-defined]
+    return remade(cls, scheduler)
 
 
 def memoryless(scheduler: Any) -> bool:
@@ -126,9 +137,9 @@ def memoryless(scheduler: Any) -> bool:
     return known and not scheduler.config.get("stochastic_sampling", False)
 
 
-def _calls(base: Any, config: Any, steps: int) -> int:
-    trial = base.from_config(config)
-    trial.set_timesteps(steps, **({"mu": 1.0} if config.get("use_dynamic_shifting") else {}))
+def _calls(base: Any, scheduler: Any, steps: int) -> int:
+    trial = remade(base, scheduler)
+    trial.set_timesteps(steps, **({"mu": 1.0} if trial.config.get("use_dynamic_shifting") else {}))
     return len(trial.timesteps)
 
 

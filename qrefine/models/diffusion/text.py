@@ -100,7 +100,7 @@ class PromptEncoder:
         }
         values = self.pipe.encode_prompt(**{k: v for k, v in offered.items() if k in self._parameters})
         named = zip(self.outputs or (), values, strict=True)
-        found = {name: value for name, value in named if name in self._accepted and value is not None and len(value)}
+        found = {k: value for k, value in named if k in self._accepted and value is not None and len(value)}
         if "prompt_embeds_mask" in (self.outputs or ()):
             found = _padded(found["prompt_embeds"], found.get("prompt_embeds_mask"))
         return found
