@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from qrefine.config import RefineConfig
-from qrefine.data.images import encode
 from qrefine.data.shards import RawSample
-from qrefine.pipelines.sample import Sample, sample_seed
+from qrefine.pipelines.sample import sample_seed
 from qrefine.quality.map import QualityMap
 from qrefine.quality.regions import fractions
 
@@ -74,27 +74,27 @@ def _feature(field: pa.Field) -> dict[str, Any]:
     return feature(field.type)
 
 
-def make_row(
-    raw: RawSample,
-    sample: Sample | None,
-    size: tuple[int, int] | None,
-    icc_profile: bytes | None,
-    config: RefineConfig,
-    run: str,
-) -> dict[str, Any]:
-    """The row of one sample. ``sample`` is None where the source could not even be decoded; ``size``: (h, w)."""
-    error = raw.error or (sample.error if sample is not None else "not decoded")
-    refined = None
-    if sample is not None and sample.refined is not None and error is None:
-        try:
-            refined = encode(sample.refined, config.images, icc_profile)
-        except (OSError, ValueError) as problem:
-            error = f"encode: {problem}"
+@dataclass(frozen=True)
+class Outcome:
+    """What the stages made of a sample, as its row needs it."""
+
+    size: tuple[int, int] | None = None  # (h, w) after EXIF orientation; None: the source could not be decoded
+    before: QualityMap | None = None
+    after: QualityMap | None = None
+    encoded: bytes | None = None  # the refined image; None: the source's own bytes are kept
+    stages: tuple[str, ...] = ()
+    judgements: tuple[tuple[float, float], ...] = ()
+    error: str | None = None
+
+
+def make_row(raw: RawSample, outcome: Outcome, config: RefineConfig, run: str) -> dict[str, Any]:
+    """The row of one sample; a failed one keeps what is known of it and no image."""
+    error = raw.error or outcome.error
     row: dict[str, Any] = {
         "key": raw.key,
         "shard": raw.shard,
         "index": raw.index,
-        "status": "failed" if error else "kept" if refined is None else "refined",
+        "status": "failed" if error else "kept" if outcome.encoded is None else "refined",
         "error": error,
         "image": None,
         "prompt": raw.prompt,
@@ -106,14 +106,14 @@ def make_row(
         "run": run,
         "shard_rows": raw.shard_rows,
     }
-    if size is not None:
-        row["height"], row["width"] = size
-    if sample is not None and sample.before is not None:
-        row |= _scores(sample.before, sample.after, config)
-    if error is None and sample is not None:
-        row["image"] = {"bytes": raw.image if refined is None else refined, "path": None}
-        row["stages"] = list(sample.stages)
-        for name, (before, after) in zip(config.judges, sample.judgements, strict=False):
+    if outcome.size is not None:
+        row["height"], row["width"] = outcome.size
+    if outcome.before is not None:
+        row |= _scores(outcome.before, outcome.after, config)
+    if error is None:
+        row["image"] = {"bytes": raw.image if outcome.encoded is None else outcome.encoded, "path": None}
+        row["stages"] = list(outcome.stages)
+        for name, (before, after) in zip(config.judges, outcome.judgements, strict=False):
             row[f"{judge_column(name)}_before"], row[f"{judge_column(name)}_after"] = before, after
     return row
 

@@ -31,7 +31,7 @@ class Table:
     """A Delta table of refined samples at a URL."""
 
     def __init__(self, delta: DeltaTable, root: str, storage_options: dict[str, Any]) -> None:
-        self._delta = delta
+        self.delta = delta
         self.root = root
         self._storage_options = storage_options
 
@@ -67,11 +67,16 @@ class Table:
 
     @property
     def schema(self) -> pa.Schema:
-        return pa.schema(self._delta.schema())
+        return pa.schema(self.delta.schema())
 
     @property
     def version(self) -> int:
-        return int(self._delta.version())
+        return int(self.delta.version())
+
+    def last_config(self) -> str | None:
+        """Digest of the configuration that the last commit was made with; None where no run has committed."""
+        entries = (entry.get("qrefine") for entry in self.delta.history(20))
+        return next((entry["config"] for entry in entries if entry and "config" in entry), None)
 
     def ledger(self) -> Ledger:
         """The committed rows, from the log alone; a part is opened only where its shard is incomplete and its
@@ -99,15 +104,15 @@ class Table:
     def commit(self, records: Sequence[PartRecord], removed: Sequence[str] = (), **metadata: Any) -> None:
         """Make parts visible, and others invisible, in one step; retried where another commit came between."""
         removes = [self._remove_action(part) for part in self._parts() if part["path"] in set(removed)]
-        self._delta.create_write_transaction(
+        self.delta.create_write_transaction(
             [*(record.add_action() for record in records), *removes],
             "append",
-            self._delta.schema(),
+            self.delta.schema(),
             commit_properties=CommitProperties(
                 custom_metadata={"qrefine": metadata}, max_commit_retries=COMMIT_RETRIES
             ),
         )
-        self._delta.update_incremental()
+        self.delta.update_incremental()
 
     def drop_failed(self, run: str) -> int:
         """Take the failed rows out of the table, in one commit, so that they are planned anew; how many."""
@@ -132,7 +137,7 @@ class Table:
         """
         filesystem, base = open_filesystem(self.root, self._storage_options)
         known = {part["path"] for part in self._parts()}
-        known |= set(self._delta.vacuum(0, dry_run=True, enforce_retention_duration=False))
+        known |= set(self.delta.vacuum(0, dry_run=True, enforce_retention_duration=False))
         filesystem.invalidate_cache(base)
         names = {path.rpartition("/")[2] for path in filesystem.ls(base, detail=False)}
         leftovers = [
@@ -146,7 +151,7 @@ class Table:
 
     def _parts(self) -> list[dict[str, Any]]:
         columns = ["path", "size_bytes", "num_records", "min.shard", "min.index", "max.index"]
-        actions = pa.table(self._delta.get_add_actions(flatten=True))
+        actions = pa.table(self.delta.get_add_actions(flatten=True))
         for name in ("min.shard", "min.index", "max.index", "max.shard_rows", "min.status"):
             if name not in actions.column_names:  # absent while no part has the statistic
                 actions = actions.append_column(name, pa.nulls(actions.num_rows))
@@ -186,3 +191,8 @@ def _same_type(a: pa.DataType, b: pa.DataType) -> bool:
     if pa.types.is_struct(a) and pa.types.is_struct(b):
         return [f.name for f in a] == [f.name for f in b]
     return a.equals(b)
+
+
+def open_table(url: str, storage_options: dict[str, Any] | None = None) -> DeltaTable:
+    """The table's ``deltalake.DeltaTable``, for pyarrow, Polars, DuckDB and the rest; raises UserError."""
+    return Table.open(url, storage_options or {}).delta

@@ -1,0 +1,94 @@
+"""The chain of a run: read, one map per pool, write. No branches: Ray would run the parent once per child."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.data import ActorPoolStrategy, DataContext, Dataset
+
+from qrefine.config import RefineConfig
+from qrefine.data.parts import PartRecord
+from qrefine.stream.pools import HELPER_CPUS, PoolActor, Topology
+from qrefine.stream.source import ShardPlan, ShardSource
+from qrefine.stream.write import fail_batch, write_batch
+
+TASK_RETRIES = 1  # what kills its actor twice in a full block is tried again alone, by the reconciling pass
+IN_FLIGHT = 2  # tasks per actor: the next batch is there when one ends
+ROW_BY_ROW = 1  # bytes: every row becomes a block of its own
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where rows go and by which run."""
+
+    config: RefineConfig
+    root: str
+    run: str
+
+
+def refine_stream(
+    plans: Sequence[ShardPlan], topology: Topology, target: Target, *, alone: bool = False
+) -> Dataset:
+    """The planned shards through the pools into parts; its rows are the parts' records.
+
+    ``alone``: one row in each block and batch, so that a row which kills its actor takes no other with it.
+    """
+    config = target.config
+    dataset = _read(plans, config, alone)
+    for position, pool in enumerate(topology.pools):
+        last = position == len(topology.pools) - 1
+        with warnings.catch_warnings():
+            # Ray 2.60 wants named arguments and has no name for max_task_retries
+            warnings.simplefilter("ignore", DeprecationWarning)
+            dataset = dataset.map_batches(
+                PoolActor,
+                fn_constructor_kwargs={"config": config, "pool": pool, "encode": last and topology.encode_in_pool},
+                batch_size=1 if alone else config.stream.batch_size,
+                batch_format="pyarrow",
+                zero_copy_batch=True,
+                compute=ActorPoolStrategy(size=pool.size, max_tasks_in_flight_per_actor=IN_FLIGHT),
+                num_cpus=pool.cpus,
+                num_gpus=pool.gpus,
+                max_task_retries=0 if alone else TASK_RETRIES,
+            )
+    return _write(dataset, write_batch, target, rows=1 if alone else config.stream.part_rows)
+
+
+def failure_stream(plans: Sequence[ShardPlan], target: Target, reason: str) -> Dataset:
+    """The planned rows written as failed ones, past all models."""
+    return _write(_read(plans, target.config, alone=True), fail_batch, target, rows=1, reason=reason)
+
+
+def records(dataset: Dataset) -> Iterator[PartRecord]:
+    """Run the dataset; gives the record of each part as soon as it is written."""
+    for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        for text in batch["record"].to_pylist():
+            yield PartRecord.from_json(text)
+
+
+def _read(plans: Sequence[ShardPlan], config: RefineConfig, alone: bool) -> Dataset:
+    context = DataContext.get_current()
+    context.target_max_block_size = ROW_BY_ROW if alone else int(config.stream.block_mb * 2**20)
+    source = ShardSource(plans, config)
+    cpus = ray.cluster_resources().get("CPU", 1)
+    return ray.data.read_datasource(
+        source,
+        override_num_blocks=source.task_count,  # else Ray splits blocks to feed all cores
+        num_cpus=HELPER_CPUS,
+        concurrency=max(1, int(cpus // 2)),
+    )
+
+
+def _write(dataset: Dataset, function: Any, target: Target, *, rows: int, **more: Any) -> Dataset:
+    return dataset.map_batches(
+        function,
+        fn_kwargs={"config": target.config, "root": target.root, "run": target.run, **more},
+        batch_size=rows,
+        batch_format="pyarrow",
+        zero_copy_batch=True,
+        num_cpus=HELPER_CPUS,
+    )
