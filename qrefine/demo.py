@@ -84,9 +84,10 @@ def _photo(name: str) -> Image:
         raise UserError("the demo's photographs come with scikit-image: pip install 'qrefine[demo]'") from error
     image = getattr(data, name)()[..., :3]
     height, width = image.shape[:2]
-    scale = SIDE / max(height, width)
-    size = (round(width * scale), round(height * scale))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image)
+    scale = min(1.0, SIDE / max(height, width))
+    return np.asarray(
+        cv2.resize(image, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
+    )
 
 
 def _noise(image: Image, rng: np.random.Generator) -> Image:
@@ -99,7 +100,7 @@ def _blur(image: Image, rng: np.random.Generator) -> Image:
 
 def _jpeg(image: Image, rng: np.random.Generator) -> Image:
     _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 8])
-    return cv2.imdecode(data, cv2.IMREAD_COLOR)
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), dtype=np.uint8)
 
 
 def _pixelate(image: Image, rng: np.random.Generator) -> Image:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -28,8 +30,6 @@ def session(settings: StreamSettings, debug: bool = False) -> Iterator[None]:
         yield
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if not debug:
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     local = settings.address is None and "RAY_ADDRESS" not in os.environ
     options: dict[str, Any] = {
         "address": settings.address,
@@ -39,8 +39,11 @@ def session(settings: StreamSettings, debug: bool = False) -> Iterator[None]:
     if local:
         store = (settings.store_mb or LOCAL_STORE_MB) * 2**20
         options |= {"object_store_memory": store, "include_dashboard": False}
+        if not debug:
+            os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
-        ray.init(**options)
+        with contextlib.nullcontext() if debug else _silenced_stderr():
+            ray.init(**options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UserError(f"cannot use Ray at {settings.address or 'this machine'}: {error}") from error
     try:
@@ -48,6 +51,20 @@ def session(settings: StreamSettings, debug: bool = False) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _silenced_stderr() -> Iterator[None]:
+    """Hide what Ray's C++ core writes to the file descriptor while it starts; Python's errors still rise."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
 
 
 def _configure(settings: StreamSettings, debug: bool, *, local: bool) -> None:
