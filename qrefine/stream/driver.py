@@ -20,7 +20,7 @@ from qrefine.data.schema import Outcome, make_row, table_schema
 from qrefine.data.shards import RawSample
 from qrefine.data.storage import Shard, list_shards, open_filesystem, write_object
 from qrefine.data.table import Table
-from qrefine.models.registry import check_names
+from qrefine.models.registry import check_backends
 from qrefine.stream.committer import Committer
 from qrefine.stream.pipeline import Target, failure_stream, records, refine_stream
 from qrefine.stream.pools import Topology, plan_topology
@@ -74,7 +74,7 @@ def refine(
     """
     config = config or RefineConfig()
     enhancers = [config.enhance.blind, *([config.enhance.prompt] if config.enhance.prompt else [])]
-    check_names(config.mapper, [config.inpaint, *enhancers], list(config.judges))
+    check_backends(config.mapper, [config.inpaint, *enhancers], config.judges)
     shards = list_shards(inputs, config.storage_options)
     table = Table.open_or_create(output, table_schema(config.judges), config.storage_options)
     run = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"

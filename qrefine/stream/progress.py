@@ -123,7 +123,8 @@ class Display:
     ) -> None:
         self._stop.set()
         self._thread.join()
-        self._bars.stop()
+        if self._console.is_terminal:
+            self._bars.stop()
 
     def show(self) -> None:
         """Show the tally as it is now: move the bar, or print a line."""
