@@ -106,7 +106,7 @@ class StreamSettings(Settings):
 
     topology: Literal["auto", "pooled", "colocated"] = Field("auto", description="see ARCHITECTURE.md")
     pools: tuple[Pool, ...] | None = Field(None, description="explicit pools instead of a topology")
-    batch_size: int = Field(16, ge=1, le=1024, description="samples in one call of a pool")
+    batch_size: int = Field(8, ge=1, le=1024, description="samples in one call of a pool")
     block_mb: float = Field(8, gt=0, le=128, description="encoded bytes in one block")
     part_rows: int = Field(32, ge=1, le=100_000, description="most rows in one Parquet part")
     commit_seconds: float = Field(5, gt=0, le=3600, description="most seconds between commits")

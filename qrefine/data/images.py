@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import struct
 import warnings
-from dataclasses import dataclass
 
 import numpy as np
 import PIL.Image
@@ -39,14 +38,6 @@ class ImageError(ValueError):
     """The bytes are no image that we take; the message is the reason that stands in the table."""
 
 
-@dataclass(frozen=True)
-class Decoded:
-    """Pixels, and the colour profile that they are meant in (null: sRGB)."""
-
-    pixels: Image
-    icc_profile: bytes | None
-
-
 def image_format(head: bytes) -> str | None:
     """The format that the first SIGNATURE_BYTES are those of. BMP's two letters alone are too little to tell."""
     if head[:4] == b"RIFF" and head[8:12] != b"WEBP":
@@ -54,7 +45,7 @@ def image_format(head: bytes) -> str | None:
     return next((name for mark, name in _SIGNATURES.items() if head.startswith(mark)), None)
 
 
-def decode(data: bytes, settings: ImageSettings) -> Decoded:
+def decode(data: bytes, settings: ImageSettings) -> Image:
     """RGB pixels (h, w, 3) uint8 of an encoded image; raises ImageError with the reason."""
     if not data:
         raise ImageError("image member is empty (0 bytes)")
@@ -69,7 +60,7 @@ def decode(data: bytes, settings: ImageSettings) -> Decoded:
                         " (images.max_megapixels)"
                     )
                 image.load()
-                return Decoded(_rgb(_upright(image)), image.info.get("icc_profile"))
+                return _rgb(_upright(image))
     except ImageError:
         raise
     except PIL.UnidentifiedImageError as error:
@@ -84,18 +75,27 @@ def decode(data: bytes, settings: ImageSettings) -> Decoded:
         raise ImageError(f"{type(error).__name__}: {error}") from error
 
 
-def encode(pixels: Image, settings: ImageSettings, icc_profile: bytes | None = None) -> bytes:
+def icc_profile(data: bytes) -> bytes | None:
+    """The colour profile that the pixels are meant in; None: sRGB. Reads the headers only."""
+    try:
+        with warnings.catch_warnings(), PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return image.info.get("icc_profile") if image.mode in ("RGB", "RGBA", "P") else None
+    except Exception:  # as in decode; an image without its profile is better than none
+        return None
+
+
+def encode(pixels: Image, settings: ImageSettings, profile: bytes | None = None) -> bytes:
     """Pixels as png, webp or jpeg bytes, deterministic; the profile goes along so that colours stay."""
     out = io.BytesIO()
     image = PIL.Image.fromarray(pixels)
     match settings.format:
         case "png":
-            image.save(out, "PNG", compress_level=settings.compression, icc_profile=icc_profile)
+            image.save(out, "PNG", compress_level=settings.compression, icc_profile=profile)
         case "webp":
             lossless = settings.quality == 100
-            image.save(out, "WEBP", quality=settings.quality, lossless=lossless, icc_profile=icc_profile)
+            image.save(out, "WEBP", quality=settings.quality, lossless=lossless, icc_profile=profile)
         case "jpeg":
-            image.save(out, "JPEG", quality=settings.quality, subsampling=0, icc_profile=icc_profile)
+            image.save(out, "JPEG", quality=settings.quality, subsampling=0, icc_profile=profile)
     return out.getvalue()
 
 

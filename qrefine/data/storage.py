@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import io
 import logging
 import os
 import random
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -99,6 +101,26 @@ def full_url(filesystem: Any, path: str) -> str:
     if protocol in ("file", "local"):
         return str(path)
     return str(filesystem.unstrip_protocol(path))
+
+
+def write_object(filesystem: Any, path: str, data: bytes, *, new: bool = False) -> None:
+    """Write a small object so that no reader sees half of it; ``new``: raise FileExistsError where one is.
+
+    Object stores do both by themselves (``If-None-Match: *``); on disk a link and a rename do.
+    """
+    if "file" not in filesystem.protocol:
+        filesystem.pipe_file(path, data, mode="create" if new else "overwrite")
+        return
+    with tempfile.NamedTemporaryFile(dir=os.path.dirname(path), delete=False) as file:
+        file.write(data)
+    try:
+        if new:
+            os.link(file.name, path)
+        else:
+            os.replace(file.name, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(file.name)
 
 
 def storage_error(url: str, error: Exception) -> UserError:
