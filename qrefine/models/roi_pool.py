@@ -84,7 +84,7 @@ class RoIPoolModel(nn.Module):
         x = torch.relu(self.body[1](x)) * _inside(x, sizes)
         x, sizes = self.body[3](x), _halved(sizes)
         x = x * _inside(x, sizes)  # a window half outside has a maximum too
-        for block in (block for stage in self.body[4:] for block in stage.children()):
+        for block in (block for stage in list(self.body.children())[4:] for block in stage.children()):
             stride = block.stride if isinstance(block, BasicBlock) else 1
             sizes = _halved(sizes) if stride == 2 else sizes
             height, width = (-(-side // stride) for side in x.shape[2:])
