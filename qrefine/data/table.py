@@ -125,7 +125,7 @@ class Table:
             count += rows.num_rows - good.num_rows
             removed.append(part["path"])
             if good.num_rows:
-                records.append(write_part(self.root, self._storage_options, good, run))
+                records.append(write_part(self.root, self._storage_options, [good], run))
         if removed:
             self.commit(records, removed, run=run, retry_failed=count)
         return count
