@@ -150,11 +150,12 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
     data: Any = {}
     if path is not None:
         try:
-            data = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+            data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise UserError(f"cannot read the configuration {path}: {error.strerror}") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or no such date
             raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        data = {} if data is None else data
     if not isinstance(data, dict):
         raise UserError(f"{path} must hold a mapping of settings, not a {type(data).__name__}")
     for override in overrides:
@@ -183,7 +184,7 @@ def _override(data: dict[str, Any], override: str) -> None:
             raise UserError(f"--set {override!r}: {parent} is not a group of settings")
     try:
         data[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"--set {override!r}: the value is not YAML") from error
 
 

@@ -103,7 +103,8 @@ class Table:
 
     def commit(self, records: Sequence[PartRecord], removed: Sequence[str] = (), **metadata: Any) -> None:
         """Make parts visible, and others invisible, in one step; retried where another commit came between."""
-        removes = [self._remove_action(part) for part in self._parts() if part["path"] in set(removed)]
+        gone = set(removed)
+        removes = [self._remove_action(part) for part in self._parts() if part["path"] in gone] if gone else []
         self.delta.create_write_transaction(
             [*(record.add_action() for record in records), *removes],
             "append",
