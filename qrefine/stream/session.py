@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -82,3 +83,4 @@ def _configure(settings: StreamSettings, debug: bool, *, local: bool) -> None:
     if not debug:
         # Ray prints a stack for each lost block and warns of idle pools; the summary counts what was lost
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+        warnings.filterwarnings("ignore", module=r"ray\.data\.")

@@ -31,11 +31,12 @@ class ShardPlan:
 class ShardSource(Datasource):
     """One read task per shard (several where there are very many), each streaming through its shard."""
 
-    def __init__(self, plans: Sequence[ShardPlan], config: RefineConfig) -> None:
+    def __init__(self, plans: Sequence[ShardPlan], config: RefineConfig, block_bytes: float) -> None:
         super().__init__()
         group = -(-len(plans) // MOST_TASKS)
         self._groups = [plans[i : i + group] for i in range(0, len(plans), group)]
         self._config = config
+        self._block_bytes = block_bytes
 
     @property
     def task_count(self) -> int:
@@ -50,17 +51,17 @@ class ShardSource(Datasource):
         return [self._task(group, per_task_row_limit) for group in self._groups]
 
     def _task(self, plans: Sequence[ShardPlan], row_limit: int | None) -> ReadTask:
-        config = self._config
+        config, block_bytes = self._config, self._block_bytes
         metadata = BlockMetadata(
             num_rows=None,
             size_bytes=sum(plan.size or 0 for plan in plans) or None,
             input_files=[plan.url for plan in plans],
             exec_stats=None,
         )
-        return ReadTask(lambda: _read(plans, config), metadata, RAW, row_limit)
+        return ReadTask(lambda: _read(plans, config, block_bytes), metadata, RAW, row_limit)
 
 
-def _read(plans: Sequence[ShardPlan], config: RefineConfig) -> Iterator[pa.Table]:
+def _read(plans: Sequence[ShardPlan], config: RefineConfig, block_bytes: float) -> Iterator[pa.Table]:
     for plan in plans:
         done = Rows.from_ranges(plan.done)
         samples = read_shard(
@@ -70,4 +71,4 @@ def _read(plans: Sequence[ShardPlan], config: RefineConfig) -> Iterator[pa.Table
             retries=config.stream.read_retries,
             wanted=lambda index, done=done: index not in done,  # type: ignore[misc]
         )
-        yield from raw_blocks(samples, config.stream.block_mb * 2**20)
+        yield from raw_blocks(samples, block_bytes)
