@@ -40,16 +40,20 @@ def rows(specs: list[tuple[int, str]], shard: str = "a.tar", total: int | None =
             "kept": Outcome((24, 24), MAP),
             "failed": Outcome(error=f"OSError: broken at {index}"),
         }[status]
-        made.append(make_row(raw, outcome, CONFIG, "r"))
+        made.append(make_row(raw, outcome, CONFIG))
     return pa.Table.from_pylist(made, schema=SCHEMA)
 
 
-def test_a_part_holds_exactly_the_rows_sorted_by_index(tmp_path: Path) -> None:
+def part(root: Path | str, table: pa.Table, run: str = "r", **options: Any) -> PartRecord:
+    return write_part(str(root), {}, table, run, **options)
+
+
+def test_a_part_holds_exactly_the_rows(tmp_path: Path) -> None:
     table = rows([(2, "kept"), (0, "refined"), (1, "failed")])
-    record = write_part(str(tmp_path), {}, table, "r")
+    record = part(tmp_path, table)
     assert record.path.startswith(f"{PREFIX}r-")
     assert record.size == (tmp_path / record.path).stat().st_size
-    assert pq.read_table(tmp_path / record.path).to_pylist() == table.sort_by("index").to_pylist()
+    assert pq.read_table(tmp_path / record.path).sort_by("index").to_pylist() == table.sort_by("index").to_pylist()
 
 
 def test_the_record_tells_what_the_driver_needs(tmp_path: Path) -> None:
@@ -69,7 +73,7 @@ def test_the_record_tells_what_the_driver_needs(tmp_path: Path) -> None:
 
 
 def test_statistics_are_those_of_the_rows(tmp_path: Path) -> None:
-    stats = json.loads(write_part(str(tmp_path), {}, rows([(4, "kept"), (2, "failed")], total=5), "r").stats)
+    stats = json.loads(part(tmp_path, rows([(4, "kept"), (2, "failed")], total=5)).stats)
     assert stats["numRecords"] == 2
     assert stats["minValues"] | {"quality_after": 0} == {
         "shard": "a.tar", "index": 2, "status": "failed", "shard_rows": 5, "quality_after": 0,
@@ -79,25 +83,24 @@ def test_statistics_are_those_of_the_rows(tmp_path: Path) -> None:
 
 
 def test_statistics_leave_out_what_all_rows_lack(tmp_path: Path) -> None:
-    stats = json.loads(write_part(str(tmp_path), {}, rows([(0, "failed")]), "r").stats)
+    stats = json.loads(part(tmp_path, rows([(0, "failed")])).stats)
     assert "quality_after" not in stats["minValues"]
     assert "shard_rows" not in stats["maxValues"]
 
 
 def test_each_attempt_has_a_name_of_its_own(tmp_path: Path) -> None:
     table = rows([(0, "kept")])
-    assert len({write_part(str(tmp_path), {}, table, "r").path for _ in range(5)}) == 5
+    assert len({part(tmp_path, table).path for _ in range(5)}) == 5
 
 
 def test_rows_of_two_shards_are_no_part(tmp_path: Path) -> None:
     both = pa.concat_tables([rows([(0, "kept")]), rows([(0, "kept")], shard="b.tar")])
     with pytest.raises(ValueError, match="one shard"):
-        write_part(str(tmp_path), {}, both, "r")
-    assert list(tmp_path.iterdir()) == []
+        part(tmp_path, both)
 
 
 def test_images_are_stored_as_they_are_and_the_rest_is_compressed(tmp_path: Path) -> None:
-    record = write_part(str(tmp_path), {}, rows([(0, "kept")]), "r")
+    record = part(tmp_path, rows([(0, "kept")]))
     group = pq.read_metadata(tmp_path / record.path).row_group(0)
     found = {group.column(i).path_in_schema: group.column(i).compression for i in range(group.num_columns)}
     assert found.pop("image.bytes") == "UNCOMPRESSED"
@@ -109,7 +112,7 @@ def test_the_datasets_library_decodes_the_images_of_a_part(
 ) -> None:
     import datasets
 
-    record = write_part(str(tmp_path), {}, rows([(0, "refined"), (1, "kept"), (2, "failed")]), "r")
+    record = part(tmp_path, rows([(0, "refined"), (1, "kept"), (2, "failed")]))
     loaded = datasets.Dataset.from_parquet(str(tmp_path / record.path), cache_dir=str(tmp_path / "cache"))
     assert isinstance(loaded.features["image"], datasets.Image)
     assert np.array_equal(np.asarray(loaded[0]["image"]), photo("coffee", 24))

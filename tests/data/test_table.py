@@ -11,11 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from qrefine.data.parts import write_part
 from qrefine.data.schema import table_schema
 from qrefine.data.table import Table, open_table
 from qrefine.errors import UserError
-from tests.data.test_parts import SCHEMA, rows
+from tests.data.test_parts import SCHEMA, part, rows
 
 Specs = list[tuple[int, str]]
 
@@ -26,7 +25,7 @@ def make(root: Path) -> Table:
 
 def add(table: Table, specs: Specs, shard: str = "a.tar", total: int | None = None, run: str = "r1") -> str:
     """Write and commit one part."""
-    record = write_part(table.root, {}, rows(specs, shard, total), run)
+    record = part(table.root, rows(specs, shard, total), run)
     table.commit([record], run=run, config="digest")
     return record.path
 
@@ -42,7 +41,7 @@ def DeltaRows(root: Path) -> pa.Table:
 
 def test_a_part_is_invisible_until_it_is_committed(tmp_path: Path) -> None:
     table = make(tmp_path)
-    record = write_part(table.root, {}, rows([(0, "kept")]), "r1")
+    record = part(table.root, rows([(0, "kept")]), "r1")
     assert held(tmp_path) == []
     table.commit([record], run="r1")
     assert held(tmp_path) == [("a.tar", 0, "kept")]
@@ -140,7 +139,7 @@ def test_drop_failed_takes_out_the_failed_rows_alone_in_one_commit(tmp_path: Pat
 def test_a_replacement_is_one_commit(tmp_path: Path) -> None:
     table = make(tmp_path)
     old = add(table, [(0, "failed")], total=1)
-    record = write_part(table.root, {}, rows([(0, "kept")], total=1), "r2")
+    record = part(table.root, rows([(0, "kept")], total=1), "r2")
     table.commit([record], [old], run="r2")
     assert held(tmp_path) == [("a.tar", 0, "kept")]
     before = deltalake.DeltaTable(str(tmp_path), version=1)
@@ -158,8 +157,8 @@ def test_leftovers_are_removed_and_nothing_that_any_version_names(tmp_path: Path
     table = make(tmp_path)
     old = add(table, [(0, "failed"), (1, "kept")], total=2)
     table.drop_failed("r2")  # the old part is in an older version only
-    dead = write_part(table.root, {}, rows([(5, "kept")]), "dead")
-    mine = write_part(table.root, {}, rows([(6, "kept")]), "r3")
+    dead = part(table.root, rows([(5, "kept")]), "dead")
+    mine = part(table.root, rows([(6, "kept")]), "r3")
     (tmp_path / "notes.txt").write_text("not ours")
     (tmp_path / "part-00000-0123.parquet").write_bytes(b"of a compaction that is under way")
     assert make(tmp_path).remove_leftovers("r3") == 1
