@@ -40,7 +40,7 @@ def rows(specs: list[tuple[int, str]], shard: str = "a.tar", total: int | None =
             "kept": Outcome((24, 24), MAP),
             "failed": Outcome(error=f"OSError: broken at {index}"),
         }[status]
-        made.append(make_row(raw, outcome, CONFIG))
+        made.append(make_row(raw, outcome, CONFIG, "r"))
     return pa.Table.from_pylist(made, schema=SCHEMA)
 
 
