@@ -57,13 +57,8 @@ def test_a_part_holds_exactly_the_rows(tmp_path: Path) -> None:
 
 
 def test_the_record_tells_what_the_driver_needs(tmp_path: Path) -> None:
-    record = write_part(
-        str(tmp_path),
-        {},
-        rows([(4, "kept"), (0, "refined"), (1, "failed"), (3, "failed")], total=5),
-        "r",
-        extra_images=7,
-    )
+    table = rows([(4, "kept"), (0, "refined"), (1, "failed"), (3, "failed")], total=5)
+    record = part(tmp_path, table, extra_images=7)
     assert (record.shard, record.rows, record.shard_rows) == ("a.tar", ((0, 2), (3, 5)), 5)
     assert record.statuses == {"refined": 1, "failed": 2, "kept": 1}
     assert record.errors == {"OSError": 2}

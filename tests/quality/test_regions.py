@@ -108,9 +108,7 @@ def test_strength_falls_in_a_straight_line_between_the_bounds() -> None:
 
 
 @given(MAPS, UNIT, UNIT, UNIT)
-def test_fractions_are_shares_of_the_area_and_add_up_to_one(
-    quality: QualityMap, a: float, b: float, c: float
-) -> None:
+def test_fractions_are_shares_of_the_area(quality: QualityMap, a: float, b: float, c: float) -> None:
     lq, mq, hq = sorted((a, b, c))
     low, middle, high = fractions(quality, Bounds(lq=lq, mq=mq, hq=hq))
     assert min(low, middle, high) >= 0
