@@ -54,9 +54,7 @@ def test_names_that_resolve_to_nothing_are_refused_before_anything_starts(name: 
         assert "\n" not in str(caught.value)
 
 
-def test_a_module_that_breaks_when_it_is_imported_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_module_that_breaks_on_import_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "broken_backend.py").write_text("def f(:\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UserError, match="cannot import 'broken_backend'") as caught:

@@ -108,8 +108,8 @@ def test_extreme_shapes_come_through(refiner: Refiner, size: tuple[int, int]) ->
 @pytest.mark.parametrize(
     "image",
     [
-        np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8),
-        np.zeros((1, 4, 4, 3), np.uint8), np.zeros((4, 4, 3), np.uint16), "image",
+        np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8),
+        np.zeros((0, 4, 3), np.uint8), np.zeros((1, 4, 4, 3), np.uint8), np.zeros((4, 4, 3), np.uint16), "image",
     ],
     ids=["float", "grey", "alpha", "empty", "batch", "16 bit", "text"],
 )  # fmt: skip
