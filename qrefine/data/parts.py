@@ -19,7 +19,7 @@ from deltalake.transaction import AddAction
 from qrefine.data.ledger import Rows
 from qrefine.data.storage import open_filesystem
 
-PREFIX = "part-"
+PREFIX = "qrefine-"  # other engines write part-*: those are theirs to remove
 
 
 @dataclass(frozen=True)

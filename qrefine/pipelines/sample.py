@@ -71,6 +71,8 @@ def guarded(stage: Stage, samples: Sequence[Sample]) -> list[Sample]:
         return done
     try:
         results = stage([samples[i] for i in todo])
+        if len(results) != len(todo):
+            raise ValueError(f"{len(results)} samples came back of {len(todo)}")
     except Exception as error:  # whatever a model or an image throws
         if len(todo) > 1:
             results = [guarded(stage, [samples[i]])[0] for i in todo]
