@@ -133,7 +133,7 @@ class Table:
             count += rows.num_rows - good.num_rows
             removed.append(part["path"])
             for _, rest in _by_shard(good):
-                records.append(write_part(self.root, self._storage_options, rest, run))
+                records.append(write_part(self.root, self._storage_options, [rest], run))
         if removed:
             self.commit(records, removed, run=run, retry_failed=count)
         return count

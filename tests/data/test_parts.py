@@ -45,7 +45,7 @@ def rows(specs: list[tuple[int, str]], shard: str = "a.tar", total: int | None =
 
 
 def part(root: Path | str, table: pa.Table, run: str = "r", **options: Any) -> PartRecord:
-    return write_part(str(root), {}, table, run, **options)
+    return write_part(str(root), {}, [table], run, **options)
 
 
 def test_a_part_holds_exactly_the_rows(tmp_path: Path) -> None:
