@@ -8,8 +8,8 @@ import io
 import logging
 import os
 import random
-import tempfile
 import time
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -120,16 +120,17 @@ def write_object(filesystem: Any, path: str, data: bytes, *, new: bool = False) 
     if "file" not in filesystem.protocol:
         filesystem.pipe_file(path, data, mode="create" if new else "overwrite")
         return
-    with tempfile.NamedTemporaryFile(dir=os.path.dirname(path), delete=False) as file:
-        file.write(data)
+    temporary = f"{path}.{uuid.uuid4().hex}"  # no tempfile: that is readable by its owner alone
     try:
+        with open(temporary, "xb") as file:
+            file.write(data)
         if new:
-            os.link(file.name, path)
+            os.link(temporary, path)
         else:
-            os.replace(file.name, path)
+            os.replace(temporary, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(file.name)
+            os.unlink(temporary)
 
 
 def storage_error(url: str, error: Exception) -> UserError:

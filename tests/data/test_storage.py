@@ -254,6 +254,14 @@ def test_a_new_object_is_refused_where_one_is_and_leaves_it(tmp_path: Path, root
     assert [path.rpartition("/")[2] for path in filesystem.ls(base, detail=False)] == ["x"]
 
 
+def test_an_object_on_disk_may_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
+    filesystem, base = open_filesystem(str(tmp_path), {})
+    (tmp_path / "plain").write_bytes(b"")
+    for new in (True, False):
+        write_object(filesystem, f"{base}/x", b"data", new=new)
+        assert (tmp_path / "x").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_of_many_that_create_one_object_at_once_one_wins(tmp_path: Path) -> None:
     filesystem, base = open_filesystem(str(tmp_path), {})
 
