@@ -84,8 +84,9 @@ def _load(
         backend = _find(kind, known, settings.name)
         try:
             cache[key] = backend(weights=settings.weights, **options)
-        except (ImportError, OSError, TypeError, ValueError) as error:
-            raise UserError(f"{kind} {settings.name!r} cannot be loaded: {error}") from error
+        except Exception as error:  # torch's and safetensors' own classes among them
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(f"{kind} {settings.name!r} cannot be loaded: {reason}") from error
     return cache[key]
 
 
@@ -97,8 +98,11 @@ def _find(kind: str, known: Mapping[str, str], name: str) -> Any:
     if not colon:
         raise UserError(f"unknown {kind} {name!r}: known are {', '.join(known)}, or give package.module:Class")
     try:
-        return getattr(importlib.import_module(module_name), attribute)
-    except ImportError as error:
-        raise UserError(f"{kind} {name!r}: {error}") from error
-    except AttributeError as error:
-        raise UserError(f"{kind} {name!r}: {module_name} has no {attribute}") from error
+        module = importlib.import_module(module_name)
+    except Exception as error:  # whatever a module from outside does when it is imported
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{kind} {name!r}: cannot import {module_name!r}: {reason}") from error
+    found = getattr(module, attribute, None)
+    if not callable(found):
+        raise UserError(f"{kind} {name!r}: {module_name} has no class or function {attribute!r}")
+    return found
