@@ -27,6 +27,7 @@ except ImportError as error:
     raise ImportError(f"{error}: pip install 'qrefine[diffusion]'") from error
 
 from qrefine.models.checkpoint import one_line, read_checkpoint
+from qrefine.models.memory import FittingBatches
 from qrefine.quality.map import Image, QualityMap
 
 WHAT = "learned prompts (params: prompt_learner.ctx, .token_prefix, .token_suffix)"
@@ -58,9 +59,8 @@ class PqMapper:
     ) -> None:
         self.grid = grid
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.batch_size = (1 if self.device.type == "cpu" else GPU_BATCH) if batch_size is None else batch_size
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        default = 1 if self.device.type == "cpu" else GPU_BATCH
+        self.batches = FittingBatches(default if batch_size is None else batch_size)
         prompts = prompts or {}
         unknown = set(prompts) - {"overall", *BOUNDS}
         if unknown or "overall" not in prompts:
@@ -72,17 +72,13 @@ class PqMapper:
             }
 
     def __call__(self, images: Sequence[Image]) -> list[QualityMap]:
-        maps: list[QualityMap] = []
-        for start in range(0, len(images), self.batch_size):
-            maps += self._maps(images[start : start + self.batch_size])
-        return maps
+        return self.batches.map(images, self._maps)
 
     @torch.no_grad()
     def _maps(self, images: Sequence[Image]) -> list[QualityMap]:
         side = self.clip.config.vision_config.image_size
         pixels = np.stack([_square(image, side) for image in images])
-        filled = np.concatenate([pixels, np.repeat(pixels[-1:], self.batch_size - len(images), axis=0)])
-        x = torch.from_numpy(filled).to(self.device).permute(0, 3, 1, 2).float().div(255).contiguous()
+        x = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float().div(255).contiguous()
         mean, std = (torch.tensor(values, device=self.device)[:, None, None] for values in (MEAN, STD))
         tokens = image_tokens(self.clip, (x - mean) / std, CONSISTENT_BLOCKS)
         tokens = tokens / tokens.norm(dim=1, keepdim=True)  # over the tokens, as released
@@ -93,7 +89,7 @@ class PqMapper:
                 q = q * (scores[name] / bound).clamp(max=1)
         similarity = relative_map(tokens[:, 1:] @ self.text["overall"][HIGH])
         grids = F.interpolate(similarity[:, None], (self.grid, self.grid), mode="bilinear", align_corners=False)
-        values = anchored(grids[:, 0], q)[: len(images)].cpu().numpy()
+        values = anchored(grids[:, 0], q).cpu().numpy()
         return [QualityMap(value) for value in values]
 
     def _encode_prompts(self, found: Any, path: str) -> Tensor:

@@ -8,6 +8,7 @@ which is trained on pixels in [0, 1] without further normalisation and answers o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from qrefine.models.checkpoint import load_exactly, read_checkpoint
+from qrefine.models.memory import FittingBatches
 from qrefine.quality.map import Image, QualityMap
 
 WHAT = "RoIPoolModel state dict of PaQ-2-PiQ"
@@ -146,9 +148,8 @@ class RoiPoolMapper:
     ) -> None:
         self.grid = grid
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.batch_size = (1 if self.device.type == "cpu" else GPU_BATCH) if batch_size is None else batch_size
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        default = 1 if self.device.type == "cpu" else GPU_BATCH
+        self.batches = FittingBatches(default if batch_size is None else batch_size)
         state: Any = read_checkpoint(weights, WHAT)
         if isinstance(state, dict) and isinstance(state.get("model"), dict):
             state = state["model"]
@@ -163,23 +164,20 @@ class RoiPoolMapper:
             groups.setdefault((height, width), []).append(i)
         maps: dict[int, QualityMap] = {}
         for canvas, members in groups.items():
-            for start in range(0, len(members), self.batch_size):
-                batch = members[start : start + self.batch_size]
-                maps.update(zip(batch, self._map([images[i] for i in batch], canvas), strict=True))
+            found = self.batches.map([images[i] for i in members], partial(self._map, canvas=canvas))
+            maps.update(zip(members, found, strict=True))
         return [maps[i] for i in range(len(images))]
 
     @torch.no_grad()
     def _map(self, images: Sequence[Image], canvas: tuple[int, int]) -> list[QualityMap]:
-        # a batch is always as large as any other: what fills it up is empty, and kernels differ by batch size
-        pixels = np.zeros((self.batch_size, *canvas, 3), np.uint8)
-        sizes = np.full((self.batch_size, 2), STRIDE)
+        pixels = np.zeros((len(images), *canvas, 3), np.uint8)
+        sizes = np.array([image.shape[:2] for image in images])
         for i, image in enumerate(images):
             pixels[i, : image.shape[0], : image.shape[1]] = image
-            sizes[i] = image.shape[:2]
         x = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float().div(255).contiguous()
         features = self.model.features(x, torch.from_numpy(sizes).to(self.device))
         rows, columns = (_stacked(sizes[:, axis], self.grid).to(self.device) for axis in (0, 1))
-        scores = self.model.scores(features, rows, columns)[: len(images)] / BEST
+        scores = self.model.scores(features, rows, columns) / BEST
         return [QualityMap(values) for values in scores.clamp(0, 1).cpu().numpy()]
 
 

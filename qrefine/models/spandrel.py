@@ -7,7 +7,6 @@ weights; the extra is ``qrefine[spandrel]`` (MIT; it needs torchvision).
 
 from __future__ import annotations
 
-import gc
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 
 from qrefine.models.checkpoint import one_line, read_checkpoint
+from qrefine.models.memory import free_memory
 from qrefine.quality.map import Image, Plane
 
 log = logging.getLogger(__name__)
@@ -88,9 +88,7 @@ class SpandrelRestorer:
                     raise
             self.tile //= 2
             log.warning("out of memory: from now on tiles of %d pixels", self.tile)
-            gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            free_memory()
 
     def _tiled(self, image: Image) -> np.ndarray:
         """The network's answer at the image's size, (h, w, 3) float32 in 0..255."""

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from qrefine.models.checkpoint import one_line
+from qrefine.models.memory import FittingBatches
 from qrefine.quality.map import Image, QualityMap
 from qrefine.quality.regions import edges
 
@@ -62,7 +63,8 @@ class TilesMapper:
             raise ValueError(f"tile must be 16 or more and overlap in [0, 1), not {tile} and {overlap}")
         self.grid, self.tile, self.overlap = grid, tile, overlap
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.batch_size = (1 if self.device.type == "cpu" else GPU_BATCH) if batch_size is None else batch_size
+        default = 1 if self.device.type == "cpu" else GPU_BATCH
+        self.batches = FittingBatches(default if batch_size is None else batch_size)
         self.metric = load_metric(metric, self.device, weights)
         self.worst, self.best = _scale(metric, self.metric) if scale is None else map(float, scale)
         if self.worst == self.best:
@@ -80,11 +82,9 @@ class TilesMapper:
                     pixels = image[top : top + height, left : left + width]
                     tiles.setdefault((height, width), []).append((i, a, b, pixels))
         for same_size in tiles.values():
-            for start in range(0, len(same_size), self.batch_size):
-                batch = same_size[start : start + self.batch_size]
-                found = self._score([pixels for *_, pixels in batch])
-                for (i, a, b, _), score in zip(batch, found, strict=True):
-                    scores[i][a, b] = score
+            found = self.batches.map([pixels for *_, pixels in same_size], self._score)
+            for (i, a, b, _), score in zip(same_size, found, strict=True):
+                scores[i][a, b] = score
         return [self._map(image, *axis, one) for image, axis, one in zip(images, axes, scores, strict=True)]
 
     def _axes(self, image: Image) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -92,10 +92,9 @@ class TilesMapper:
         return first, second
 
     @torch.no_grad()
-    def _score(self, tiles: Sequence[Image]) -> NDArray[np.float64]:
-        filled = [*tiles, *[tiles[-1]] * (self.batch_size - len(tiles))]  # kernels differ by batch size
-        scores = np.asarray(self.metric(_tensor(filled, self.device)).float().cpu()).reshape(-1)[: len(tiles)]
-        return np.clip((scores.astype(np.float64) - self.worst) / (self.best - self.worst), 0, 1)
+    def _score(self, tiles: Sequence[Image]) -> list[float]:
+        scores = np.asarray(self.metric(_tensor(tiles, self.device)).double().cpu()).reshape(-1)
+        return list(np.clip((scores - self.worst) / (self.best - self.worst), 0, 1))
 
     def _map(
         self, image: Image, rows: NDArray[np.intp], columns: NDArray[np.intp], scores: NDArray[np.float64]

@@ -80,20 +80,21 @@ class Crop(NamedTuple):
     size: Size
 
 
-def defect_boxes(strength: Plane, context: int) -> list[Box]:
+def defect_boxes(strength: Plane, context: int, align: int = ALIGN) -> list[Box]:
     """Disjoint boxes that hold every pixel of strength > 0 with ``context`` pixels around, clipped to the image.
 
-    Boxes that touch are joined; where they cover most of the image it is one box.
+    Their borders fall on multiples of ``align``. Boxes that touch are joined; where they cover most of the image
+    it is one box.
     """
     height, width = strength.shape
     count, _, stats, _ = cv2.connectedComponentsWithStats((strength > 0).astype(np.uint8), connectivity=8)
     boxes: list[Box] = []
     for left, top, w, h, _ in stats[1:count].tolist():
         box = Box(
-            max(0, (top - context) // ALIGN * ALIGN),
-            max(0, (left - context) // ALIGN * ALIGN),
-            min(height, -(-(top + h + context) // ALIGN) * ALIGN),
-            min(width, -(-(left + w + context) // ALIGN) * ALIGN),
+            max(0, (top - context) // align * align),
+            max(0, (left - context) // align * align),
+            min(height, -(-(top + h + context) // align) * align),
+            min(width, -(-(left + w + context) // align) * align),
         )
         boxes = _join(boxes, box)
     if sum(box.area for box in boxes) > WHOLE * height * width:
@@ -103,9 +104,10 @@ def defect_boxes(strength: Plane, context: int) -> list[Box]:
 
 def defect_crops(strength: Plane, restorer: Restorer) -> list[Crop]:
     """The crops in which ``restorer`` is to see an image; none where nothing has strength > 0."""
-    boxes = defect_boxes(strength, restorer.context)
     if not isinstance(restorer, FixedSizes):
+        boxes = defect_boxes(strength, restorer.context)
         return [Crop(box, box, (box.height, box.width)) for box in boxes]
+    boxes = defect_boxes(strength, restorer.context, align=1)  # the buckets give the shapes
     height, width = strength.shape
     everything = Box(0, 0, height, width)
     if not boxes:

@@ -22,6 +22,7 @@ from qrefine.models.diffusion.img2img import (
     deterministic_encoder,
     latent_steps,
 )
+from qrefine.models.diffusion.text import OUTPUTS
 from qrefine.models.registry import load_restorer
 from qrefine.pipelines.refiner import Refiner
 from tests.models.tiny_diffusion import FAMILIES, PIPELINES, saved
@@ -139,22 +140,42 @@ def test_latents_of_strength_zero_come_back_to_the_bit():
     model = restorer("sdxl")
     images, planes = pictures(3)
     ends = []
-    step = type(model.pipe.scheduler).step
+    cls = type(model.pipe.scheduler)
+    enter, step = cls._enter, cls.step
 
-    def spy(scheduler, *args, **kwargs):
+    def source_of(scheduler, source, *args):
+        ends.append((scheduler.job, source.clone()))
+        return enter(scheduler, source, *args)
+
+    def end_of(scheduler, *args, **kwargs):
         result = step(scheduler, *args, **kwargs)
         ends.append((scheduler.job, result[0].clone()))
         return result
 
-    type(model.pipe.scheduler).step = spy
+    cls._enter, cls.step = source_of, end_of
     model(images, planes, PROMPTS[:3], SEEDS[:3])
-    job, latents = ends[-1]
+    (job, source), (_, latents) = ends[0], ends[-1]
     still = (job.steps == 0)[:, None].expand_as(latents)
     assert still.any()
     assert not still.all()
-    source = job.entered()[0]
     assert torch.equal(latents[still], source[still])
     assert (latents[~still] != source[~still]).float().mean() > 0.99
+    assert not job.waiting
+
+
+def test_a_family_whose_embeddings_are_not_known_is_given_the_prompts(monkeypatch):
+    images, planes = pictures(3)
+    expected = restorer("sdxl", negative_prompt="blur")(images, planes, PROMPTS[:3], SEEDS[:3])
+    monkeypatch.delitem(OUTPUTS, "StableDiffusionXL")
+    model = restorer("sdxl", negative_prompt="blur")
+    assert model.text("a dog") == {"prompt": "a dog", "negative_prompt": "blur"}
+    for a, b in zip(model(images, planes, PROMPTS[:3], SEEDS[:3]), expected, strict=True):
+        assert levels(a, b) <= 1
+
+
+def test_context_grows_with_the_model():
+    assert restorer("sdxl", context=None).context == 4  # a tiny model of 64 pixels
+    assert restorer("sdxl", context=7).context == 7
 
 
 def test_strength_zero_everywhere_is_the_input_itself_and_costs_no_model_call():

@@ -7,7 +7,6 @@ halved, for that image size and from then on; a single sample that does not fit 
 
 from __future__ import annotations
 
-import gc
 import logging
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 
 from qrefine.models.diffusion.text import Embedding
+from qrefine.models.memory import free_memory
 from qrefine.quality.map import Image, Plane
 
 log = logging.getLogger(__name__)
@@ -58,8 +58,10 @@ class Batches:
 
     def size_of(self, size: Size) -> int:
         """Samples in a batch of images of this size."""
+        if size in self.fits:
+            return self.fits[size]
         by_area = self.batch_size * self.reference[0] * self.reference[1] // (size[0] * size[1])
-        return min(max(1, min(by_area, 2 * self.batch_size)), self.fits.get(size, by_area or 1))
+        return max(1, min(by_area, 2 * self.batch_size))
 
     def run(self, jobs: Sequence[Job], launch: Callable[[Sequence[Job]], Finish]) -> dict[int, Image]:
         """Each job's image by its index. The next batch is launched before the last one's pixels are fetched."""
@@ -94,9 +96,7 @@ class Batches:
         size = batch[0].size
         self.fits[size] = count // 2
         log.warning("out of memory at %d images of %d x %d: from now on %d", count, *size, count // 2)
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        free_memory()
         return None
 
 

@@ -21,6 +21,7 @@ from qrefine.quality.map import Image, Plane
 GPU_BATCH = 4  # images of the largest bucket; fills an 80 GB GPU with SDXL at 1024 px several times over
 UNET_ALIGN = 64  # pixels; U-Nets halve their latents three times
 MOST_STEPS = 1000
+CONTEXT_SHARE = 16  # of the native size: what a crop shows around its defect at least
 OURS = frozenset(
     ("image", "mask_image", "prompt", "strength", "num_inference_steps", "generator", "output_type", "latents")
 )
@@ -33,9 +34,10 @@ class DiffusersRestorer:
     whole schedule; a defect of strength s runs the last s * steps of them, and about eight are needed for a
     strength map to have levels. ``scheduler``: a class of diffusers in place of the model's own. ``call``: further
     arguments of the pipeline's call, such as ``guidance_scale``. ``buckets``: (height, width) of the crops;
-    default: five shapes around the size that the model was trained at. ``batch_size``: of the largest bucket;
-    default 4 on a GPU, 1 on a CPU. ``compile``: the repeated blocks, one graph per bucket. ``warmup``: run every
-    bucket once in the constructor; default on a GPU.
+    default: six shapes up to the size that the model was trained at. ``batch_size``: of the largest bucket;
+    default 4 on a GPU, 1 on a CPU. ``context``: pixels around a defect; default: 1/16 of the native size.
+    ``feather``: of the seam, in pixels inside the defect. ``compile``: the repeated blocks, one graph per shape.
+    ``warmup``: run every bucket once in the constructor; default on a GPU.
 
     As E_B it is given empty prompts, as E_P the prompt with positive words. Raises ValueError with one line where
     the model is missing, of another kind, or has no strength to set.
@@ -53,7 +55,7 @@ class DiffusersRestorer:
         call: Mapping[str, Any] | None = None,
         buckets: Sequence[Sequence[int]] | None = None,
         batch_size: int | None = None,
-        context: int = 64,
+        context: int | None = None,
         feather: float = 16,
         device: str | None = None,
         dtype: str | None = None,
@@ -68,9 +70,9 @@ class DiffusersRestorer:
         self.pipe = open_pipeline(weights, "image-to-image", device, dtype, revision, variant)
         self._parameters = inspect.signature(self.pipe.__call__).parameters
         if "strength" not in self._parameters or not hasattr(self.pipe, "get_timesteps"):
-            raise ValueError(f"{type(self.pipe).__name__} has no strength: it edits by instruction")
+            raise ValueError(f"{type(self.pipe).__name__} has no schedule that a strength could enter late")
         self.steps = steps
-        self.context = context
+        self.context = native_side(self.pipe) // CONTEXT_SHARE if context is None else context
         self.feather = feather
         self.pipe.scheduler = differential(pick_scheduler(self.pipe, scheduler), steps)
         self._mixes_entries = memoryless(self.pipe.scheduler)

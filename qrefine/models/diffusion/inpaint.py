@@ -12,6 +12,7 @@ from diffusers import DiffusionPipeline
 
 from qrefine.models.diffusion.batches import Batches, Finish, Job, to_device, to_host
 from qrefine.models.diffusion.img2img import (
+    CONTEXT_SHARE,
     GPU_BATCH,
     alignment,
     checked_buckets,
@@ -49,7 +50,7 @@ class NativeInpainter:
         crops: bool = False,
         buckets: Sequence[Sequence[int]] | None = None,
         batch_size: int | None = None,
-        context: int = 64,
+        context: int | None = None,
         device: str | None = None,
         dtype: str | None = None,
         revision: str | None = None,
@@ -60,12 +61,12 @@ class NativeInpainter:
         self.pipe.scheduler = pick_scheduler(self.pipe, scheduler)
         self._parameters = inspect.signature(self.pipe.__call__).parameters
         self.steps = steps
-        self.context = context
         self.whole = not crops
         self.call = checked_call(self.pipe, call)
         self.text = PromptEncoder(self.pipe, negative_prompt, prompts_kept)
         self.align = alignment(self.pipe)
         side = native_side(self.pipe)
+        self.context = side // CONTEXT_SHARE if context is None else context
         self.buckets = checked_buckets(buckets, self.align)
         if crops and not self.buckets:
             self.buckets = default_buckets(side, self.align)

@@ -39,24 +39,21 @@ class StrengthJob:
 
     def __post_init__(self) -> None:
         self.at = self.total - int(self.steps.max())  # the step that comes next, of 0..total
-        self._entered: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
-
-    def enter(self, source: torch.Tensor, noise: torch.Tensor) -> None:
-        """The source and its noise, (B, ..., C, h, w), as the pipeline prepared them."""
-        batch, *_, height, width = source.shape
-        steps = self.steps.to(device=source.device).reshape(batch, *[1] * (source.ndim - 3), height, width)
-        self._entered = self.pack(source), self.pack(noise), self.pack(steps.expand_as(source))
-
-    def entered(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Source, noise and steps in the layout that the family's steps see."""
-        if self._entered is None:
-            raise RuntimeError("the pipeline made a step before it noised its source")
-        return self._entered
+        self.waiting: list[tuple[torch.Tensor, torch.Tensor]] = []  # after each step: who waits, and as what
 
     def draw(self, like: torch.Tensor) -> torch.Tensor:
         """Standard normal noise, each sample's from its own seed; on the CPU, so the same on every device."""
         draws = [torch.randn(like.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in self.seeds]
         return torch.stack(draws).to(device=like.device, dtype=like.dtype)
+
+    def wait(self, levels: Sequence[torch.Tensor]) -> None:
+        """``levels``: the source (B, ..., C, h, w) noised to the level after each step to come, the last clean."""
+        batch, *_, height, width = levels[0].shape
+        steps = self.steps.to(levels[0].device).reshape(batch, *[1] * (levels[0].ndim - 3), height, width)
+        packed = self.pack(steps.expand_as(levels[0]))
+        self.waiting = [
+            (packed < self.total - step, self.pack(level)) for step, level in enumerate(levels, start=self.at)
+        ]
 
     def generators(self, device: torch.device) -> list[torch.Generator]:
         """For schedulers that draw noise in their steps."""
@@ -76,39 +73,52 @@ class StrengthSchedule:
         self._in_step: list[torch.Generator] | None = None
 
     def add_noise(self, original_samples: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> Any:
-        self._add = super().add_noise  # type: ignore[misc]
-        return self._enter(original_samples, timesteps)
+        add = super().add_noise  # type: ignore[misc]
+        return self._enter(original_samples, timesteps, add)
 
     def scale_noise(self, sample: torch.Tensor, timestep: Any = None, noise: torch.Tensor | None = None) -> Any:
         scale = super().scale_noise  # type: ignore[misc]
-        self._add = lambda source, drawn, t: scale(source, t, drawn)
-        return self._enter(sample, timestep)
+        return self._enter(sample, timestep, lambda source, drawn, t: scale(source, t, drawn))
 
-    def _enter(self, source: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
-        """The pipeline prepares its latents: remember the source, and noise it with each sample's own noise."""
+    def _enter(
+        self, source: torch.Tensor, timesteps: torch.Tensor, add: Callable[..., torch.Tensor]
+    ) -> torch.Tensor:
+        """The pipeline prepares its latents: noise the source, with each sample's own noise, for all steps to come.
+
+        Noising looks its level up in a table, for which the host would wait for the GPU inside the loop.
+        """
+        job = self.job
         source = source.contiguous()  # kernels differ by memory layout: a late entry must look like any other
-        noise = self.job.draw(source)
-        self.job.enter(source, noise)
-        noised: torch.Tensor = self._add(source, noise, timesteps)
+        noise = job.draw(source)
+        noised = add(source, noise, timesteps)
+        levels = [self._noised(source, noise, step, add) for step in range(job.at + 1, job.total)]
+        self._begin_at(job.at)
+        job.wait([*levels, source])
         return noised
+
+    def _noised(
+        self, source: torch.Tensor, noise: torch.Tensor, step: int, add: Callable[..., torch.Tensor]
+    ) -> torch.Tensor:
+        self._begin_at(step)
+        return add(source, noise, self.timesteps[step].expand(len(source)))
+
+    def _begin_at(self, step: int) -> None:
+        if hasattr(self, "set_begin_index"):  # it goes before the timestep in the schedulers that have it
+            self.set_begin_index(step)
 
     def step(
         self, model_output: torch.Tensor, timestep: Any, sample: torch.Tensor, *args: Any, **kwargs: Any
     ) -> Any:
         """The scheduler's step; then what still waits goes back to the source at the next step's noise level."""
         as_object = kwargs.pop("return_dict", True)
-        job = self.job
         if self._draws:
-            self._in_step = self._in_step or job.generators(sample.device)
+            self._in_step = self._in_step or self.job.generators(sample.device)
             kwargs["generator"] = self._in_step
         previous, *rest = super().step(  # type: ignore[misc]
             model_output, timestep, sample, *args, return_dict=False, **kwargs
         )
-        source, noise, steps = job.entered()
-        waits = steps < job.total - job.at
-        job.at += 1
-        if job.at < job.total:
-            source = self._add(source, noise, self.timesteps[job.at].expand(len(source)))
+        waits, source = self.job.waiting.pop(0)
+        self.job.at += 1
         previous = torch.where(waits, source.to(previous.dtype), previous).contiguous()
         return SchedulerOutput(prev_sample=previous) if as_object else (previous, *rest)
 
