@@ -15,6 +15,7 @@ from diffusers import AutoPipelineForImage2Image
 
 from qrefine.config import Backend, parse_config
 from qrefine.errors import UserError
+from qrefine.models.diffusion.batches import Batches
 from qrefine.models.diffusion.img2img import (
     DiffusersRestorer,
     active_steps,
@@ -275,6 +276,30 @@ def test_out_of_memory_halves_the_batch_and_remembers(caplog):
     model(images, planes, PROMPTS, SEEDS)
     assert sizes == [1, 1, 1, 1]
     assert caplog.text.count("out of memory") == 2
+
+
+@pytest.mark.parametrize(("exact", "expected"), [(True, [4, 4]), (False, [4, 2])])
+def test_the_last_batch_is_filled_up_or_nearly(exact, expected):
+    model = restorer("sdxl", batch_size=4, exact=exact)
+    images, planes = pictures(6)
+    sizes = []
+
+    def launch(jobs, stock=model._launch):
+        sizes.append(len(jobs))
+        return stock(jobs)
+
+    model._launch = launch
+    results = model(images, planes, ["a"] * 6, list(range(6)))
+    assert sizes == expected
+    for result, single in zip(
+        results, restorer("sdxl", batch_size=1)(images, planes, ["a"] * 6, list(range(6))), strict=True
+    ):
+        assert levels(result, single) <= 1
+
+
+def test_smaller_images_make_larger_batches():
+    batches = Batches(4, (1024, 1024))
+    assert [batches.size_of((side, side)) for side in (2048, 1024, 896, 768, 512, 64)] == [1, 4, 5, 7, 8, 8]
 
 
 def test_an_image_that_fits_in_no_batch_fails_alone():

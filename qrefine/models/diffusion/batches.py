@@ -1,8 +1,10 @@
 """Batches of one shape each: the same arithmetic for a sample whatever its company.
 
 Kernels differ by batch size, so the last batch of a group is filled up with its last sample, and a batch of a
-given image size always has the same number of samples. Where a batch does not fit into memory its size is
-halved, for that image size and from then on; a single sample that does not fit fails alone.
+given image size always has the same number of samples. That costs time where groups are small: ``exact=False``
+fills up to the next power of two only, and an image may then differ by a level between batches. Where a batch
+does not fit into memory its size is halved, for that image size and from then on; a single sample that does not
+fit fails alone.
 """
 
 from __future__ import annotations
@@ -49,11 +51,12 @@ class Batches:
     many, by area.
     """
 
-    def __init__(self, batch_size: int, reference: Size) -> None:
+    def __init__(self, batch_size: int, reference: Size, exact: bool = True) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         self.batch_size = batch_size
         self.reference = reference
+        self.exact = exact
         self.fits: dict[Size, int] = {}  # learned where memory ran out
 
     def size_of(self, size: Size) -> int:
@@ -75,6 +78,8 @@ class Batches:
             while queue:
                 count = self.size_of(queue[0].size)
                 batch, rest = queue[:count], queue[count:]
+                if not self.exact:
+                    count = min(count, 1 << (len(batch) - 1).bit_length())
                 finish = self._launch(batch, count, launch)
                 if finish is None:  # it did not fit: the same jobs again, fewer at a time
                     continue

@@ -35,9 +35,10 @@ class DiffusersRestorer:
     strength map to have levels. ``scheduler``: a class of diffusers in place of the model's own. ``call``: further
     arguments of the pipeline's call, such as ``guidance_scale``. ``buckets``: (height, width) of the crops;
     default: six shapes up to the size that the model was trained at. ``batch_size``: of the largest bucket;
-    default 4 on a GPU, 1 on a CPU. ``context``: pixels around a defect; default: 1/16 of the native size.
-    ``feather``: of the seam, in pixels inside the defect. ``compile``: the repeated blocks, one graph per shape.
-    ``warmup``: run every bucket once in the constructor; default on a GPU.
+    default 4 on a GPU, 1 on a CPU. ``exact``: fill up every batch, see `Batches`. ``context``: pixels around a
+    defect; default: 1/16 of the native size. ``feather``: of the seam, in pixels inside the defect. ``compile``:
+    the repeated blocks, one graph per shape. ``warmup``: run every bucket once in the constructor; default on a
+    GPU. ``prompts_kept``: embeddings held on the device.
 
     As E_B it is given empty prompts, as E_P the prompt with positive words. Raises ValueError with one line where
     the model is missing, of another kind, or has no strength to set.
@@ -55,6 +56,7 @@ class DiffusersRestorer:
         call: Mapping[str, Any] | None = None,
         buckets: Sequence[Sequence[int]] | None = None,
         batch_size: int | None = None,
+        exact: bool = True,
         context: int | None = None,
         feather: float = 16,
         device: str | None = None,
@@ -84,7 +86,8 @@ class DiffusersRestorer:
         self.buckets = checked_buckets(buckets, self.align) or default_buckets(native_side(self.pipe), self.align)
         on_gpu = self.pipe.device.type == "cuda"
         largest = max(self.buckets, key=lambda size: size[0] * size[1])
-        self.batches = Batches((GPU_BATCH if on_gpu else 1) if batch_size is None else batch_size, largest)
+        default = GPU_BATCH if on_gpu else 1
+        self.batches = Batches(default if batch_size is None else batch_size, largest, exact)
         self._waste = torch.Generator(self.pipe.device)  # the pipeline draws noise that the schedule replaces
         if on_gpu:
             _lay_out(self.pipe)

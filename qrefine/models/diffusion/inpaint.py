@@ -71,7 +71,8 @@ class NativeInpainter:
         if crops and not self.buckets:
             self.buckets = default_buckets(side, self.align)
         on_gpu = self.pipe.device.type == "cuda"
-        self.batches = Batches((GPU_BATCH if on_gpu else 1) if batch_size is None else batch_size, (side, side))
+        default = GPU_BATCH if on_gpu else 1
+        self.batches = Batches(default if batch_size is None else batch_size, (side, side))
 
     def __call__(
         self,

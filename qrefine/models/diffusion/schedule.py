@@ -83,7 +83,7 @@ class StrengthSchedule:
     def _enter(
         self, source: torch.Tensor, timesteps: torch.Tensor, add: Callable[..., torch.Tensor]
     ) -> torch.Tensor:
-        """The pipeline prepares its latents: noise the source, with each sample's own noise, for all steps to come.
+        """The pipeline prepares its latents: noise the source with each sample's noise, for all steps to come.
 
         Noising looks its level up in a table, for which the host would wait for the GPU inside the loop.
         """
