@@ -124,10 +124,16 @@ def write_object(filesystem: Any, path: str, data: bytes, *, new: bool = False) 
     try:
         with open(temporary, "xb") as file:
             file.write(data)
-        if new:
-            os.link(temporary, path)
-        else:
+        if not new:
             os.replace(temporary, path)
+            return
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links: exclusive all the same, if not whole at once
+            with open(path, "xb") as file:
+                file.write(data)
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)

@@ -78,7 +78,9 @@ def guarded(stage: Stage, samples: Sequence[Sample]) -> list[Sample]:
             results = [guarded(stage, [samples[i]])[0] for i in todo]
         else:
             log.debug("%s failed", type(stage).__name__, exc_info=True)
-            reason = f"{type(stage).__name__.lower()}: {type(error).__name__}: {error}"
+            reason = (
+                f"{type(error).__name__} in {type(stage).__name__.lower()}: {error}"  # kind first: it is counted
+            )
             results = [replace(samples[todo[0]], error=reason)]
     for i, result in zip(todo, results, strict=True):
         done[i] = result

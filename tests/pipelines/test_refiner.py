@@ -180,7 +180,7 @@ def test_an_image_that_a_model_fails_on_fails_alone_with_its_pixels() -> None:
     images = [photo(size=32), np.zeros((32, 32, 3), dtype=np.uint8), photo("coffee", 32)]
     results = Refiner(config)(images)
     assert [result.status == "failed" for result in results] == [False, True, False]
-    assert results[1].error == "map: RuntimeError: I cannot see"
+    assert results[1].error == "RuntimeError in map: I cannot see"
     assert np.array_equal(results[1].image, images[1])
 
 
