@@ -41,6 +41,7 @@ class Recipe:
     whole: float = 0.35
     second: float = 0.2
     shrink: float = 0.35
+    mild: float = 0.4
     weights: tuple[tuple[str, float], ...] = (
         ("blur", 4), ("noise", 4), ("compression", 4), ("resampling", 3), ("surface", 3), ("content", 2.5),
         ("mixture", 3),
@@ -80,9 +81,9 @@ def _kind(recipe: Recipe, rng: np.random.Generator) -> str:
     return kinds[rng.integers(len(kinds))]
 
 
-def draw_severity(rng: np.random.Generator) -> float:
-    """Half of the pairs over the whole range, half over its mild third, where the work is."""
-    return float(rng.uniform(0.02, 1)) if rng.random() < 0.6 else float(rng.uniform(0.02, 0.4))
+def _severity(recipe: Recipe, rng: np.random.Generator) -> float:
+    """From the whole range, or, for a share of ``mild``, from its lower part alone."""
+    return float(rng.uniform(0.02, 0.4 if rng.random() < recipe.mild else 1))
 
 
 def traced(severity: Plane, clean: Image, damaged: Image) -> Plane:
@@ -105,7 +106,7 @@ def make_pair(photos: Sequence[Image], recipe: Recipe, seed: Sequence[int]) -> P
     else:
         whole = rng.random() < recipe.whole
         for _ in range(2 if not whole and rng.random() < recipe.second else 1):
-            kind, level = _kind(recipe, rng), draw_severity(rng)
+            kind, level = _kind(recipe, rng), _severity(recipe, rng)
             mask = np.ones((size, size), np.float32) if whole else soft_region(size, size, rng)
             changed = degrade(damaged, kind, level, rng).astype(np.float32)
             damaged = np.rint(damaged + mask[..., None] * (changed - damaged)).astype(np.uint8)

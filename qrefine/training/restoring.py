@@ -1,0 +1,106 @@
+"""The restorer's task: the clean image from the damaged one, where and as far as a strength map asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from qrefine.quality.map import Image, Plane
+from qrefine.training.loop import Batch
+from qrefine.training.pairs import Recipe, make_pair
+from qrefine.training.regions import soft_region
+
+RECIPE = Recipe(
+    size=160, scenes=0.15, clean=0.1, whole=0.6, second=0.15, mild=0.25,
+    weights=(
+        ("blur", 5), ("noise", 3), ("compression", 4), ("resampling", 4), ("surface", 2), ("content", 0.8),
+        ("mixture", 2.5),
+    ),
+)  # fmt: skip
+"""Mostly what can be undone; little of what cannot (patches swapped, shapes bent)."""
+
+LQ, MQ, HQ = 0.4, 0.7, 0.8
+"""The default bounds: between them the pipelines ramp the strength up."""
+
+FREQUENCIES = 0.5
+"""Weight of the error of the spectrum, beside that of the pixels."""
+
+
+def estimated_quality(severity: Plane, rng: np.random.Generator) -> Plane:
+    """1 - severity as a mapper would tell it: patch means on a coarse grid, with errors, flattened again."""
+    size = severity.shape[0]
+    n = int(rng.integers(2, 9))
+    grid = 1 - cv2.resize(severity, (n, n), interpolation=cv2.INTER_AREA)
+    grid = grid + rng.normal(0, 0.07) + rng.normal(0, 0.05, grid.shape)
+    plane = cv2.resize(np.clip(grid, 0, 1).astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
+    return np.clip(plane, 0, 1)
+
+
+def simulated_strength(quality: Plane, rng: np.random.Generator) -> Plane:
+    """Strengths as the inpainter gets them, as the enhancer does, or a level of a user's choice.
+
+    Never 0 everywhere: such a sample would teach nothing.
+    """
+    choice = rng.random()
+    if choice < 0.5:
+        plane = np.clip((MQ - quality) / (MQ - LQ), 0, 1)
+    elif choice < 0.75:
+        plane = 0.5 * np.clip((HQ - quality) / (HQ - LQ), 0, 1)
+    else:
+        plane = np.full_like(quality, rng.uniform(0.05, 1))
+    if plane.max() < 0.05:
+        plane = soft_region(*quality.shape, rng) * np.float32(rng.uniform(0.1, 1))
+    return plane.astype(np.float32)
+
+
+def stage_one(image: Image, quality: Plane, rng: np.random.Generator) -> Image:
+    """I1 = W G + (1 - W) I, W = max(B_LQ - Q, 0) (Q-Refine, equation 3): what the inpainter gets in mode paper."""
+    weight = np.maximum(LQ - quality, 0)[..., None]
+    noise = np.clip(0.5 + 0.25 * rng.standard_normal(image.shape, dtype=np.float32), 0, 1)
+    return np.rint(weight * noise * 255 + (1 - weight) * image).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class RestorerSamples(Dataset[dict[str, np.ndarray]]):
+    """Sample i: ``pixels`` to restore and ``clean`` ones, (size, size, 3) uint8; ``strength`` (size, size)."""
+
+    photos: Sequence[Image]
+    seed: int
+    recipe: Recipe = RECIPE
+    noised: float = 0.1
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        pair = make_pair(self.photos, self.recipe, (self.seed, index))
+        rng = np.random.default_rng((self.seed, index, 1))
+        quality = estimated_quality(pair.severity, rng)
+        pixels = stage_one(pair.damaged, quality, rng) if rng.random() < self.noised else pair.damaged
+        return {"pixels": pixels, "clean": pair.clean, "strength": simulated_strength(quality, rng)}
+
+
+def restorer_loss(net: nn.Module, batch: Batch, step: int) -> Tensor:
+    """Error that is left over error that there was, per sample: pixels and spectrum, both by absolute value.
+
+    The ratio weighs every kind and severity alike, where a plain L1 would see strong noise only; on a clean
+    sample nothing was wrong, so whatever is changed costs dearly. The spectrum keeps texture, which an error of
+    pixels alone averages away.
+    """
+    pixels, clean = (batch[name].permute(0, 3, 1, 2).float() / 255 for name in ("pixels", "clean"))
+    strength = batch["strength"][:, None]
+    restored = net(pixels.contiguous(memory_format=torch.channels_last), strength).float()
+    asked = (strength > 0).float()
+    left, wrong = (restored - clean) * asked, (pixels - clean) * asked
+    share = asked.mean((1, 2, 3)) + 1e-3
+    by_pixel = left.abs().mean((1, 2, 3)) / (wrong.abs().mean((1, 2, 3)) + share / 255)
+    by_frequency = _amplitude(left) / (_amplitude(wrong) + share.sqrt() / 255)
+    return (by_pixel + FREQUENCIES * by_frequency).mean()
+
+
+def _amplitude(error: Tensor) -> Tensor:
+    """Mean of |real| and |imaginary| over the error's orthonormal spectrum, per sample."""
+    return torch.view_as_real(torch.fft.rfft2(error, norm="ortho")).abs().mean((1, 2, 3, 4))
