@@ -1,16 +1,57 @@
-"""Trains the embedded quality mapper."""
+"""Trains the embedded quality mapper, and writes its weights and card.
+
+    python jobs/train_mapper.py --photos 'photos/00000[0-2].tar' --minutes 40
+    python jobs/train_mapper.py --scores scores.csv --steps 500 --out mine.safetensors
+"""
+
+from __future__ import annotations
+
 import argparse
+import sys
 from pathlib import Path
-import torch
+
 from qrefine.models.mapper_net import ARCHITECTURE, MapperNet
-from qrefine.models.weights import save_weights
-from qrefine.training.loop import Run, train
-from qrefine.training.mapping import MapperSamples
-from qrefine.training.photos import load_photos
-p=argparse.ArgumentParser();p.add_argument('--photos',action='append',default=[]);p.add_argument('--minutes',type=float);p.add_argument('--steps',type=int);p.add_argument('--seed',type=int,default=0);p.add_argument('--out',type=Path);p.add_argument('--resume',action='store_true')
-a=p.parse_args()
-ph=load_photos(a.photos,208)
-torch.manual_seed(a.seed)
-net=MapperNet().to(memory_format=torch.channels_last)
-avg,st=train(net,__import__('qrefine.training.mapping',fromlist=['x']).mapper_loss,MapperSamples(ph.images,a.seed),Run(a.steps,a.minutes,batch=14,rate=1e-3,seed=a.seed),a.out.with_suffix('.checkpoint'),a.resume)
-save_weights(avg,a.out,ARCHITECTURE,{'steps':str(st.step)})
+from qrefine.models.weights import EMBEDDED, load_weights, save_weights
+from qrefine.training.card import Card, write_card
+from qrefine.training.job import arguments, main, options, run_task
+from qrefine.training.mapping import LIMITS, USE, mapper_task
+from qrefine.training.scores import fit_head, load_scored, read_scores
+
+
+def job() -> None:
+    task = mapper_task()
+    parser = arguments(__doc__ or "", "mapper.safetensors", task.batch, task.rate)
+    parser.add_argument("--scores", type=Path, metavar="CSV",
+                        help="instead of training, fit the head to human scores: columns file, score")  # fmt: skip
+    parser.add_argument("--weights", type=Path, default=EMBEDDED / "mapper.safetensors",
+                        help="with --scores: the weights to start from")  # fmt: skip
+    given = parser.parse_args()
+    if given.scores:
+        fit(given)
+    elif given.workers > 1:
+        from ray_workers import train_on_workers  # Ray is needed here only
+
+        train_on_workers(mapper_task, options(given))
+    else:
+        run_task(task, options(given))
+
+
+def fit(given: argparse.Namespace) -> None:
+    """The head of ``--weights`` fitted to ``--scores``, written to ``--out`` with a card."""
+    scored = read_scores(given.scores)
+    net = MapperNet().eval()
+    notes = load_weights(net, given.weights, ARCHITECTURE)
+    result = fit_head(net, load_scored(scored), scored.scores, given.steps or 500, given.seed)
+    save_weights(net, given.out, ARCHITECTURE, {**notes, "scores": given.scores.name})
+    figures = (
+        f"Spearman of q with the {result.held_out} of {result.images} scores that were held out: "
+        f"{result.before:.3f} before, {result.after:.3f} after."
+    )
+    recipe = f"The head of `{given.weights.name}` fitted in {given.steps or 500} steps, seed {given.seed}."
+    data = f"Human scores from `{given.scores.name}`, brought to [0, 1] by their lowest and highest."
+    card = write_card(Card("Mapper fitted to human scores", USE, data, recipe, figures, LIMITS), given.out)
+    print(f"wrote {given.out} and {card}. {figures}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(job))

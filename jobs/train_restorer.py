@@ -1,16 +1,26 @@
-"""Trains the embedded restorer."""
-import argparse
-from pathlib import Path
-import torch
-from qrefine.models.restorer_net import ARCHITECTURE, RestorerNet
-from qrefine.models.weights import save_weights
-from qrefine.training.loop import Run, train
-from qrefine.training.restoring import RestorerSamples, restorer_loss
-from qrefine.training.photos import load_photos
-p=argparse.ArgumentParser();p.add_argument('--photos',action='append',default=[]);p.add_argument('--minutes',type=float);p.add_argument('--steps',type=int);p.add_argument('--seed',type=int,default=0);p.add_argument('--out',type=Path);p.add_argument('--resume',action='store_true');p.add_argument('--batch',type=int,default=12)
-a=p.parse_args()
-ph=load_photos(a.photos,176)
-torch.manual_seed(a.seed)
-net=RestorerNet().to(memory_format=torch.channels_last)
-avg,st=train(net,restorer_loss,RestorerSamples(ph.images,a.seed),Run(a.steps,a.minutes,batch=a.batch,rate=6e-4,seed=a.seed),a.out.with_suffix('.checkpoint'),a.resume)
-save_weights(avg,a.out,ARCHITECTURE,{'steps':str(st.step)})
+"""Trains the embedded restorer, and writes its weights and card.
+
+    python jobs/train_restorer.py --photos 'photos/00000[0-2].tar' --minutes 60
+"""
+
+from __future__ import annotations
+
+import sys
+
+from qrefine.training.job import arguments, main, options, run_task
+from qrefine.training.restoring import restorer_task
+
+
+def job() -> None:
+    task = restorer_task()
+    given = options(arguments(__doc__ or "", "restorer.safetensors", task.batch, task.rate).parse_args())
+    if given.workers > 1:
+        from ray_workers import train_on_workers  # Ray is needed here only
+
+        train_on_workers(restorer_task, given)
+    else:
+        run_task(task, given)
+
+
+if __name__ == "__main__":
+    sys.exit(main(job))

@@ -1,7 +1,7 @@
 """The embedded restorer's network: a residual U-Net on 2 x 2 pixels, led and gated by the strength map.
 
 It adds a correction to the image, times a gate that is 0 where the strength is 0: what is not asked for cannot
-change. There is no normalisation layer, so that a pixel's answer depends on its surroundings alone.
+change. Normalisation is over the channels of one place, so that an answer depends on its surroundings alone.
 """
 
 from __future__ import annotations
@@ -25,16 +25,18 @@ _AFTER = (3, 3, 3)
 
 
 class Block(nn.Module):
-    """x + conv(relu(conv(x))), 3 x 3; starts as the identity."""
+    """x + conv(relu(conv(norm(x)))), 3 x 3; starts as the identity."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        self.norm = nn.LayerNorm(channels)
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
         nn.init.zeros_(self.second.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(F.relu(self.first(x)))
+        normed = self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return x + self.second(F.relu(self.first(normed)))
 
 
 class RestorerNet(nn.Module):

@@ -69,10 +69,14 @@ class State:
 
 @dataclass(frozen=True)
 class Place:
-    """This process among those that train together: it takes every ``of``-th sample from ``rank`` on."""
+    """This process among those that train together: it takes every ``of``-th batch from ``rank`` on.
+
+    ``agree`` gives all of them rank 0's value of a number, for clocks differ and all must stop at one step.
+    """
 
     rank: int = 0
     of: int = 1
+    agree: Callable[[float], float] = float
 
 
 def train(
@@ -101,7 +105,7 @@ def train(
     model, report = wrap(net), _Report(run, place.rank == 0)
     batches = _batches(samples, run, state.step, place)
     began, saved = time.monotonic() - state.seconds, time.monotonic()
-    while (progress := run.progress(state.step, state.seconds)) < 1:
+    while (progress := place.agree(run.progress(state.step, state.seconds))) < 1:
         rate = run.rate_at(state.step, progress)
         for group in optimiser.param_groups:
             group["lr"] = rate
@@ -128,18 +132,20 @@ def train(
 
 @torch.no_grad()
 def _follow(average: nn.Module, net: nn.Module, decay: float) -> None:
-    targets, sources = list(average.state_dict().values()), list(net.state_dict().values())
-    torch._foreach_mul_(targets, decay)
-    torch._foreach_add_(targets, sources, alpha=1 - decay)
+    for target, source in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
+        if target.is_floating_point():
+            target.lerp_(source, 1 - decay)
+        else:  # a counter
+            target.copy_(source)
 
 
 def _batches(
     samples: Dataset[dict[str, np.ndarray]], run: Run, step: int, place: Place
 ) -> Iterator[dict[str, Tensor]]:
-    """Endless batches from ``step`` on; sample i of step k has index k * batch * processes-in-all + i."""
+    """Endless batches from ``step`` on; rank r's sample i of step k has index (k * of + r) * batch + i."""
 
     def indices() -> Iterator[int]:
-        index = step * run.batch * place.of + place.rank * run.batch
+        index = (step * place.of + place.rank) * run.batch
         while True:
             yield from range(index, index + run.batch)
             index += run.batch * place.of

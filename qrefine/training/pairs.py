@@ -5,7 +5,7 @@ A pair is a pure function of (photos, recipe, seed): the same on any worker, in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -23,12 +23,13 @@ class Pair:
     """``clean`` and ``damaged``: (size, size, 3) uint8; ``severity``: (size, size) in [0, 1].
 
     Severity is 0 where nothing was done, and where it left no trace: a blurred white wall is a white wall.
+    ``families`` holds the planes of the families of damage that are in it.
     """
 
     clean: Image
     damaged: Image
     severity: Plane
-    kinds: tuple[str, ...]
+    families: Mapping[str, Plane]
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,12 @@ class Recipe:
             raise ValueError(f"no family of damage is called {', '.join(sorted(unknown))}")
 
 
-_MARGIN = 16
+MARGIN = 16
 """Damage is done to a crop this much larger, so that codec grids and borders fall anywhere in the final one."""
 
 
 def _clean_crop(photos: Sequence[Image], recipe: Recipe, rng: np.random.Generator) -> Image:
-    size = recipe.size + _MARGIN
+    size = recipe.size + MARGIN
     if not photos or rng.random() < recipe.scenes:
         return scene(size, rng)
     photo = photos[rng.integers(len(photos))]
@@ -75,10 +76,11 @@ def _clean_crop(photos: Sequence[Image], recipe: Recipe, rng: np.random.Generato
     return np.ascontiguousarray(crop)
 
 
-def _kind(recipe: Recipe, rng: np.random.Generator) -> str:
+def _kind(recipe: Recipe, rng: np.random.Generator) -> tuple[str, str]:
     weights = np.array([weight for _, weight in recipe.weights])
-    kinds = FAMILIES[recipe.weights[rng.choice(len(weights), p=weights / weights.sum())][0]]
-    return kinds[rng.integers(len(kinds))]
+    family = recipe.weights[rng.choice(len(weights), p=weights / weights.sum())][0]
+    kinds = FAMILIES[family]
+    return family, kinds[rng.integers(len(kinds))]
 
 
 def _severity(recipe: Recipe, rng: np.random.Generator) -> float:
@@ -99,25 +101,26 @@ def make_pair(photos: Sequence[Image], recipe: Recipe, seed: Sequence[int]) -> P
     if rng.random() < 0.4:
         clean = benign.tone(clean, rng)
     size = clean.shape[0]
-    damaged, severity, kinds = clean, np.zeros((size, size), np.float32), []
+    damaged, severity = clean, np.zeros((size, size), np.float32)
+    families: dict[str, Plane] = {}
     if rng.random() < recipe.clean:
         if rng.random() < 0.5:
             clean = damaged = benign.finish(clean, rng)
     else:
         whole = rng.random() < recipe.whole
         for _ in range(2 if not whole and rng.random() < recipe.second else 1):
-            kind, level = _kind(recipe, rng), _severity(recipe, rng)
+            (family, kind), level = _kind(recipe, rng), _severity(recipe, rng)
             mask = np.ones((size, size), np.float32) if whole else soft_region(size, size, rng)
             changed = degrade(damaged, kind, level, rng).astype(np.float32)
             damaged = np.rint(damaged + mask[..., None] * (changed - damaged)).astype(np.uint8)
             severity = 1 - (1 - severity) * (1 - level * mask)
-            kinds.append(kind)
-    severity = traced(severity, clean, damaged)
-    top, left = (int(v) for v in rng.integers(0, _MARGIN + 1, 2))
+            families[family] = np.maximum(families.get(family, 0), level * mask)
+    top, left = (int(v) for v in rng.integers(0, MARGIN + 1, 2))
     window = np.s_[top : top + recipe.size, left : left + recipe.size]
+    trace = traced(np.ones_like(severity), clean, damaged)
     return Pair(
         np.ascontiguousarray(clean[window]),
         np.ascontiguousarray(damaged[window]),
-        np.ascontiguousarray(severity[window]),
-        tuple(kinds),
+        (severity * trace)[window],
+        {family: (plane * trace)[window] for family, plane in families.items()},
     )

@@ -11,13 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from qrefine.models.restorer_net import ARCHITECTURE, RestorerNet
 from qrefine.quality.map import Image, Plane
+from qrefine.training.job import Task
 from qrefine.training.loop import Batch
 from qrefine.training.pairs import Recipe, make_pair
 from qrefine.training.regions import soft_region
 
 RECIPE = Recipe(
-    size=160, scenes=0.15, clean=0.1, whole=0.6, second=0.15, mild=0.25,
+    size=128, scenes=0.15, clean=0.1, whole=0.6, second=0.15, mild=0.25,
     weights=(
         ("blur", 5), ("noise", 3), ("compression", 4), ("resampling", 4), ("surface", 2), ("content", 0.8),
         ("mixture", 2.5),
@@ -28,8 +30,22 @@ RECIPE = Recipe(
 LQ, MQ, HQ = 0.4, 0.7, 0.8
 """The default bounds: between them the pipelines ramp the strength up."""
 
-FREQUENCIES = 0.5
+FREQUENCIES = 0.05
 """Weight of the error of the spectrum, beside that of the pixels."""
+
+FLOOR = 0.02
+"""Added to a sample's mean error before the division, in [0, 1] of white."""
+
+SMOOTH = 2 / 255
+"""Errors below this count by their square."""
+
+USE = """The inpainter and blind enhancer that `qrefine` uses where no other is configured: a residual U-Net led by a
+per-pixel strength map. Input: RGB and strength; output: RGB, unchanged where the strength is 0. It removes blur,
+noise, compression and resampling artifacts; it follows no prompt and invents no content."""
+
+LIMITS = """Content that is wrong (patches swapped, shapes bent, extra fingers) it cannot mend: that takes a generative
+model. Strong blur and strong shrinking lose detail that it does not bring back. It was trained on photographs and
+simple scenes, and on damage made by program; on line art and on text it errs towards leaving things as they are."""
 
 
 def estimated_quality(severity: Plane, rng: np.random.Generator) -> Plane:
@@ -84,11 +100,11 @@ class RestorerSamples(Dataset[dict[str, np.ndarray]]):
 
 
 def restorer_loss(net: nn.Module, batch: Batch, step: int) -> Tensor:
-    """Error that is left over error that there was, per sample: pixels and spectrum, both by absolute value.
+    """Error that is left over error that there was, per sample: pixels (Charbonnier's) and spectrum.
 
-    The ratio weighs every kind and severity alike, where a plain L1 would see strong noise only; on a clean
-    sample nothing was wrong, so whatever is changed costs dearly. The spectrum keeps texture, which an error of
-    pixels alone averages away.
+    The ratio brings mild damage near the weight of strong noise, which is all that a plain L1 would see; the
+    floor under it keeps almost clean samples from drowning the rest. The spectrum keeps texture, which an error
+    of pixels alone averages away.
     """
     pixels, clean = (batch[name].permute(0, 3, 1, 2).float() / 255 for name in ("pixels", "clean"))
     strength = batch["strength"][:, None]
@@ -96,11 +112,23 @@ def restorer_loss(net: nn.Module, batch: Batch, step: int) -> Tensor:
     asked = (strength > 0).float()
     left, wrong = (restored - clean) * asked, (pixels - clean) * asked
     share = asked.mean((1, 2, 3)) + 1e-3
-    by_pixel = left.abs().mean((1, 2, 3)) / (wrong.abs().mean((1, 2, 3)) + share / 255)
-    by_frequency = _amplitude(left) / (_amplitude(wrong) + share.sqrt() / 255)
-    return (by_pixel + FREQUENCIES * by_frequency).mean()
+    was = wrong.abs().mean((1, 2, 3)) / share
+    by_pixel = ((left.square() + SMOOTH**2).sqrt() - SMOOTH).mean((1, 2, 3))
+    by_frequency = torch.view_as_real(torch.fft.rfft2(left, norm="ortho")).abs().mean((1, 2, 3, 4))
+    return ((by_pixel + FREQUENCIES * by_frequency) / (share * (was + FLOOR))).mean()
 
 
-def _amplitude(error: Tensor) -> Tensor:
-    """Mean of |real| and |imaginary| over the error's orthonormal spectrum, per sample."""
-    return torch.view_as_real(torch.fft.rfft2(error, norm="ortho")).abs().mean((1, 2, 3, 4))
+def restorer_task() -> Task:
+    """The embedded restorer's training."""
+    return Task(
+        title="Embedded restorer",
+        architecture=ARCHITECTURE,
+        network=RestorerNet,
+        loss=restorer_loss,
+        samples=RestorerSamples,
+        recipe=RECIPE,
+        batch=8,
+        rate=1e-3,
+        use=USE,
+        limits=LIMITS,
+    )
