@@ -97,7 +97,7 @@ def train(
     """
     net.to(run.device)
     average, state = deepcopy(net), State()
-    optimiser = torch.optim.AdamW(net.parameters(), run.rate, weight_decay=1e-4)
+    optimiser = torch.optim.AdamW(net.parameters(), run.rate, (0.9, 0.99), weight_decay=1e-4)
     if resume:
         if checkpoint is None or not checkpoint.is_file():
             raise ValueError(f"{checkpoint}: no checkpoint to resume from")

@@ -128,7 +128,7 @@ def restorer_task() -> Task:
         samples=RestorerSamples,
         recipe=RECIPE,
         batch=8,
-        rate=1e-3,
+        rate=1.5e-3,
         use=USE,
         limits=LIMITS,
     )
