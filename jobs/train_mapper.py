@@ -20,7 +20,7 @@ from qrefine.training.scores import fit_head, load_scored, read_scores
 
 def job() -> None:
     task = mapper_task()
-    parser = arguments(__doc__ or "", "mapper.safetensors", task.batch, task.rate)
+    parser = arguments(__doc__ or "", "mapper.safetensors", task)
     parser.add_argument("--scores", type=Path, metavar="CSV",
                         help="instead of training, fit the head to human scores: columns file, score")  # fmt: skip
     parser.add_argument("--weights", type=Path, default=EMBEDDED / "mapper.safetensors",
@@ -31,9 +31,9 @@ def job() -> None:
     elif given.workers > 1:
         from ray_workers import train_on_workers  # Ray is needed here only
 
-        train_on_workers(mapper_task, options(given))
+        train_on_workers(mapper_task, options(given, task))
     else:
-        run_task(task, options(given))
+        run_task(task, options(given, task))
 
 
 def fit(given: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ from qrefine.training.restoring import restorer_task
 
 def job() -> None:
     task = restorer_task()
-    given = options(arguments(__doc__ or "", "restorer.safetensors", task.batch, task.rate).parse_args())
+    given = options(arguments(__doc__ or "", "restorer.safetensors", task).parse_args(), task)
     if given.workers > 1:
         from ray_workers import train_on_workers  # Ray is needed here only
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from qrefine.models.mapper_net import ARCHITECTURE, MapperNet
+from qrefine.models.mapper_net import ARCHITECTURE, MapperNet, folded
 from qrefine.models.weights import EMBEDDED, load_weights
 from qrefine.quality.map import Image, QualityMap
 
@@ -31,7 +31,7 @@ class EmbeddedMapper:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         net = MapperNet()
         load_weights(net, Path(weights) if weights else EMBEDDED / "mapper.safetensors", ARCHITECTURE)
-        self._net = net.eval().to(self.device, memory_format=torch.channels_last)
+        self._net = folded(net).to(self.device, memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def __call__(self, images: Sequence[Image]) -> list[QualityMap]:

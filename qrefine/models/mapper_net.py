@@ -8,9 +8,12 @@ convolved at full resolution, since that is what costs: the front end takes 2 x 
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from qrefine.models.roi import roi_average_max
 
@@ -137,8 +140,11 @@ def _mirror(size: int, padded: int) -> Tensor:
     return torch.minimum(place, period - place) if size > 1 else torch.zeros(padded, dtype=torch.long)
 
 
-def parameters_of(net: nn.Module) -> int:
-    """How many numbers the network has learned."""
-    return sum(parameter.numel() for parameter in net.parameters())
-
-
+def folded(net: MapperNet) -> MapperNet:
+    """A copy for inference whose convolutions have taken in their batch normalisations."""
+    net = deepcopy(net).eval()
+    for module in list(net.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.Sequential) and isinstance(child[-1], nn.BatchNorm2d):
+                setattr(module, name, fuse_conv_bn_eval(child[0], child[1]))
+    return net

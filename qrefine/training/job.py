@@ -35,6 +35,7 @@ class Task:
     recipe: Recipe
     batch: int
     rate: float
+    memory: float
     use: str
     limits: str
 
@@ -50,9 +51,10 @@ class Options:
     run: Run
 
 
-def arguments(description: str, out: str, batch: int, rate: float) -> argparse.ArgumentParser:
+def arguments(description: str, out: str, task: Task) -> argparse.ArgumentParser:
     """The options that both jobs take."""
-    parser = argparse.ArgumentParser(description=description)
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=description, formatter_class=form)
     parser.add_argument("--photos", action="append", default=[], metavar="GLOB",
                         help="clean photographs: WebDataset tars, folders, images; repeatable; none: scenes only")  # fmt: skip
     parser.add_argument("--minutes", type=float, help="end after this long")
@@ -60,8 +62,8 @@ def arguments(description: str, out: str, batch: int, rate: float) -> argparse.A
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path(out), help="weights; the card goes beside them")
     parser.add_argument("--resume", action="store_true", help="go on from OUT's checkpoint")
-    parser.add_argument("--batch", type=int, default=batch, help="crops in a step, on each worker")
-    parser.add_argument("--rate", type=float, default=rate, help="highest learning rate")
+    parser.add_argument("--batch", type=int, default=task.batch, help="crops in a step, on each worker")
+    parser.add_argument("--rate", type=float, default=task.rate, help="highest learning rate")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--float32", action="store_true", help="no bfloat16: for CPUs and GPUs without it")
     parser.add_argument("--processes", type=int, default=1, help="processes that make pairs, on each worker")
@@ -69,13 +71,13 @@ def arguments(description: str, out: str, batch: int, rate: float) -> argparse.A
     return parser
 
 
-def options(given: argparse.Namespace) -> Options:
-    """The options from a parsed command line. Raises ValueError for impossible ones."""
+def options(given: argparse.Namespace, task: Task) -> Options:
+    """The options of ``task`` from a parsed command line. Raises ValueError for impossible ones."""
     for name in ("batch", "workers"):
         if getattr(given, name) < 1:
             raise ValueError(f"--{name} is at least 1, not {getattr(given, name)}")
     run = Run(
-        given.steps, given.minutes, given.batch, given.rate,
+        given.steps, given.minutes, given.batch, given.rate, memory=task.memory,
         seed=given.seed, device=given.device, bfloat16=not given.float32, processes=given.processes,
     )  # fmt: skip
     return Options(tuple(given.photos), given.out, given.resume, given.workers, run)

@@ -29,7 +29,10 @@ Loss = Callable[[nn.Module, Batch, int], Tensor]
 
 @dataclass(frozen=True)
 class Run:
-    """How long and how fast. One of ``steps`` and ``minutes`` must be given; the first to end ends the run."""
+    """How long and how fast. One of ``steps`` and ``minutes`` must be given; the first to end ends the run.
+
+    ``memory`` is AdamW's second decay: shorter where gradients vary much from step to step.
+    """
 
     steps: int | None = None
     minutes: float | None = None
@@ -37,6 +40,7 @@ class Run:
     rate: float = 1e-3
     warmup: int = 200
     averaging: float = 0.999
+    memory: float = 0.999
     seed: int = 0
     device: str = "cpu"
     bfloat16: bool = True
@@ -97,7 +101,7 @@ def train(
     """
     net.to(run.device)
     average, state = deepcopy(net), State()
-    optimiser = torch.optim.AdamW(net.parameters(), run.rate, (0.9, 0.99), weight_decay=1e-4)
+    optimiser = torch.optim.AdamW(net.parameters(), run.rate, (0.9, run.memory), weight_decay=1e-4)
     if resume:
         if checkpoint is None or not checkpoint.is_file():
             raise ValueError(f"{checkpoint}: no checkpoint to resume from")

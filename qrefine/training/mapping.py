@@ -79,6 +79,7 @@ def mapper_task() -> Task:
         recipe=RECIPE,
         batch=14,
         rate=2e-3,
+        memory=0.999,
         use=USE,
         limits=LIMITS,
     )

@@ -129,6 +129,7 @@ def restorer_task() -> Task:
         recipe=RECIPE,
         batch=8,
         rate=1.5e-3,
+        memory=0.99,
         use=USE,
         limits=LIMITS,
     )
