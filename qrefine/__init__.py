@@ -1,0 +1,32 @@
+"""Quality-guided refinement of text-to-image corpora at dataset scale, after Q-Refine (arXiv 2401.01117)."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qrefine.config import RefineConfig, load_config
+    from qrefine.data.table import open_table
+    from qrefine.pipelines.refiner import Refined, Refiner
+    from qrefine.stream.driver import Summary, refine
+
+__version__ = "0.1.0"
+__all__ = ["RefineConfig", "Refined", "Refiner", "Summary", "load_config", "open_table", "refine"]
+
+_HOMES = {
+    "RefineConfig": "qrefine.config",
+    "load_config": "qrefine.config",
+    "open_table": "qrefine.data.table",
+    "Refined": "qrefine.pipelines.refiner",
+    "Refiner": "qrefine.pipelines.refiner",
+    "Summary": "qrefine.stream.driver",
+    "refine": "qrefine.stream.driver",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Public names on first use: ``import qrefine`` loads neither torch nor ray."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -21,5 +21,9 @@ class Restorer(Protocol):
     context: int
 
     def __call__(
-        self, images: Sequence[Image], strengths: Sequence[Plane], prompts: Sequence[str], seeds: Sequence[int]
+        self,
+        images: Sequence[Image],
+        strengths: Sequence[Plane],
+        prompts: Sequence[str],
+        seeds: Sequence[int],
     ) -> list[Image]: ...

@@ -1,0 +1,38 @@
+# make setup | demo | test | test-slow | test-storage | test-gpu | lint | clean
+PYTHON ?= python3.11
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: setup demo test test-slow test-storage test-gpu lint clean
+
+setup: $(STAMP)
+
+# torch first and alone: a range that it satisfies then installs no second, larger build of it
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/qrefine demo demo
+
+test: setup lint
+	$(BIN)/pytest
+
+test-slow: setup
+	$(BIN)/pytest -m slow
+
+test-storage: setup
+	$(BIN)/pytest -m storage
+
+test-gpu: setup
+	$(BIN)/pytest -m gpu
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

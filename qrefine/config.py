@@ -1,0 +1,244 @@
+"""Frozen settings: YAML in, unknown keys and impossible values refused, a digest out.
+
+Every default is ours, not the paper's: Q-Refine gives no grid, bounds, steps or strengths. Settings under
+``stream`` say how fast and where the work is done; all others change the result and enter the digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import annotated_types
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from typing_extensions import Self
+
+from qrefine.errors import UserError
+
+Unit = Annotated[float, Field(ge=0, le=1)]
+DIGEST_CHARS = 16
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Bounds(Settings):
+    """Where quality counts as low, medium and high; 0 <= lq <= mq <= hq <= 1."""
+
+    lq: Unit = Field(0.4, description="B_LQ: below it a region is LQ; it gets noise and full strength")
+    mq: Unit = Field(0.7, description="B_MQ: below it a region is inpainted; at or above it no pixel changes")
+    hq: Unit = Field(0.8, description="B_HQ: an image whose mean is below it is enhanced blindly")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.lq <= self.mq <= self.hq:
+            raise ValueError(f"bounds must rise: lq {self.lq} <= mq {self.mq} <= hq {self.hq}")
+        return self
+
+
+class Backend(Settings):
+    """A network: its registered name or ``package.module:Class``, its weights, its own options."""
+
+    name: str = Field("embedded", min_length=1, description="registered name, or package.module:Class")
+    weights: str | None = Field(None, description="file, folder or model id; null: the backend's own")
+    options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the backend")
+
+
+class MapperSettings(Backend):
+    grid: int = Field(16, ge=1, le=128, description="n: the map has n x n patches")
+
+
+class NoiseSettings(Settings):
+    """G of equation (3): Gaussian, clipped to [0, 1]."""
+
+    mean: Unit = Field(0.5, description="mean of G")
+    std: float = Field(0.25, gt=0, le=1, description="standard deviation of G")
+
+
+class InpaintSettings(Backend):
+    strength: float = Field(1.0, gt=0, le=1, description="s_max: strength at and below B_LQ")
+
+
+class EnhanceSettings(Settings):
+    """Stage 3, equation (7)."""
+
+    blind: Backend = Field(default_factory=Backend, description="E_B, for images with q < B_HQ")
+    prompt: Backend | None = Field(None, description="E_P, for the others; null: E_B at prompt_strength")
+    blind_strength: float = Field(0.5, gt=0, le=1, description="strength of E_B where quality is lowest")
+    prompt_strength: float = Field(0.25, gt=0, le=1, description="strength of E_P where quality is lowest")
+    positive_words: str = Field("sharp, detailed, high quality", description="added to the prompt of E_P")
+
+
+class AcceptSettings(Settings):
+    """Do no harm: what a refined image must show before it replaces the source."""
+
+    tolerance: Unit = Field(0.02, description="a changed patch may lose this much Q before it is taken back")
+    min_gain: Unit = Field(0.005, description="q must rise by more than this, or the image is kept as it came")
+    rounds: int = Field(2, ge=0, le=8, description="times that worse patches are taken back and scored again")
+    feather: Unit = Field(0.5, description="width of the seam around them, in patch sides")
+
+
+class ImageSettings(Settings):
+    suffix: str | None = Field(None, description="of several images under one key take this one; null: the first")
+    max_megapixels: float = Field(64, gt=0, le=178, description="larger images fail: decompression bombs")
+    max_megabytes: float = Field(256, gt=0, le=2047, description="larger members fail unread")
+    format: Literal["png", "webp", "jpeg"] = Field("png", description="of refined images; png is lossless")
+    quality: int = Field(95, ge=1, le=100, description="of webp and jpeg")
+    compression: int = Field(3, ge=0, le=9, description="of png: 0 fast and large, 9 slow and small")
+
+
+class Pool(Settings):
+    """One actor pool and the stages that it runs in a row."""
+
+    stages: tuple[Literal["map", "noise", "inpaint", "enhance", "accept"], ...] = Field(min_length=1)
+    size: int = Field(1, ge=1, le=4096, description="actors")
+    cpus: float = Field(1.0, ge=0, le=256, description="logical CPUs of each actor")
+    gpus: float = Field(0.0, ge=0, le=16, description="GPUs of each actor; below 1 shares one")
+
+
+class StreamSettings(Settings):
+    """How fast, where, and how carefully; nothing here changes a pixel."""
+
+    topology: Literal["auto", "pooled", "colocated"] = Field("auto", description="see ARCHITECTURE.md")
+    pools: tuple[Pool, ...] | None = Field(None, description="explicit pools instead of a topology")
+    batch_size: int = Field(8, ge=1, le=1024, description="samples in one call of a pool")
+    block_mb: float = Field(8, gt=0, le=128, description="encoded bytes in one block")
+    part_rows: int = Field(32, ge=1, le=100_000, description="most rows in one Parquet part")
+    commit_seconds: float = Field(5, gt=0, le=3600, description="most seconds between commits")
+    retries: int = Field(2, ge=0, le=10, description="runs of what an actor's death lost, in blocks of one")
+    store_mb: int | None = Field(None, ge=80, description="object store of a local Ray; null: 256")
+    read_retries: int = Field(5, ge=0, le=100, description="times that a broken read is resumed where it broke")
+    address: str | None = Field(None, description="Ray cluster; null: the job's own, else a local one")
+
+
+class RefineConfig(Settings):
+    """Everything a refinement needs; ``RefineConfig()`` runs on a laptop with the embedded models."""
+
+    mode: Literal["fused", "paper"] = Field("fused", description="per-pixel strength, or the paper's equations")
+    seed: int = Field(0, ge=0, lt=2**31, description="with the sample's key it seeds whatever is random")
+    stages: tuple[Literal["noise", "inpaint", "enhance"], ...] = Field(
+        ("noise", "inpaint", "enhance"), description="what may run"
+    )
+    bounds: Bounds = Bounds()
+    mapper: MapperSettings = MapperSettings()
+    noise: NoiseSettings = NoiseSettings()
+    inpaint: InpaintSettings = InpaintSettings()
+    enhance: EnhanceSettings = EnhanceSettings()
+    accept: AcceptSettings = AcceptSettings()
+    judges: tuple[str, ...] = Field(("piqe",), description="reported beside, never deciding; refined rows only")
+    images: ImageSettings = ImageSettings()
+    storage_options: dict[str, Any] = Field(default_factory=dict, description="fsspec's; secrets are never shown")
+    stream: StreamSettings = StreamSettings()
+
+    @property
+    def digest(self) -> str:
+        """Names the settings that change results, and those alone; 16 hexadecimal characters."""
+        settings = self.model_dump(mode="json", exclude={"stream", "storage_options"})
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:DIGEST_CHARS]
+
+
+def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> RefineConfig:
+    """Settings from a YAML file (or the defaults) with ``a.b=value`` overrides, each value read as YAML.
+
+    Raises UserError with the key's path and the allowed range.
+    """
+    data: Any = {}
+    if path is not None:
+        try:
+            data = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        except OSError as error:
+            raise UserError(f"cannot read the configuration {path}: {error.strerror}") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise UserError(f"{path} must hold a mapping of settings, not a {type(data).__name__}")
+    for override in overrides:
+        _override(data, override)
+    return parse_config(data)
+
+
+def parse_config(data: dict[str, Any]) -> RefineConfig:
+    """Settings from plain data; raises UserError as `load_config` does."""
+    try:
+        return RefineConfig.model_validate(data)
+    except ValidationError as error:
+        raise UserError("; ".join(_explain(problem) for problem in error.errors())) from error
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals or not path.strip():
+        raise UserError(f"--set {override!r}: expected KEY=VALUE, such as --set bounds.mq=0.6")
+    *parents, last = path.strip().split(".")
+    for parent in parents:
+        if data.get(parent) is None:
+            data[parent] = {}
+        data = data[parent]
+        if not isinstance(data, dict):
+            raise UserError(f"--set {override!r}: {parent} is not a group of settings")
+    try:
+        data[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {override!r}: the value is not YAML") from error
+
+
+def _explain(problem: Any) -> str:
+    path = ".".join(str(part) for part in problem["loc"]) or "configuration"
+    if problem["type"] == "extra_forbidden":
+        return f"{path}: unknown setting (qrefine config --show lists all)"
+    allowed = _allowed(problem["loc"])
+    return f"{path}: {problem['msg'].removeprefix('Value error, ')}, got {problem['input']!r}" + (
+        f" (allowed: {allowed})" if allowed else ""
+    )
+
+
+def _allowed(loc: Sequence[Any]) -> str:
+    """The allowed range of a numeric setting, such as ``>= 0 and <= 1``; empty where there is none."""
+    model: Any = RefineConfig
+    for name in loc[:-1]:
+        field = model.model_fields.get(name) if hasattr(model, "model_fields") else None
+        if field is None:
+            return ""
+        model = field.annotation
+    field = getattr(model, "model_fields", {}).get(loc[-1]) if loc else None
+    signs = {
+        annotated_types.Ge: ">=",
+        annotated_types.Gt: ">",
+        annotated_types.Le: "<=",
+        annotated_types.Lt: "<",
+    }
+    limits = [
+        f"{sign} {getattr(limit, kind.__name__.lower())}"
+        for limit in (field.metadata if field else ())
+        for kind, sign in signs.items()
+        if isinstance(limit, kind)
+    ]
+    return " and ".join(limits)
+
+
+def to_yaml(config: RefineConfig) -> str:
+    """The effective settings as YAML with a comment on each; secrets in ``storage_options`` are masked."""
+    return "\n".join(_yaml_lines(config, "")) + "\n"
+
+
+def _yaml_lines(settings: Settings, indent: str) -> Iterator[str]:
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        comment = f"  # {field.description}" if field.description else ""
+        if isinstance(value, Settings):
+            yield f"{indent}{name}:{comment}"
+            yield from _yaml_lines(value, indent + "  ")
+            continue
+        if name == "storage_options":
+            value = dict.fromkeys(value, "***")
+        elif name == "pools" and value is not None:
+            value = [pool.model_dump(mode="json") for pool in value]
+        elif isinstance(value, tuple):
+            value = list(value)
+        text = yaml.safe_dump(value, default_flow_style=True, width=10**6)
+        yield f"{indent}{name}: {text.removesuffix('...' + chr(10)).strip()}{comment}"

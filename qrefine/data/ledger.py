@@ -1,0 +1,90 @@
+"""Which rows of which shards are committed. Pure bookkeeping: no files, no Delta.
+
+Invariant: a shard is complete when its last row told how many rows it has, and that many are committed.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+Ranges = tuple[tuple[int, int], ...]
+
+
+class Rows:
+    """A set of row indexes as half-open ranges: small for what is contiguous, as shards mostly are."""
+
+    def __init__(self, indexes: Iterable[int] = ()) -> None:
+        self.ranges: Ranges = _joined((i, i + 1) for i in indexes)
+
+    @classmethod
+    def from_ranges(cls, ranges: Iterable[tuple[int, int]]) -> Rows:
+        rows = cls()
+        rows.ranges = _joined(ranges)
+        return rows
+
+    def __contains__(self, index: int) -> bool:
+        position = bisect_right(self.ranges, (index, float("inf"))) - 1
+        return position >= 0 and index < self.ranges[position][1]
+
+    def __len__(self) -> int:
+        return sum(end - start for start, end in self.ranges)
+
+    def __or__(self, other: Rows) -> Rows:
+        return Rows.from_ranges((*self.ranges, *other.ranges))
+
+    def overlaps(self, other: Rows) -> bool:
+        return len(self | other) < len(self) + len(other)
+
+
+def _joined(ranges: Iterable[tuple[int, int]]) -> Ranges:
+    result: list[tuple[int, int]] = []
+    for start, end in sorted(ranges):
+        if result and start <= result[-1][1]:
+            result[-1] = (result[-1][0], max(result[-1][1], end))
+        elif start < end:
+            result.append((start, end))
+    return tuple(result)
+
+
+@dataclass
+class ShardState:
+    """What the log says of one shard."""
+
+    rows: Rows = field(default_factory=Rows)
+    total: int | None = None
+
+    @property
+    def complete(self) -> bool:
+        return self.total is not None and len(self.rows) >= self.total
+
+
+@dataclass
+class Ledger:
+    """The committed rows of every shard."""
+
+    shards: dict[str, ShardState] = field(default_factory=dict)
+
+    def state(self, shard: str) -> ShardState:
+        return self.shards.setdefault(shard, ShardState())
+
+    def admit(self, shard: str, rows: Rows, total: int | None) -> bool:
+        """Book rows that are about to be committed; False, and nothing booked, where one of them is there already.
+
+        A worker that Ray ran twice thus never brings a sample in twice.
+        """
+        state = self.state(shard)
+        if state.rows.overlaps(rows):
+            return False
+        state.rows = state.rows | rows
+        if total is not None:
+            state.total = total
+        return True
+
+    def complete(self, shard: str) -> bool:
+        return shard in self.shards and self.shards[shard].complete
+
+    @property
+    def row_count(self) -> int:
+        return sum(len(state.rows) for state in self.shards.values())

@@ -1,0 +1,207 @@
+"""Where bytes live: fsspec URLs, listed and read so that a broken connection is resumed where it broke."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import io
+import logging
+import os
+import random
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import braceexpand
+import fsspec
+
+from qrefine.errors import UserError
+
+log = logging.getLogger(__name__)
+
+SHARD_PATTERNS = ("*.tar", "*.tar.gz", "*.tgz")
+READ_BYTES = 1 << 20
+FIRST_WAIT_S = 0.2
+LONGEST_WAIT_S = 20.0
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A shard as the listing shows it; ``size`` in bytes, None where the store does not tell."""
+
+    url: str
+    size: int | None
+
+
+def canonical(url: str) -> str:
+    """The one name of a place: local paths become absolute, so that a resume from elsewhere finds its rows."""
+    if "://" not in url or url.startswith("file://"):
+        return os.path.abspath(os.path.expanduser(url.removeprefix("file://")))
+    return url.rstrip("/")
+
+
+def list_shards(patterns: Sequence[str], storage_options: dict[str, Any]) -> list[Shard]:
+    """The shards behind paths, URLs, ``{000..999}`` braces, globs and folders; sorted, each once.
+
+    Raises UserError where a pattern matches nothing or the store refuses.
+    """
+    found: dict[str, Shard] = {}
+    for pattern in patterns:
+        matches: list[Shard] = []
+        for url in _expand_braces(pattern):
+            matches += _list_one(canonical(url), storage_options)
+        if not matches:
+            raise UserError(f"nothing matches {pattern!r}: check the path, the glob and the rights to list it")
+        found.update((shard.url, shard) for shard in matches)
+    return sorted(found.values(), key=lambda shard: shard.url)
+
+
+def _expand_braces(pattern: str) -> list[str]:
+    try:
+        return list(braceexpand.braceexpand(pattern))
+    except ValueError as error:  # UnbalancedBracesError, which the package does not export to type checkers
+        raise UserError(f"unbalanced braces in {pattern!r}") from error
+
+
+def _list_one(url: str, storage_options: dict[str, Any]) -> list[Shard]:
+    filesystem, path = open_filesystem(url, storage_options)
+    try:
+        if glob.has_magic(path):
+            infos = filesystem.glob(path, detail=True).values()
+        elif not filesystem.exists(path):
+            return []
+        elif filesystem.isdir(path):
+            infos = [
+                info
+                for pattern in SHARD_PATTERNS
+                for info in filesystem.glob(f"{path.rstrip('/')}/{pattern}", detail=True).values()
+            ]
+        else:
+            infos = [filesystem.info(path)]
+    except OSError as error:
+        raise storage_error(url, error) from error
+    return [
+        Shard(full_url(filesystem, info["name"]), info.get("size")) for info in infos if info["type"] == "file"
+    ]
+
+
+def open_filesystem(url: str, storage_options: dict[str, Any]) -> tuple[Any, str]:
+    """fsspec's file system of a URL, and the path on it; raises UserError for a protocol that is not there."""
+    try:
+        return fsspec.core.url_to_fs(url, **(storage_options if "://" in url else {}))
+    except (ImportError, ValueError, TypeError, OSError) as error:
+        raise storage_error(url, error) from error
+
+
+def full_url(filesystem: Any, path: str) -> str:
+    """The path with its protocol, as users write it; local paths stay plain."""
+    protocol = filesystem.protocol if isinstance(filesystem.protocol, str) else filesystem.protocol[0]
+    if protocol in ("file", "local"):
+        return str(path)
+    return str(filesystem.unstrip_protocol(path))
+
+
+def write_object(filesystem: Any, path: str, data: bytes, *, new: bool = False) -> None:
+    """Write a small object so that no reader sees half of it; ``new``: raise FileExistsError where one is.
+
+    Object stores do both by themselves (``If-None-Match: *``); on disk a link and a rename do.
+    """
+    if "file" not in filesystem.protocol:
+        filesystem.pipe_file(path, data, mode="create" if new else "overwrite")
+        return
+    with tempfile.NamedTemporaryFile(dir=os.path.dirname(path), delete=False) as file:
+        file.write(data)
+    try:
+        if new:
+            os.link(file.name, path)
+        else:
+            os.replace(file.name, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(file.name)
+
+
+def storage_error(url: str, error: Exception) -> UserError:
+    """One line that says what a store refused and how to mend it."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    kind = type(error).__name__
+    if isinstance(error, ImportError):
+        hint = "install the extra for that store: pip install 'qrefine[s3]', [gcs] or [azure]"
+    elif "credential" in text.lower() or "credential" in kind.lower():
+        hint = "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or storage_options"
+    elif isinstance(error, PermissionError) or "403" in text or "denied" in text.lower():
+        hint = "check the credentials' rights and the bucket's name"
+    elif "connect" in text.lower() or "resolve" in text.lower():
+        hint = "check the address: AWS_ENDPOINT_URL or storage_options.endpoint_url"
+    else:
+        hint = "check the URL and storage_options"
+    return UserError(f"cannot use {url}: {text} ({hint})")
+
+
+def delta_options(storage_options: dict[str, Any]) -> dict[str, str]:
+    """fsspec's options for S3 in the words of ``deltalake``; what the environment says needs no options."""
+    client = storage_options.get("client_kwargs") or {}
+    endpoint = storage_options.get("endpoint_url") or client.get("endpoint_url")
+    options = {
+        "AWS_ACCESS_KEY_ID": storage_options.get("key"),
+        "AWS_SECRET_ACCESS_KEY": storage_options.get("secret"),
+        "AWS_SESSION_TOKEN": storage_options.get("token"),
+        "AWS_REGION": storage_options.get("region") or client.get("region_name"),
+        "AWS_ENDPOINT_URL": endpoint,
+    }
+    address = endpoint or os.environ.get("AWS_ENDPOINT_URL", "")
+    if address.startswith("http://"):
+        options["AWS_ALLOW_HTTP"] = "true"
+    return {name: str(value) for name, value in options.items() if value is not None}
+
+
+class ResumingReader(io.RawIOBase):
+    """A forward reader that reopens and goes on where an I/O error broke it.
+
+    Without it a network error in mid-stream looks like the end of the archive. ``retries`` counts failures in
+    a row; a read that succeeds resets it. A missing file is not retried.
+    """
+
+    def __init__(self, url: str, storage_options: dict[str, Any], retries: int) -> None:
+        self._filesystem, self._path = open_filesystem(url, storage_options)
+        self._retries = retries
+        self._file: Any = None
+        self.position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        failures = 0
+        while True:
+            try:
+                if self._file is None:
+                    self._file = self._filesystem.open(self._path, "rb")
+                    self._file.seek(self.position)
+                data = bytes(self._file.read(size))
+                self.position += len(data)
+                return data
+            except (FileNotFoundError, PermissionError, IsADirectoryError):
+                raise
+            except (OSError, EOFError) as error:  # aiohttp's and botocore's errors arrive as OSError
+                failures += 1
+                self._drop()
+                if failures > self._retries:
+                    raise
+                wait = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**failures) * random.uniform(0.5, 1)
+                log.debug("read of %s broke at %d (%s); again in %.1f s", self._path, self.position, error, wait)
+                time.sleep(wait)
+
+    def close(self) -> None:
+        self._drop()
+        super().close()
+
+    def _drop(self) -> None:
+        if self._file is not None:
+            try:
+                self._file.close()
+            except Exception:  # it is broken: nothing is lost
+                log.debug("closing a broken read failed", exc_info=True)
+            self._file = None

@@ -1,0 +1,198 @@
+"""The output table: parts become rows by one commit to the Delta log, and in no other way.
+
+Exactly once is about the commit, not about the work: whatever is computed twice, a row is committed once.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.transaction import CommitProperties, RemoveAction
+
+from qrefine.data.ledger import Ledger, Rows
+from qrefine.data.parts import PREFIX, PartRecord, write_part
+from qrefine.data.storage import canonical, delta_options, open_filesystem, storage_error
+from qrefine.errors import UserError
+
+log = logging.getLogger(__name__)
+
+COMMIT_RETRIES = 20
+
+
+class Table:
+    """A Delta table of refined samples at a URL."""
+
+    def __init__(self, delta: DeltaTable, root: str, storage_options: dict[str, Any]) -> None:
+        self.delta = delta
+        self.root = root
+        self._storage_options = storage_options
+
+    @classmethod
+    def open(cls, url: str, storage_options: dict[str, Any]) -> Table:
+        """An existing table; raises UserError where there is none."""
+        root = canonical(url)
+        try:
+            delta = DeltaTable(root, storage_options=delta_options(storage_options))
+        except TableNotFoundError as error:
+            raise UserError(f"there is no table at {root}") from error
+        except (DeltaError, OSError) as error:
+            raise storage_error(root, error) from error
+        return cls(delta, root, storage_options)
+
+    @classmethod
+    def open_or_create(cls, url: str, schema: pa.Schema, storage_options: dict[str, Any]) -> Table:
+        """The table at the URL, made where there is none; raises UserError where its columns are others."""
+        root = canonical(url)
+        try:
+            delta = DeltaTable.create(
+                root,
+                schema,
+                mode="ignore",  # two runs that start at once both come away with the same table
+                name="qrefine",
+                storage_options=delta_options(storage_options),
+            )
+        except (DeltaError, OSError) as error:
+            raise storage_error(root, error) from error
+        table = cls(delta, root, storage_options)
+        _check_columns(root, table.schema, schema)
+        return table
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema(self.delta.schema())
+
+    @property
+    def version(self) -> int:
+        return int(self.delta.version())
+
+    def last_config(self) -> str | None:
+        """Digest of the configuration that the last commit was made with; None where no run has committed."""
+        entries = (entry.get("qrefine") for entry in self.delta.history(20))
+        return next((entry["config"] for entry in entries if entry and "config" in entry), None)
+
+    def ledger(self) -> Ledger:
+        """The committed rows, from the log alone; a part is opened only where its shard is incomplete and its
+        rows have gaps."""
+        ledger = Ledger()
+        gaps: list[tuple[str, str]] = []
+        counts: dict[str, int] = {}
+        for part in self._parts():
+            shard, rows, total = part["min.shard"], part["num_records"], part["max.shard_rows"]
+            state = ledger.state(shard)
+            state.total = total if total is not None else state.total
+            counts[shard] = counts.get(shard, 0) + rows
+            if part["max.index"] - part["min.index"] + 1 == rows:
+                state.rows = state.rows | Rows.from_ranges([(part["min.index"], part["max.index"] + 1)])
+            else:
+                gaps.append((shard, part["path"]))
+        for shard, path in gaps:
+            state = ledger.state(shard)
+            if state.total is not None and counts[shard] >= state.total:
+                state.rows = Rows.from_ranges([(0, state.total)])
+            else:
+                state.rows = state.rows | Rows(self._read_part(path, ["index"])["index"].to_pylist())
+        return ledger
+
+    def commit(self, records: Sequence[PartRecord], removed: Sequence[str] = (), **metadata: Any) -> None:
+        """Make parts visible, and others invisible, in one step; retried where another commit came between."""
+        removes = [self._remove_action(part) for part in self._parts() if part["path"] in set(removed)]
+        self.delta.create_write_transaction(
+            [*(record.add_action() for record in records), *removes],
+            "append",
+            self.delta.schema(),
+            commit_properties=CommitProperties(
+                custom_metadata={"qrefine": metadata}, max_commit_retries=COMMIT_RETRIES
+            ),
+        )
+        self.delta.update_incremental()
+
+    def drop_failed(self, run: str) -> int:
+        """Take the failed rows out of the table, in one commit, so that they are planned anew; how many."""
+        records, removed, count = [], [], 0
+        for part in self._parts():
+            if part["min.status"] != "failed":  # the first of the three by the alphabet
+                continue
+            rows = self._read_part(part["path"])
+            good = rows.filter(pc.not_equal(rows["status"], "failed"))
+            count += rows.num_rows - good.num_rows
+            removed.append(part["path"])
+            if good.num_rows:
+                records.append(write_part(self.root, self._storage_options, good, run))
+        if removed:
+            self.commit(records, removed, run=run, retry_failed=count)
+        return count
+
+    def remove_leftovers(self, run: str) -> int:
+        """Delete parts that dead runs wrote and never committed; how many. Call it only while holding the lease.
+
+        Parts that an older version of the table still shows are not leftovers: the log names them.
+        """
+        filesystem, base = open_filesystem(self.root, self._storage_options)
+        known = {part["path"] for part in self._parts()}
+        known |= set(self.delta.vacuum(0, dry_run=True, enforce_retention_duration=False))
+        filesystem.invalidate_cache(base)
+        names = {path.rpartition("/")[2] for path in filesystem.ls(base, detail=False)}
+        leftovers = [
+            name
+            for name in names - known
+            if name.startswith(PREFIX) and name.endswith(".parquet") and not name.startswith(f"{PREFIX}{run}-")
+        ]
+        for name in leftovers:
+            filesystem.rm_file(f"{base}/{name}")
+        return len(leftovers)
+
+    def _parts(self) -> list[dict[str, Any]]:
+        columns = ["path", "size_bytes", "num_records", "min.shard", "min.index", "max.index"]
+        actions = pa.table(self.delta.get_add_actions(flatten=True))
+        for name in ("min.shard", "min.index", "max.index", "max.shard_rows", "min.status"):
+            if name not in actions.column_names:  # absent while no part has the statistic
+                actions = actions.append_column(name, pa.nulls(actions.num_rows))
+        return actions.select([*columns, "max.shard_rows", "min.status"]).to_pylist()
+
+    def _remove_action(self, part: dict[str, Any]) -> RemoveAction:
+        return RemoveAction(
+            part["path"], data_change=True, deletion_timestamp=int(time.time() * 1000), size=part["size_bytes"]
+        )
+
+    def _read_part(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
+        filesystem, base = open_filesystem(self.root, self._storage_options)
+        with filesystem.open(f"{base}/{path}", "rb") as file:
+            return pq.read_table(file, columns=None if columns is None else list(columns))
+
+
+def _check_columns(root: str, found: pa.Schema, expected: pa.Schema) -> None:
+    missing = [name for name in expected.names if name not in found.names]
+    extra = [name for name in found.names if name not in expected.names]
+    if missing or extra:
+        raise UserError(
+            f"{root} holds a table of other columns (missing: {', '.join(missing) or 'none'}; unknown:"
+            f" {', '.join(extra) or 'none'}): choose another output, or the judges that it was made with"
+        )
+    for name in expected.names:
+        if not _same_type(found.field(name).type, expected.field(name).type):
+            raise UserError(
+                f"{root} holds a table in which {name} is {found.field(name).type}, not"
+                f" {expected.field(name).type}: choose another output"
+            )
+
+
+def _same_type(a: pa.DataType, b: pa.DataType) -> bool:
+    """Equal but for the names and nullability of list elements, which engines choose for themselves."""
+    if pa.types.is_list(a) and pa.types.is_list(b):
+        return _same_type(a.value_type, b.value_type)
+    if pa.types.is_struct(a) and pa.types.is_struct(b):
+        return [f.name for f in a] == [f.name for f in b]
+    return a.equals(b)
+
+
+def open_table(url: str, storage_options: dict[str, Any] | None = None) -> DeltaTable:
+    """The table's ``deltalake.DeltaTable``, for pyarrow, Polars, DuckDB and the rest; raises UserError."""
+    return Table.open(url, storage_options or {}).delta

@@ -1,0 +1,84 @@
+"""Backends by name, or by ``package.module:Class`` from outside the package; adding one is one file."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from qrefine.config import Backend, MapperSettings
+from qrefine.errors import UserError
+from qrefine.models.base import Restorer
+from qrefine.quality.map import Image, Mapper
+
+MAPPERS: Mapping[str, str] = {
+    "embedded": "qrefine.models.mapper:EmbeddedMapper",
+    "piqe": "qrefine.quality.piqe:PiqeMapper",
+}
+RESTORERS: Mapping[str, str] = {
+    "embedded": "qrefine.models.restorer:EmbeddedRestorer",
+    "classical": "qrefine.models.classical:ClassicalRestorer",
+}
+WEIGHT_SUFFIXES = frozenset({".safetensors", ".pt", ".pth", ".ckpt", ".bin"})
+JUDGES: Mapping[str, str] = {"piqe": "qrefine.quality.piqe:piqe_score"}
+
+
+def load_mapper(settings: MapperSettings, cache: dict[str, object] | None = None) -> Mapper:
+    """The mapper that the settings name; ``cache`` shares it between stages of one process."""
+    return _load("mapper", MAPPERS, settings, cache, grid=settings.grid)
+
+
+def load_restorer(settings: Backend, cache: dict[str, object] | None = None) -> Restorer:
+    """The inpainter or enhancer that the settings name; the same network serves both roles where it can."""
+    return _load("restorer", RESTORERS, settings, cache)
+
+
+def load_judge(name: str) -> Callable[[Image], float]:
+    """A judge: one RGB image in, one score out."""
+    return _find("judge", JUDGES, name)
+
+
+def check_backends(mapper: Backend, restorers: Sequence[Backend], judges: Sequence[str]) -> None:
+    """Raises UserError for a name or a file that is not there, before any worker is started."""
+    for kind, known, settings in [("mapper", MAPPERS, mapper), *(("restorer", RESTORERS, r) for r in restorers)]:
+        _find(kind, known, settings.name)
+        weights = settings.weights
+        if weights is not None and _is_local(weights) and not Path(weights).expanduser().exists():
+            raise UserError(f"{kind} {settings.name!r}: its weights are not at {Path(weights).absolute()}")
+    for judge in judges:
+        load_judge(judge)
+
+
+def _is_local(weights: str) -> bool:
+    """Whether weights are a path for sure; ``owner/model`` may be a folder or a model id."""
+    return weights.startswith(("/", "./", "../", "~")) or Path(weights).suffix in WEIGHT_SUFFIXES
+
+
+def _load(
+    kind: str, known: Mapping[str, str], settings: Backend, cache: dict[str, object] | None, **extra: Any
+) -> Any:
+    cache = {} if cache is None else cache
+    options = {**settings.options, **extra}
+    key = json.dumps([kind, settings.name, settings.weights, options], sort_keys=True, default=str)
+    if key not in cache:
+        backend = _find(kind, known, settings.name)
+        try:
+            cache[key] = backend(weights=settings.weights, **options)
+        except (OSError, TypeError, ValueError) as error:
+            raise UserError(f"{kind} {settings.name!r} cannot be loaded: {error}") from error
+    return cache[key]
+
+
+def _find(kind: str, known: Mapping[str, str], name: str) -> Any:
+    path = known.get(name, name)
+    module_name, colon, attribute = path.partition(":")
+    if not colon:
+        raise UserError(f"unknown {kind} {name!r}: known are {', '.join(known)}, or give package.module:Class")
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except ImportError as error:
+        raise UserError(f"{kind} {name!r}: {error}") from error
+    except AttributeError as error:
+        raise UserError(f"{kind} {name!r}: {module_name} has no {attribute}") from error

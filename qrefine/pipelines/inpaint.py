@@ -1,0 +1,52 @@
+"""Stage 2: inpainting of what lies below B_MQ; outside nothing changes (Q-Refine, equations 5 and 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from qrefine.config import RefineConfig
+from qrefine.models.base import Restorer
+from qrefine.pipelines.crops import restore_defects
+from qrefine.pipelines.sample import Sample
+from qrefine.quality.map import Image, Plane
+from qrefine.quality.regions import flatten, mask, strength
+
+
+class Inpaint:
+    """I2 = D_m(D_{m-1}(... D_1(I1))) with the mask {Q < B_MQ}, or with a strength map in mode fused."""
+
+    def __init__(self, config: RefineConfig, restorer: Restorer) -> None:
+        self.config = config
+        self.restorer = restorer
+
+    def wants(self, sample: Sample) -> bool:
+        return bool((sample.quality.values < self.config.bounds.mq).any())
+
+    def __call__(self, samples: Sequence[Sample]) -> list[Sample]:
+        planes = [self._strength(sample) for sample in samples]
+        images = restore_defects(
+            self.restorer,
+            [sample.pixels for sample in samples],
+            planes,
+            [sample.prompt for sample in samples],
+            [sample.seed for sample in samples],
+        )
+        return [_masked(*one) for one in zip(samples, planes, images, strict=True)]
+
+    def _strength(self, sample: Sample) -> Plane:
+        bounds, most = self.config.bounds, self.config.inpaint.strength
+        plane = flatten(sample.quality, *sample.image.shape[:2])
+        if self.config.mode == "paper":
+            return most * mask(plane, bounds.mq)
+        return strength(plane, bounds.lq, bounds.mq, most)
+
+
+def _masked(sample: Sample, plane: Plane, image: Image) -> Sample:
+    # stage 1 noised only where Q < B_LQ <= B_MQ, so the source stands wherever the mask is 0
+    image = np.where(plane[..., None] > 0, image, sample.image)
+    if np.array_equal(image, sample.image):
+        return replace(sample, refined=None, stages=())
+    return sample.changed(image, "inpaint")

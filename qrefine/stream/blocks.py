@@ -1,0 +1,148 @@
+"""Samples as Arrow: what travels between pools is bytes; an image is decoded only inside the actor it concerns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from qrefine.config import RefineConfig
+from qrefine.data.images import ImageError, decode, encode, icc_profile
+from qrefine.data.schema import Outcome
+from qrefine.data.shards import RawSample
+from qrefine.pipelines.sample import Sample, Stage, guarded, sample_seed
+from qrefine.quality.map import QualityMap
+
+RAW = pa.schema(
+    [
+        ("shard", pa.string()),
+        ("index", pa.int32()),
+        ("key", pa.string()),
+        ("image", pa.large_binary()),
+        ("images", pa.int32()),
+        ("prompt", pa.string()),
+        ("metadata", pa.string()),
+        ("error", pa.string()),
+        ("shard_rows", pa.int32()),
+    ]
+)
+WORK = pa.schema(
+    [
+        *RAW,
+        ("size", pa.list_(pa.int32())),  # h, w
+        ("before", pa.binary()),  # the map's float32 values
+        ("after", pa.binary()),
+        ("pixels", pa.large_binary()),  # raw RGB of an image that changed, until it is encoded
+        ("encoded", pa.large_binary()),
+        ("stages", pa.list_(pa.string())),
+        ("judgements", pa.list_(pa.list_(pa.float64()))),
+    ]
+)
+EMPTY = np.zeros((0, 0, 3), dtype=np.uint8)
+
+
+def raw_blocks(samples: Iterable[RawSample], most_bytes: float) -> Iterator[pa.Table]:
+    """Samples as blocks of about ``most_bytes``, at least one sample each."""
+    rows: list[dict[str, Any]] = []
+    size = 0
+    for sample in samples:
+        rows.append({name: getattr(sample, name) for name in RAW.names})
+        size += len(sample.image or b"") + len(sample.prompt or "") + len(sample.metadata or "")
+        if size >= most_bytes:
+            yield pa.Table.from_pylist(rows, schema=RAW)
+            rows, size = [], 0
+    if rows:
+        yield pa.Table.from_pylist(rows, schema=RAW)
+
+
+def raw_sample(row: dict[str, Any]) -> RawSample:
+    return RawSample(**{name: row[name] for name in RAW.names})
+
+
+def outcome(row: dict[str, Any]) -> Outcome:
+    """What a working row says for its table row."""
+    return Outcome(
+        tuple(row["size"]) if row.get("size") else None,
+        _map(row.get("before")),
+        _map(row.get("after")),
+        row.get("encoded"),
+        tuple(row.get("stages") or ()),
+        tuple((before, after) for before, after in row.get("judgements") or ()),
+    )
+
+
+def run_on_batch(batch: pa.Table, stages: Sequence[Stage], config: RefineConfig, *, to_bytes: bool) -> pa.Table:
+    """Run stages in a row on a batch of working rows; same rows, same order, errors as data.
+
+    ``to_bytes`` encodes what was refined: the last pool does it where no other would.
+    """
+    rows = batch.to_pylist()
+    samples = [_load(row, stages, config) for row in rows]
+    for stage in stages:
+        samples = guarded(stage, samples)
+    for row, sample in zip(rows, samples, strict=True):
+        _store(row, sample)
+        if to_bytes:
+            encode_row(row, config)
+    return pa.Table.from_pylist(rows, schema=WORK)
+
+
+def encode_row(row: dict[str, Any], config: RefineConfig) -> None:
+    """Pixels of a refined image to encoded bytes, in place; an encoder's error becomes the row's."""
+    if row.get("pixels") is None or row["error"] is not None:
+        return
+    try:
+        row["encoded"] = encode(_pixels(row), config.images, icc_profile(row["image"]))
+    except (OSError, ValueError) as error:
+        row["error"] = f"encode: {error}"
+    row["pixels"] = None
+
+
+def _load(row: dict[str, Any], stages: Sequence[Stage], config: RefineConfig) -> Sample:
+    """The sample of a row, decoded only if one of the stages wants it."""
+    sample = Sample(
+        EMPTY,
+        row["prompt"] or "",
+        sample_seed(row["key"], config.seed),
+        _map(row.get("before")),
+        EMPTY if row.get("pixels") is not None else None,
+        tuple(row.get("stages") or ()),
+        _map(row.get("after")),
+        tuple((before, after) for before, after in row.get("judgements") or ()),
+        row["error"],
+    )
+    # before it is mapped every sample is wanted; after that the stages tell by the map
+    if sample.error is not None or (sample.before is not None and not any(s.wants(sample) for s in stages)):
+        return sample
+    try:
+        image = decode(row["image"], config.images)
+    except ImageError as error:
+        return replace(sample, error=str(error))
+    row["size"] = list(image.shape[:2])
+    return replace(sample, image=image, refined=None if sample.refined is None else _pixels(row))
+
+
+def _store(row: dict[str, Any], sample: Sample) -> None:
+    row["error"] = sample.error
+    row["before"] = None if sample.before is None else sample.before.values.tobytes()
+    row["after"] = None if sample.after is None else sample.after.values.tobytes()
+    row["stages"] = list(sample.stages)
+    row["judgements"] = [list(pair) for pair in sample.judgements]
+    if sample.image is EMPTY:
+        return  # it was not decoded, so its pixels are as they came
+    row["pixels"] = None if sample.refined is None else sample.refined.tobytes()
+
+
+def _pixels(row: dict[str, Any]) -> np.ndarray:
+    return np.frombuffer(row["pixels"], dtype=np.uint8).reshape(*row["size"], 3)
+
+
+def _map(values: bytes | None) -> QualityMap | None:
+    if values is None:
+        return None
+    grid = np.frombuffer(values, dtype=np.float32)
+    n = int(len(grid) ** 0.5)
+    return QualityMap(grid.reshape(n, n))

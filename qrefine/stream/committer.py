@@ -1,0 +1,96 @@
+"""Commits off the hot path: records are collected and become visible every few seconds."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from types import TracebackType
+
+from typing_extensions import Self
+
+from qrefine.data.lease import Lease
+from qrefine.data.ledger import Ledger, Rows
+from qrefine.data.parts import PartRecord
+from qrefine.data.table import Table
+from qrefine.errors import TableBusyError
+from qrefine.stream.progress import Tally
+
+_NOTHING = "the time is up"
+
+
+class Committer:
+    """A thread that alone writes to the log. An error in it is raised by the next `add`, and on leaving.
+
+    Leaving commits what is pending, also when the stream broke: the work is done, it should count.
+    """
+
+    def __init__(self, table: Table, ledger: Ledger, tally: Tally, lease: Lease, every_s: float, **metadata: str):
+        self._table, self._ledger, self._tally, self._lease = table, ledger, tally, lease
+        self._every_s = every_s
+        self._metadata = metadata
+        self._queue: queue.Queue[PartRecord | threading.Event | None] = queue.Queue()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="qrefine-committer", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._queue.put(None)
+        self._thread.join()
+        if self._error is not None and kind is None:
+            raise self._error
+
+    def add(self, record: PartRecord) -> None:
+        if self._error is not None:
+            raise self._error
+        self._queue.put(record)
+
+    def flush(self) -> None:
+        """Return when everything added so far is committed."""
+        committed = threading.Event()
+        self._queue.put(committed)
+        while not committed.wait(timeout=1):
+            if self._error is not None:
+                raise self._error
+
+    def _run(self) -> None:
+        try:
+            self._commit_for_ever()
+        except BaseException as error:  # the main thread raises it
+            self._error = error
+
+    def _commit_for_ever(self) -> None:
+        pending: list[PartRecord] = []
+        due = time.monotonic() + self._every_s
+        while True:
+            item: PartRecord | threading.Event | str | None = _NOTHING
+            with contextlib.suppress(queue.Empty):
+                item = self._queue.get(timeout=max(0.0, due - time.monotonic()))
+            if isinstance(item, PartRecord):
+                pending.append(item)
+            if not isinstance(item, PartRecord) or time.monotonic() >= due:
+                if pending:
+                    self._commit(pending)
+                pending, due = [], time.monotonic() + self._every_s
+            if isinstance(item, threading.Event):
+                item.set()
+            if item is None:
+                return
+
+    def _commit(self, records: list[PartRecord]) -> None:
+        if not self._lease.held():
+            raise TableBusyError(
+                f"{self._table.root}: another run took the table over while this one was paused; it goes on there"
+            )
+        # a part whose rows are there already is left to the next run's clean-up
+        fresh = [r for r in records if self._ledger.admit(r.shard, Rows.from_ranges(r.rows), r.shard_rows)]
+        if fresh:
+            self._table.commit(fresh, **self._metadata)
+        for record in fresh:
+            self._tally.add(record, self._ledger)

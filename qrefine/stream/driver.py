@@ -1,0 +1,222 @@
+"""One refinement from listing to summary: plan, stream, commit, reconcile."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+
+import pyarrow as pa
+import ray
+from ray.data import Dataset
+
+from qrefine.config import RefineConfig
+from qrefine.data.lease import FOLDER, Lease
+from qrefine.data.ledger import Ledger, Rows
+from qrefine.data.parts import PartRecord, write_part
+from qrefine.data.schema import Outcome, make_row, table_schema
+from qrefine.data.shards import RawSample
+from qrefine.data.storage import Shard, list_shards, open_filesystem, write_object
+from qrefine.data.table import Table
+from qrefine.models.registry import check_backends
+from qrefine.stream.committer import Committer
+from qrefine.stream.pipeline import Target, failure_stream, records, refine_stream
+from qrefine.stream.pools import Topology, plan_topology
+from qrefine.stream.progress import Display, Tally
+from qrefine.stream.session import session
+from qrefine.stream.source import ShardPlan
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The result of a run, also written as JSON into the table's ``_qrefine`` folder."""
+
+    run: str
+    table: str
+    config: str
+    shards: int
+    shards_done_before: int
+    samples: int
+    refined: int
+    kept: int
+    failed: int
+    failed_shards: int
+    errors: dict[str, int]
+    extra_images: int
+    quality_before: float | None
+    quality_after: float | None
+    seconds: float
+    images_per_second: float
+    leftovers_removed: int
+    retried_rows: int
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """3 where a shard failed, else 0."""
+        return 3 if self.failed_shards else 0
+
+
+def refine(
+    inputs: Sequence[str],
+    output: str,
+    config: RefineConfig | None = None,
+    *,
+    retry_failed: bool = False,
+    debug: bool = False,
+    notify: Callable[[str], None] = lambda text: None,
+) -> Summary:
+    """Refine all shards behind ``inputs`` into the table at ``output``; what is committed already is left alone.
+
+    Raises UserError for what a person must mend. Killed at any point, the same call continues.
+    """
+    config = config or RefineConfig()
+    enhancers = [config.enhance.blind, *([config.enhance.prompt] if config.enhance.prompt else [])]
+    check_backends(config.mapper, [config.inpaint, *enhancers], config.judges)
+    shards = list_shards(inputs, config.storage_options)
+    table = Table.open_or_create(output, table_schema(config.judges), config.storage_options)
+    run = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
+    with Lease(table.root, config.storage_options, run) as lease:
+        return _Run(config, table, shards, run, lease, debug, notify).refine(retry_failed)
+
+
+class _Run:
+    """The state of one run."""
+
+    def __init__(
+        self,
+        config: RefineConfig,
+        table: Table,
+        shards: Sequence[Shard],
+        run: str,
+        lease: Lease,
+        debug: bool,
+        notify: Callable[[str], None],
+    ) -> None:
+        self.config, self.table, self.shards, self.run, self.lease = config, table, shards, run, lease
+        self.target = Target(config, table.root, run)
+        self.debug, self.notify = debug, notify
+        self.ledger = Ledger()
+        self.tally = Tally(shards=len(shards))
+        self.retried_rows = 0
+
+    def refine(self, retry_failed: bool) -> Summary:
+        leftovers = self.table.remove_leftovers(self.run)
+        if retry_failed:
+            dropped = self.table.drop_failed(self.run)
+            self.notify(f"{dropped} failed rows are tried again")
+        self.ledger = self.table.ledger()
+        done_before = sum(self.ledger.complete(shard.url) for shard in self.shards)
+        self.tally.shards_done = done_before
+        plans = self._missing()
+        self.tally.bytes_to_do = sum(plan.size or 0 for plan in plans)
+        notes = self._notes()
+        if plans:
+            rows = f"; {self.ledger.row_count} rows are in the table" if self.ledger.row_count else ""
+            self.notify(f"{len(plans)} of {len(self.shards)} shards to do{rows}")
+            self._stream(plans)
+        summary = self._summary(done_before, leftovers, notes)
+        if plans:
+            self._write_summary(summary)
+        return summary
+
+    def _stream(self, plans: Sequence[ShardPlan]) -> None:
+        with (
+            session(self.config.stream, self.debug),
+            Display(self.tally),
+            Committer(
+                self.table,
+                self.ledger,
+                self.tally,
+                self.lease,
+                self.config.stream.commit_seconds,
+                run=self.run,
+                config=self.config.digest,
+            ) as committer,
+        ):
+            resources = ray.cluster_resources()
+            topology = plan_topology(self.config, resources.get("CPU", 1), resources.get("GPU", 0))
+            self.notify("; ".join(f"{pool.size} x [{', '.join(pool.stages)}]" for pool in topology.pools))
+            self._drain(refine_stream(plans, topology, self.target), committer)
+            self._reconcile(topology, committer)
+
+    def _drain(self, dataset: Dataset, committer: Committer) -> None:
+        for record in records(dataset):
+            committer.add(record)
+        committer.flush()
+
+    def _reconcile(self, topology: Topology, committer: Committer) -> None:
+        """What was planned and is not committed died with its actor: again in blocks of one, then as failed."""
+        streamed = self.tally.samples
+        for _ in range(self.config.stream.retries):
+            plans = self._missing()
+            if not plans:
+                break
+            self.notify(f"an actor's death lost rows of {len(plans)} shards; again, one by one")
+            self._drain(refine_stream(plans, topology, self.target, alone=True), committer)
+        plans = self._missing()
+        if plans:
+            reason = f"killed its process in each of {self.config.stream.retries + 1} passes"
+            self._drain(failure_stream(plans, self.target, reason), committer)
+        for plan in self._missing():  # not even reading it ends well
+            committer.add(self._lost_shard(plan))
+        committer.flush()
+        self.retried_rows = self.tally.samples - streamed
+
+    def _missing(self) -> list[ShardPlan]:
+        return [
+            ShardPlan(shard.url, shard.size, self.ledger.state(shard.url).rows.ranges)
+            for shard in self.shards
+            if not self.ledger.complete(shard.url)
+        ]
+
+    def _lost_shard(self, plan: ShardPlan) -> PartRecord:
+        """One failed row that closes a shard whose reader dies."""
+        index = max((end for _, end in plan.done), default=0)
+        raw = RawSample(
+            plan.url,
+            index,
+            "",
+            error="shard unreadable: its reader died in each pass",
+            shard_rows=len(Rows.from_ranges(plan.done)) + 1,
+        )
+        rows = [make_row(raw, Outcome(), self.config, self.run)]
+        table = pa.Table.from_pylist(rows, schema=table_schema(self.config.judges))
+        return write_part(self.table.root, self.config.storage_options, table, self.run)
+
+    def _notes(self) -> list[str]:
+        previous = self.table.last_config()
+        if previous is None or previous == self.config.digest:
+            return []
+        return [f"rows of an earlier run were made with configuration {previous}; this is {self.config.digest}"]
+
+    def _summary(self, done_before: int, leftovers: int, notes: list[str]) -> Summary:
+        tally = self.tally
+        return Summary(
+            run=self.run,
+            table=self.table.root,
+            config=self.config.digest,
+            shards=len(self.shards),
+            shards_done_before=done_before,
+            samples=tally.samples,
+            refined=tally.statuses["refined"],
+            kept=tally.statuses["kept"],
+            failed=tally.statuses["failed"],
+            failed_shards=tally.failed_shards,
+            errors=dict(tally.errors),
+            extra_images=tally.extra_images,
+            quality_before=tally.quality_before / tally.scored if tally.scored else None,
+            quality_after=tally.quality_after / tally.scored if tally.scored else None,
+            seconds=tally.elapsed,
+            images_per_second=tally.rate,
+            leftovers_removed=leftovers,
+            retried_rows=self.retried_rows,
+            notes=notes,
+        )
+
+    def _write_summary(self, summary: Summary) -> None:
+        filesystem, base = open_filesystem(self.table.root, self.config.storage_options)
+        data = json.dumps(asdict(summary), indent=2).encode()
+        write_object(filesystem, f"{base}/{FOLDER}/run-{self.run}.json", data)

@@ -1,0 +1,115 @@
+"""The chain of a run: read, one map per pool, write. No branches: Ray would run the parent once per child."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.data import ActorPoolStrategy, DataContext, Dataset
+from ray.exceptions import RayError
+
+from qrefine.config import RefineConfig
+from qrefine.data.parts import PartRecord
+from qrefine.errors import UserError
+from qrefine.stream.pools import HELPER_CPUS, PoolActor, Topology
+from qrefine.stream.source import ShardPlan, ShardSource
+from qrefine.stream.write import fail_batch, write_batch
+
+TASK_RETRIES = 1  # for the victims of another task on their actor; what kills it twice is tried again alone
+IN_FLIGHT = 2  # tasks per actor: the next batch is there when one ends
+ROW_BY_ROW = 1.0  # bytes: every row becomes a block of its own
+BLOCKS_PER_ACTOR = 4  # of a small input, so that no actor idles
+LEAST_BLOCK = 2.0**19
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where rows go and by which run."""
+
+    config: RefineConfig
+    root: str
+    run: str
+
+
+def refine_stream(
+    plans: Sequence[ShardPlan], topology: Topology, target: Target, *, alone: bool = False
+) -> Dataset:
+    """The planned shards through the pools into parts; its rows are the parts' records.
+
+    ``alone``: one row in each block and batch, so that a row which kills its actor takes no other with it.
+    """
+    config = target.config
+    actors = max(pool.size for pool in topology.pools)
+    dataset = _read(plans, config, ROW_BY_ROW if alone else block_bytes(plans, actors, config))
+    for position, pool in enumerate(topology.pools):
+        last = position == len(topology.pools) - 1
+        with warnings.catch_warnings():
+            # Ray 2.60 wants named arguments and has no name for max_task_retries
+            warnings.simplefilter("ignore", DeprecationWarning)
+            dataset = dataset.map_batches(
+                PoolActor,
+                fn_constructor_kwargs={"config": config, "pool": pool, "encode": last and topology.encode_in_pool},
+                batch_size=1 if alone else config.stream.batch_size,
+                batch_format="pyarrow",
+                zero_copy_batch=True,
+                compute=ActorPoolStrategy(size=pool.size, max_tasks_in_flight_per_actor=1 if alone else IN_FLIGHT),
+                num_cpus=pool.cpus,
+                num_gpus=pool.gpus,
+                max_task_retries=TASK_RETRIES,
+            )
+    return _write(dataset, write_batch, target, rows=1 if alone else config.stream.part_rows)
+
+
+def failure_stream(plans: Sequence[ShardPlan], target: Target, reason: str) -> Dataset:
+    """The planned rows written as failed ones, past all models."""
+    return _write(_read(plans, target.config, ROW_BY_ROW), fail_batch, target, rows=1, reason=reason)
+
+
+def records(dataset: Dataset) -> Iterator[PartRecord]:
+    """Run the dataset; gives the record of each part as soon as it is written.
+
+    Raises UserError with the worker's own line where a model could not be loaded.
+    """
+    try:
+        for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            for text in batch["record"].to_pylist():
+                yield PartRecord.from_json(text)
+    except RayError as error:
+        said = re.findall(rf"{UserError.__name__}: (.+)", str(error))  # the cause arrives as a worker's traceback
+        if said:
+            raise UserError(said[-1]) from error
+        raise
+
+
+def block_bytes(plans: Sequence[ShardPlan], actors: int, config: RefineConfig) -> float:
+    """Encoded bytes in one block: the setting, or less where the input is too small to feed all actors."""
+    total = sum(plan.size or 0 for plan in plans)
+    most = config.stream.block_mb * 2**20
+    return min(most, max(LEAST_BLOCK, total / (BLOCKS_PER_ACTOR * actors))) if total else most
+
+
+def _read(plans: Sequence[ShardPlan], config: RefineConfig, block: float) -> Dataset:
+    DataContext.get_current().target_max_block_size = int(block)
+    source = ShardSource(plans, config, block)
+    cpus = ray.cluster_resources().get("CPU", 1)
+    return ray.data.read_datasource(
+        source,
+        override_num_blocks=source.task_count,  # else Ray splits blocks to feed all cores
+        num_cpus=HELPER_CPUS,
+        concurrency=max(1, int(cpus // 2)),
+    )
+
+
+def _write(dataset: Dataset, function: Any, target: Target, *, rows: int, **more: Any) -> Dataset:
+    return dataset.map_batches(
+        function,
+        fn_kwargs={"config": target.config, "root": target.root, "run": target.run, **more},
+        batch_size=rows,
+        batch_format="pyarrow",
+        zero_copy_batch=True,
+        num_cpus=HELPER_CPUS,
+    )

@@ -1,0 +1,145 @@
+"""What a run has done so far: a live display on a terminal, else a plain line every ten seconds."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from typing_extensions import Self
+
+from qrefine.data.ledger import Ledger
+from qrefine.data.parts import PartRecord
+from qrefine.data.schema import STATUSES
+
+PLAIN_EVERY_S = 10.0
+BAR_EVERY_S = 0.25
+
+
+@dataclass
+class Tally:
+    """Counts over the parts of this run; the display, the plain lines and the summary all read it."""
+
+    shards: int = 0  # in the input
+    shards_done: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    extra_images: int = 0
+    quality_before: float = 0.0  # sums over the scored samples
+    quality_after: float = 0.0
+    scored: int = 0
+    bytes_out: int = 0
+    failed_shards: int = 0
+    bytes_to_do: int = 0  # of the planned shards; 0: the store does not tell
+    bytes_done: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def samples(self) -> int:
+        return sum(self.statuses.values())
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self.started
+
+    @property
+    def rate(self) -> float:
+        """Images per second since the start."""
+        return self.samples / max(self.elapsed, 1e-9)
+
+    def add(self, record: PartRecord, ledger: Ledger) -> None:
+        self.statuses.update(record.statuses)
+        self.errors.update(record.errors)
+        self.extra_images += record.extra_images
+        before, after, scored = record.quality_sums
+        self.quality_before += before
+        self.quality_after += after
+        self.scored += scored
+        self.bytes_out += record.size
+        self.bytes_done += record.source_bytes
+        self.failed_shards += sum(n for kind, n in record.errors.items() if kind.startswith("shard "))
+        if ledger.complete(record.shard):
+            self.shards_done += 1
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Estimated seconds to the end, by bytes; None where there is nothing yet to tell it by."""
+        if not self.bytes_done or not self.bytes_to_do:
+            return None
+        return self.elapsed * max(0.0, self.bytes_to_do / self.bytes_done - 1)
+
+    @property
+    def counts(self) -> str:
+        return ", ".join(f"{self.statuses[status]} {status}" for status in STATUSES)
+
+    def line(self) -> str:
+        """All of it in one plain line."""
+        left = self.remaining_s
+        return (
+            f"shards {self.shards_done}/{self.shards} | {self.samples} samples: {self.counts} |"
+            f" {self.rate:.1f} images/s | {clock(self.elapsed)}" + (f" | {clock(left)} left" if left else "")
+        )
+
+
+def clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class Display:
+    """Shows a tally while it is entered; a thread keeps it fresh, so that a slow batch is no silence."""
+
+    def __init__(self, tally: Tally, console: Console | None = None) -> None:
+        self._tally = tally
+        self._console = console or Console(file=sys.stderr)
+        self._bars = Progress(
+            TextColumn("shards"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[counts]}"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=self._console,
+            transient=True,
+        )
+        self._task = self._bars.add_task("", total=tally.shards, counts="starting", left="")
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._tick_for_ever, name="qrefine-progress", daemon=True)
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._bars.start()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        if self._console.is_terminal:
+            self._bars.stop()
+
+    def show(self) -> None:
+        """Show the tally as it is now: move the bar, or print a line."""
+        tally = self._tally
+        if not self._console.is_terminal:
+            self._console.print(tally.line(), highlight=False, soft_wrap=True)
+            return
+        left = tally.remaining_s
+        self._bars.update(
+            self._task,
+            completed=tally.shards_done,
+            counts=f"{tally.counts}, {tally.rate:.1f} images/s",
+            left="" if left is None else f"{clock(left)} left",
+        )
+
+    def _tick_for_ever(self) -> None:
+        while not self._stop.wait(BAR_EVERY_S if self._console.is_terminal else PLAIN_EVERY_S):
+            self.show()

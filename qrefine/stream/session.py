@@ -1,0 +1,86 @@
+"""A Ray session: the job's own cluster, the one that the settings name, or a quiet local one."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray.data import DataContext
+
+from qrefine.config import StreamSettings
+from qrefine.errors import UserError
+
+LOCAL_STORE_MB = 256  # bounds what is read ahead: a large shard must not fill the memory
+NO_PROGRESS_S = 6 * 3600.0  # a slow model start or a long compile is no hang
+ACTOR_START_S = 3600
+ACTOR_DEATHS_AT_START = 5
+
+
+@contextmanager
+def session(settings: StreamSettings, debug: bool = False) -> Iterator[None]:
+    """Connect, or start a local Ray; what was started here is stopped here. Raises UserError where it fails."""
+    if ray.is_initialized():
+        _configure(settings, debug, local=False)
+        yield
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    local = settings.address is None and "RAY_ADDRESS" not in os.environ
+    options: dict[str, Any] = {
+        "address": settings.address,
+        "log_to_driver": debug,
+        "logging_level": logging.INFO if debug else logging.ERROR,
+    }
+    if local:
+        store = (settings.store_mb or LOCAL_STORE_MB) * 2**20
+        options |= {"object_store_memory": store, "include_dashboard": False}
+        if not debug:
+            os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    try:
+        with contextlib.nullcontext() if debug else _silenced_stderr():
+            ray.init(**options)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise UserError(f"cannot use Ray at {settings.address or 'this machine'}: {error}") from error
+    try:
+        _configure(settings, debug, local=local)
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _silenced_stderr() -> Iterator[None]:
+    """Hide what Ray's C++ core writes to the file descriptor while it starts; Python's errors still rise."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+def _configure(settings: StreamSettings, debug: bool, *, local: bool) -> None:
+    """Ray Data's settings; each for a fact that was measured (design, section 6)."""
+    context = DataContext.get_current()
+    context.enable_progress_bars = debug
+    context.print_on_execution_start = debug
+    context.enable_auto_log_stats = False
+    context.max_errored_blocks = -1  # a block lost with its actor is reconciled, not fatal
+    context.max_consecutive_actor_init_deaths = ACTOR_DEATHS_AT_START
+    context.execution_no_progress_timeout_s = NO_PROGRESS_S
+    context.wait_for_min_actors_s = ACTOR_START_S
+    if local:
+        context.op_resource_reservation_enabled = False  # on a small machine it leaves cores idle
+    if not debug:
+        # Ray prints a stack for each lost block and warns of idle pools; the summary counts what was lost
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+        warnings.filterwarnings("ignore", module=r"ray\.data\.")

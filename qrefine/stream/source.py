@@ -1,0 +1,74 @@
+"""A Ray Data source of WebDataset shards: blocks of encoded bytes, damage as rows, committed rows left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from ray.data import Datasource
+from ray.data.block import BlockMetadata
+from ray.data.datasource import ReadTask
+
+from qrefine.config import RefineConfig
+from qrefine.data.ledger import Ranges, Rows
+from qrefine.data.shards import read_shard
+from qrefine.stream.blocks import RAW, raw_blocks
+
+MOST_TASKS = 10_000  # a driver with more read tasks spends its time on them
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """A shard to be read, and the ranges of its rows that are committed already."""
+
+    url: str
+    size: int | None
+    done: Ranges = ()
+
+
+class ShardSource(Datasource):
+    """One read task per shard (several where there are very many), each streaming through its shard."""
+
+    def __init__(self, plans: Sequence[ShardPlan], config: RefineConfig, block_bytes: float) -> None:
+        super().__init__()
+        group = -(-len(plans) // MOST_TASKS)
+        self._groups = [plans[i : i + group] for i in range(0, len(plans), group)]
+        self._config = config
+        self._block_bytes = block_bytes
+
+    @property
+    def task_count(self) -> int:
+        return len(self._groups)
+
+    def estimate_inmemory_data_size(self) -> int | None:
+        return sum(plan.size or 0 for group in self._groups for plan in group) or None
+
+    def get_read_tasks(
+        self, parallelism: int, per_task_row_limit: int | None = None, data_context: Any = None
+    ) -> list[ReadTask]:
+        return [self._task(group, per_task_row_limit) for group in self._groups]
+
+    def _task(self, plans: Sequence[ShardPlan], row_limit: int | None) -> ReadTask:
+        config, block_bytes = self._config, self._block_bytes
+        metadata = BlockMetadata(
+            num_rows=None,
+            size_bytes=sum(plan.size or 0 for plan in plans) or None,
+            input_files=[plan.url for plan in plans],
+            exec_stats=None,
+        )
+        return ReadTask(lambda: _read(plans, config, block_bytes), metadata, RAW, row_limit)
+
+
+def _read(plans: Sequence[ShardPlan], config: RefineConfig, block_bytes: float) -> Iterator[pa.Table]:
+    for plan in plans:
+        done = Rows.from_ranges(plan.done)
+        samples = read_shard(
+            plan.url,
+            config.images,
+            config.storage_options,
+            retries=config.stream.read_retries,
+            wanted=lambda index, done=done: index not in done,  # type: ignore[misc]
+        )
+        yield from raw_blocks(samples, block_bytes)

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from qrefine.config import RefineConfig
+from qrefine.data.lease import Lease
+from qrefine.data.parts import PartRecord, write_part
+from qrefine.data.schema import Outcome, make_row, table_schema
+from qrefine.data.shards import RawSample
+from qrefine.data.table import Table
+from qrefine.errors import TableBusyError
+from qrefine.stream.committer import Committer
+from qrefine.stream.progress import Tally
+
+CONFIG = RefineConfig()
+SCHEMA = table_schema(CONFIG.judges)
+
+
+def part(root: str, indexes: list[int], total: int | None = None) -> PartRecord:
+    rows = [
+        make_row(RawSample("s.tar", i, f"k{i}", b"x", shard_rows=total), Outcome((1, 1)), CONFIG, "run")
+        for i in indexes
+    ]
+    return write_part(root, {}, pa.Table.from_pylist(rows, schema=SCHEMA), "run")
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Table:
+    return Table.open_or_create(str(tmp_path / "t"), SCHEMA, {})
+
+
+def test_everything_is_committed_on_leaving_even_when_the_stream_broke(table: Table) -> None:
+    tally = Tally(shards=1)
+    with (
+        Lease(table.root, {}, "run") as lease,
+        pytest.raises(RuntimeError, match="stream"),
+        Committer(table, table.ledger(), tally, lease, 3600.0, config="c") as committer,
+    ):
+        committer.add(part(table.root, [0, 1]))
+        raise RuntimeError("the stream broke")
+    assert Table.open(table.root, {}).ledger().state("s.tar").rows.ranges == ((0, 2),)
+    assert tally.samples == 2
+    assert Table.open(table.root, {}).last_config() == "c"
+
+
+def test_rows_that_are_there_already_are_not_committed_again(table: Table) -> None:
+    with (
+        Lease(table.root, {}, "run") as lease,
+        Committer(table, table.ledger(), tally := Tally(shards=1), lease, 3600.0) as committer,
+    ):
+        committer.add(part(table.root, [0, 1, 2]))
+        committer.flush()
+        committer.add(part(table.root, [2, 3], total=4))
+        committer.add(part(table.root, [3], total=4))
+    assert sorted(table.delta.to_pyarrow_table(columns=["index"])["index"].to_pylist()) == [0, 1, 2, 3]
+    assert tally.shards_done == 1
+
+
+def test_a_run_that_lost_its_lease_commits_nothing_more(table: Table) -> None:
+    lease = Lease(table.root, {}, "first")
+    with (
+        pytest.raises(TableBusyError, match="another run took"),
+        lease,
+        Committer(table, table.ledger(), Tally(shards=1), lease, 3600.0) as committer,
+    ):
+        successor = Path(table.root) / "_qrefine" / "lease-00000099.json"
+        successor.write_text("{}")
+        committer.add(part(table.root, [0]))
+        committer.flush()
+    assert Table.open(table.root, {}).ledger().row_count == 0
