@@ -1,6 +1,6 @@
 """Measures the embedded models on photographs that no training saw, and prints the figures as Markdown.
 
-    python jobs/evaluate_models.py --photos 'photos/000003.tar' --clean 'photos/00000[0-2].tar' --cards
+python jobs/evaluate_models.py --photos 'photos/000003.tar' --clean 'photos/00000[0-2].tar' --cards
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ BOUNDS = Bounds()
 
 def job() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", action="append", required=True, metavar="GLOB", help="clean, kept out of training")
+    parser.add_argument(
+        "--photos", action="append", required=True, metavar="GLOB", help="clean, kept out of training"
+    )
     parser.add_argument("--clean", action="append", required=True, metavar="GLOB", help="clean, to fit NIQE to")
     parser.add_argument("--mapper", help="weights; without: the package's")
     parser.add_argument("--restorer", help="weights; without: the package's")
@@ -166,7 +168,11 @@ def judge_rows(refiner: Refiner, photos: Sequence[Image], clean: Sequence[str], 
 def speed_of_mapper(mapper: EmbeddedMapper) -> Row:
     """Images of 512 x 512 in a second, in batches of 8."""
     images = list(np.random.default_rng(0).integers(0, 256, (8, 512, 512, 3), dtype=np.uint8))
-    return ("mapper, 512 x 512, batch 8", "30 images/s", f"{8 / _seconds(lambda: mapper(images)):.1f} images/s {_cores()}")
+    return (
+        "mapper, 512 x 512, batch 8",
+        "30 images/s",
+        f"{8 / _seconds(lambda: mapper(images)):.1f} images/s {_cores()}",
+    )
 
 
 def speed_of_restorer(restorer: EmbeddedRestorer) -> Row:

@@ -1,7 +1,7 @@
 """Trains the embedded quality mapper, and writes its weights and card.
 
-    python jobs/train_mapper.py --photos 'photos/00000[0-2].tar' --minutes 40
-    python jobs/train_mapper.py --scores scores.csv --steps 500 --out mine.safetensors
+python jobs/train_mapper.py --photos 'photos/00000[0-2].tar' --minutes 40
+python jobs/train_mapper.py --scores scores.csv --steps 500 --out mine.safetensors
 """
 
 from __future__ import annotations

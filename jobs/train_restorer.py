@@ -1,6 +1,6 @@
 """Trains the embedded restorer, and writes its weights and card.
 
-    python jobs/train_restorer.py --photos 'photos/00000[0-2].tar' --minutes 60
+python jobs/train_restorer.py --photos 'photos/00000[0-2].tar' --minutes 60
 """
 
 from __future__ import annotations

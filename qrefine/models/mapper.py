@@ -31,7 +31,7 @@ class EmbeddedMapper:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         net = MapperNet()
         load_weights(net, Path(weights) if weights else EMBEDDED / "mapper.safetensors", ARCHITECTURE)
-        self._net = folded(net).to(self.device, memory_format=torch.channels_last)
+        self._net = folded(net).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch omits it
 
     @torch.inference_mode()
     def __call__(self, images: Sequence[Image]) -> list[QualityMap]:

@@ -26,10 +26,12 @@ FAMILIES = ("blur", "noise", "compression", "resampling", "surface", "content", 
 _COARSEST = 16
 
 
-def _convolution(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+class Convolution(nn.Sequential):
     """3 x 3, then batch normalisation: training needs it, and ``folded`` takes it away."""
-    convolution = nn.Conv2d(inputs, outputs, 3, stride, dilation, dilation, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs))
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> None:
+        convolution = nn.Conv2d(inputs, outputs, 3, stride, dilation, dilation, bias=False)
+        super().__init__(convolution, nn.BatchNorm2d(outputs))
 
 
 class Residual(nn.Module):
@@ -37,8 +39,8 @@ class Residual(nn.Module):
 
     def __init__(self, channels: int, dilation: int = 1) -> None:
         super().__init__()
-        self.first = _convolution(channels, channels)
-        self.second = _convolution(channels, channels, dilation=dilation)
+        self.first = Convolution(channels, channels)
+        self.second = Convolution(channels, channels, dilation=dilation)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x + self.second(F.relu(self.first(x))))
@@ -79,7 +81,7 @@ def band_energies(cells: Tensor) -> Tensor:
 
 
 def _haar(cells: Tensor) -> Tensor:
-    """(b, 4, h, w), a cell's pixels in reading order -> (b, 3, h, w): horizontal, vertical, diagonal differences."""
+    """Cells of four pixels in reading order (b, 4, h, w) -> across, down and diagonal differences (b, 3, h, w)."""
     a, b, c, d = cells.unbind(1)
     return torch.stack([a - b + c - d, a + b - c - d, a - b - c + d], 1) / 2
 
@@ -97,11 +99,11 @@ class MapperNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = _convolution(16, 32, stride=2)
-        self.level4 = _convolution(32 + 16, 48)
-        self.down8 = _convolution(48, 64, stride=2)
+        self.stem = Convolution(16, 32, stride=2)
+        self.level4 = Convolution(32 + 16, 48)
+        self.down8 = Convolution(48, 64, stride=2)
         self.level8 = nn.Sequential(Residual(64), Residual(64))
-        self.down16 = _convolution(64, 112, stride=2)
+        self.down16 = Convolution(64, 112, stride=2)
         self.level16 = nn.Sequential(Residual(112), Residual(112, 2), Residual(112, 2))
         self.head = nn.Sequential(nn.Linear(2 * (64 + 112), 96), nn.ReLU(), nn.Linear(96, 1 + len(FAMILIES)))
 
@@ -145,6 +147,6 @@ def folded(net: MapperNet) -> MapperNet:
     net = deepcopy(net).eval()
     for module in list(net.modules()):
         for name, child in module.named_children():
-            if isinstance(child, nn.Sequential) and isinstance(child[-1], nn.BatchNorm2d):
+            if isinstance(child, Convolution):
                 setattr(module, name, fuse_conv_bn_eval(child[0], child[1]))
     return net

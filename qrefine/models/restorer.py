@@ -40,7 +40,7 @@ class EmbeddedRestorer:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         net = RestorerNet()
         load_weights(net, Path(weights) if weights else EMBEDDED / "restorer.safetensors", ARCHITECTURE)
-        self._net = net.eval().to(self.device, memory_format=torch.channels_last)
+        self._net = net.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch omits it
 
     def __call__(
         self, images: Sequence[Image], strengths: Sequence[Plane], prompts: Sequence[str], seeds: Sequence[int]
@@ -64,9 +64,8 @@ class EmbeddedRestorer:
         """Restored pixels in 0..255, float32, of one tile."""
         height, width = strength.shape
         margins = ((0, -height % STRIDE), (0, -width % STRIDE))
-        mode = "symmetric"
-        pixels = torch.from_numpy(np.pad(image, (*margins, (0, 0)), mode)).to(self.device)
-        asked = torch.from_numpy(np.pad(strength, margins, mode).astype(np.float32)).to(self.device)
+        pixels = torch.from_numpy(np.pad(image, (*margins, (0, 0)), "symmetric")).to(self.device)
+        asked = torch.from_numpy(np.pad(strength, margins, "symmetric").astype(np.float32)).to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             restored = self._net(pixels.permute(2, 0, 1)[None].float() / 255, asked[None, None])
         return (restored[0].permute(1, 2, 0)[:height, :width] * 255).cpu().numpy()

@@ -6,6 +6,8 @@ change. Normalisation is over the channels of one place, so that an answer depen
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -51,12 +53,8 @@ class RestorerNet(nn.Module):
         self.before = nn.ModuleList(
             nn.Sequential(*(Block(c) for _ in range(n))) for c, n in zip(_CHANNELS, _BEFORE, strict=True)
         )
-        self.down = nn.ModuleList(
-            nn.Conv2d(c, d, 2, stride=2) for c, d in zip(_CHANNELS[:-1], _CHANNELS[1:], strict=True)
-        )
-        self.up = nn.ModuleList(
-            nn.Conv2d(d, 4 * c, 1) for c, d in zip(_CHANNELS[:-1], _CHANNELS[1:], strict=True)
-        )
+        self.down = nn.ModuleList(nn.Conv2d(c, d, 2, stride=2) for c, d in pairwise(_CHANNELS))
+        self.up = nn.ModuleList(nn.Conv2d(d, 4 * c, 1) for c, d in pairwise(_CHANNELS))
         self.after = nn.ModuleList(
             nn.Sequential(*(Block(c) for _ in range(n))) for c, n in zip(_CHANNELS[:-1], _AFTER, strict=True)
         )

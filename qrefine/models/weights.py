@@ -43,7 +43,9 @@ def load_weights(net: nn.Module, path: Path, architecture: str) -> dict[str, str
     found = {name: tuple(value.shape) for name, value in tensors.items()}
     if expected != found:
         odd = sorted(set(expected.items()) ^ set(found.items()))[0][0]
-        raise ValueError(f"{path}: expected the tensors of {architecture}, but {odd!r} is missing or of another shape")
+        raise ValueError(
+            f"{path}: expected the tensors of {architecture}, but {odd!r} is missing or of another shape"
+        )
     if not all(torch.isfinite(value).all() for value in tensors.values()):
         raise ValueError(f"{path}: weights of {architecture} hold values that are not finite")
     net.load_state_dict(tensors)

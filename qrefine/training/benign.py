@@ -36,7 +36,7 @@ def finish(image: Image, rng: np.random.Generator) -> Image:
     if choice == 0:
         return _jpeg(image, int(rng.integers(92, 99)), rng)
     if choice == 1:
-        return _to_uint8(image + rng.normal(0, rng.uniform(0.3, 1.3), image.shape).astype(np.float32))
+        return _to_uint8(image + rng.normal(0, rng.uniform(0.3, 1.3), image.shape))
     if choice == 2:
         dither = PIL.Dither.FLOYDSTEINBERG if rng.random() < 0.5 else PIL.Dither.NONE
         palette = PIL.fromarray(image).quantize(int(rng.integers(128, 257)), dither=dither)

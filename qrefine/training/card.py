@@ -42,7 +42,7 @@ def write_card(card: Card, weights: Path) -> Path:
 
 
 def set_figures(path: Path, figures: str) -> None:
-    """Puts ``figures`` in the place of those in the card at ``path``. ValueError where the card has no such place."""
+    """Puts ``figures`` in the place of those in the card at ``path``. ValueError where it has no such place."""
     text = path.read_text()
     pattern = re.compile(re.escape(FIGURES[0]) + ".*?" + re.escape(FIGURES[1]), re.DOTALL)
     if not pattern.search(text):

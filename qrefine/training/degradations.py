@@ -72,9 +72,8 @@ def poisson_noise(image: Image, severity: float, rng: np.random.Generator) -> Im
     photons = geometric(2000, 8, severity)
     signal = image.astype(np.float32) / 255 * photons
     if photons < 30:
-        counts = rng.poisson(signal).astype(np.float32)
-    else:
-        counts = signal + rng.standard_normal(image.shape, dtype=np.float32) * np.sqrt(signal)
+        return _to_uint8(rng.poisson(signal) * (255 / photons))
+    counts = signal + rng.standard_normal(image.shape, dtype=np.float32) * np.sqrt(signal)
     return _to_uint8(counts * (255 / photons))
 
 
@@ -105,7 +104,14 @@ def salt_and_pepper(image: Image, severity: float, rng: np.random.Generator) -> 
 def _jpeg(image: Image, quality: int, rng: np.random.Generator) -> Image:
     sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444 if rng.random() < 0.3 else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
     options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
-    return cv2.imdecode(cv2.imencode(".jpg", image, options)[1], cv2.IMREAD_COLOR)
+    return _coded(image, ".jpg", options)
+
+
+def _coded(image: Image, codec: str, options: list[int]) -> Image:
+    """``image`` as it comes back from a codec."""
+    decoded = cv2.imdecode(cv2.imencode(codec, image, options)[1], cv2.IMREAD_COLOR)
+    assert decoded is not None  # what was just encoded
+    return decoded
 
 
 def jpeg(image: Image, severity: float, rng: np.random.Generator) -> Image:
@@ -117,8 +123,8 @@ def jpeg(image: Image, severity: float, rng: np.random.Generator) -> Image:
 def webp(image: Image, severity: float, rng: np.random.Generator) -> Image:
     """WebP of quality 80 to 1."""
     bgr = np.ascontiguousarray(image[..., ::-1])
-    coded = cv2.imencode(".webp", bgr, [cv2.IMWRITE_WEBP_QUALITY, round(geometric(80, 1, severity))])[1]
-    return np.ascontiguousarray(cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1])
+    options = [cv2.IMWRITE_WEBP_QUALITY, round(geometric(80, 1, severity))]
+    return np.ascontiguousarray(_coded(bgr, ".webp", options)[..., ::-1])
 
 
 def double_jpeg(image: Image, severity: float, rng: np.random.Generator) -> Image:

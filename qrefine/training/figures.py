@@ -20,7 +20,7 @@ RESTORED = ("blur", "noise", "compression", "resampling")
 
 @dataclass(frozen=True)
 class Case:
-    """A photograph with one kind of damage; ``region`` is the damage's mask in [0, 1], 0 where it left no trace."""
+    """A photograph with one kind of damage; ``region`` is its mask in [0, 1], 0 where it left no trace."""
 
     clean: Image
     damaged: Image
@@ -39,7 +39,13 @@ def damage(photo: Image, kind: str, severity: float, rng: np.random.Generator, l
 
 
 def cases(
-    photos: Sequence[Image], kinds: Sequence[str], low: float, high: float, each: int, seed: int, local: bool = True
+    photos: Sequence[Image],
+    kinds: Sequence[str],
+    low: float,
+    high: float,
+    each: int,
+    seed: int,
+    local: bool = True,
 ) -> Iterator[Case]:
     """``each`` cases of every photo, kinds in turn, severities even over [low, high]."""
     for number, photo in enumerate(photos):
@@ -70,7 +76,9 @@ def spearman(a: Sequence[float], b: Sequence[float]) -> float:
     return float(np.corrcoef(_ranks(np.asarray(a)), _ranks(np.asarray(b)))[0, 1])
 
 
-def patch_aucs(mapper: Mapper, photos: Sequence[Image], low: float, high: float, seed: int, each: int) -> list[float]:
+def patch_aucs(
+    mapper: Mapper, photos: Sequence[Image], low: float, high: float, seed: int, each: int
+) -> list[float]:
     """AUC of 1 - Q against {patches damaged over half or more of their area}, one per case with both sorts."""
     result = []
     for case in cases(photos, tuple(KINDS), low, high, each, seed):

@@ -56,9 +56,11 @@ def arguments(description: str, out: str, task: Task) -> argparse.ArgumentParser
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=description, formatter_class=form)
     parser.add_argument("--photos", action="append", default=[], metavar="GLOB",
-                        help="clean photographs: WebDataset tars, folders, images; repeatable; none: scenes only")  # fmt: skip
+                        help="clean photos: tars, folders, images; repeatable; none: scenes only")  # fmt: skip
     parser.add_argument("--minutes", type=float, help="end after this long")
-    parser.add_argument("--steps", type=int, help="end after this many steps: the same bytes for the same settings")
+    parser.add_argument(
+        "--steps", type=int, help="end after this many steps: the same bytes for the same settings"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path(out), help="weights; the card goes beside them")
     parser.add_argument("--resume", action="store_true", help="go on from OUT's checkpoint")
@@ -97,7 +99,7 @@ def run_task(
     """Trains, and on rank 0 writes the weights and the card."""
     photos = photos_for(task, given.photos)
     torch.manual_seed(given.run.seed)
-    net = task.network().to(memory_format=torch.channels_last)
+    net = task.network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch omits it
     samples = task.samples(photos.images, given.run.seed)
     checkpoint = given.out.with_suffix(".checkpoint")
     average, state = train(net, task.loss, samples, given.run, checkpoint, given.resume, wrap, place)
@@ -111,14 +113,14 @@ def _write(task: Task, given: Options, photos: Photos, net: nn.Module, state: St
     first, last = np.mean(state.losses[:100]), np.mean(state.losses[-500:])
     data = (
         f"{len(photos.images)} clean photographs ({photos.too_small} smaller than the crop and "
-        f"{photos.unreadable} unreadable ones left out) from `{' '.join(given.photos) or 'none'}`, and scenes made "
-        f"by program (`qrefine/training/scenes.py`) for {task.recipe.scenes:.0%} of the crops"
+        f"{photos.unreadable} unreadable ones left out) from `{' '.join(given.photos) or 'none'}`, and scenes by "
+        f"program (`qrefine/training/scenes.py`) for {task.recipe.scenes:.0%} of the crops"
         f"{'' if photos.images else ' (all of them here)'}. Damage by program: `qrefine/training/degradations.py`."
     )
     recipe = (
         f"{count:,} parameters, {state.step:,} steps of {given.run.batch * given.workers} crops of "
-        f"{task.recipe.size} px in {state.seconds / 60:.0f} minutes on {given.run.device}, AdamW with a warm-up and "
-        f"half a cosine from {given.run.rate:g}, averaged weights, seed {given.run.seed}. "
+        f"{task.recipe.size} px in {state.seconds / 60:.0f} minutes on {given.run.device}, AdamW with a warm-up "
+        f"and half a cosine from {given.run.rate:g}, averaged weights, seed {given.run.seed}. "
         f"Shares: `{json.dumps({k: v for k, v in asdict(task.recipe).items() if k != 'weights'})}`; "
         f"families: `{json.dumps(dict(task.recipe.weights))}`.\n\n"
         f"```\npython {Path(sys.argv[0]).parent.name}/{Path(sys.argv[0]).name} {shlex.join(_told(given))}\n```"

@@ -91,7 +91,7 @@ def train(
     checkpoint: Path | None = None,
     resume: bool = False,
     wrap: Callable[[nn.Module], nn.Module] = lambda net: net,
-    place: Place = Place(),  # noqa: B008 (frozen)
+    place: Place = Place(),
 ) -> tuple[nn.Module, State]:
     """Trains ``net`` in place; gives a copy with averaged weights, and the final state.
 

@@ -29,15 +29,17 @@ CAUSES = 0.3
 
 _FINEST = 48
 
-USE = """The quality mapper that `qrefine` uses where no other is configured: an n x n map of an RGB image of any
-size, Q = 1 - the severity of damage seen in the patch, in [0, 1], and q = Avg(Q). It sees blur, noise, compression,
-resampling and up-sampling artifacts, over-smoothing, posterisation, ringing, drifting colour planes, swapped patches
-and bent shapes. It judges technical quality, not beauty, nor whether an image fits its prompt."""
+USE = """The quality mapper that `qrefine` uses where no other is configured: an n x n map of an RGB image of
+any size, Q = 1 - the severity of damage seen in the patch, in [0, 1], and q = Avg(Q). It sees blur, noise,
+compression, resampling and up-sampling artifacts, over-smoothing, posterisation, ringing, drifting colour
+planes, swapped patches and bent shapes. It judges technical quality, not beauty, nor whether an image fits
+its prompt."""
 
-LIMITS = """Trained on damage made by program over photographs and simple scenes. What generators get wrong in meaning
-(hands, faces, letters) it sees only as far as it looks like such damage. A shallow depth of field can be taken for
-mild blur. Two images of other content and equal damage differ somewhat in q: compare maps of the same image first.
-Patches of fewer than 8 pixels, and images of fewer than 64, are judged by little evidence."""
+LIMITS = """Trained on damage made by program over photographs and simple scenes. What generators get wrong in
+meaning (hands, faces, letters) it sees only as far as it looks like such damage. A shallow depth of field can
+be taken for mild blur. Two images of other content and equal damage differ somewhat in q: compare maps of the
+same image first. Patches of fewer than 8 pixels, and images of fewer than 64, are judged by little
+evidence."""
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import gamma
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gamma
 
 from qrefine.quality.map import Image
 
 _PATCH = 96
 _SHAPES = np.arange(0.2, 10, 0.001)
-_RATIOS = gamma(2 / _SHAPES) ** 2 / (gamma(1 / _SHAPES) * gamma(3 / _SHAPES))
+_RATIOS = np.array([gamma(2 / a) ** 2 / (gamma(1 / a) * gamma(3 / a)) for a in _SHAPES.tolist()])
 _SHARPEST = 0.75
 """Only patches at or above this share of the sharpest one describe a clean photograph, as in the paper."""
 
@@ -101,6 +101,6 @@ def _asymmetric_law(values: NDArray[np.float64]) -> tuple[float, float, float]:
     ratio = left / right
     moments = np.abs(values).mean() ** 2 / max((values**2).mean(), 1e-12)
     target = moments * (ratio**3 + 1) * (ratio + 1) / (ratio**2 + 1) ** 2
-    shape = _SHAPES[np.argmin((_RATIOS - target) ** 2)]
+    shape = float(_SHAPES[np.argmin((_RATIOS - target) ** 2)])
     scale = np.sqrt(gamma(1 / shape) / gamma(3 / shape))
-    return float(shape), float(left * scale), float(right * scale)
+    return shape, float(left * scale), float(right * scale)

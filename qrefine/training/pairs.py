@@ -61,7 +61,7 @@ def _clean_crop(photos: Sequence[Image], recipe: Recipe, rng: np.random.Generato
     size = recipe.size + MARGIN
     if not photos or rng.random() < recipe.scenes:
         return scene(size, rng)
-    photo = photos[rng.integers(len(photos))]
+    photo = photos[int(rng.integers(len(photos)))]
     height, width, _ = photo.shape
     # Shrinking an already sharp photo keeps it sharp: another scale of the same world.
     largest = min(2.0, min(height, width) / size)
@@ -89,7 +89,7 @@ def _severity(recipe: Recipe, rng: np.random.Generator) -> float:
 
 
 def traced(severity: Plane, clean: Image, damaged: Image) -> Plane:
-    """``severity`` where pixels nearby moved by half a grey level or more on average, fading to 0 where none did."""
+    """``severity`` where pixels nearby moved by half a grey level or more, fading to 0 where none did."""
     change = np.abs(damaged.astype(np.float32) - clean).max(2)
     return severity * np.minimum(cv2.blur(change, (17, 17)) / 0.5, 1)
 

@@ -38,9 +38,9 @@ def _encoded(path: Path) -> Iterator[bytes]:
         with tarfile.open(path) as tar:
             for member in tar:
                 if member.isfile() and member.name.lower().endswith(SUFFIXES):
-                    file = tar.extractfile(member)
-                    assert file is not None
-                    yield file.read()
+                    stream = tar.extractfile(member)
+                    assert stream is not None  # a regular file
+                    yield stream.read()
 
 
 def decode(encoded: bytes) -> Image:

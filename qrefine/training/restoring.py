@@ -39,13 +39,14 @@ FLOOR = 0.02
 SMOOTH = 2 / 255
 """Errors below this count by their square."""
 
-USE = """The inpainter and blind enhancer that `qrefine` uses where no other is configured: a residual U-Net led by a
-per-pixel strength map. Input: RGB and strength; output: RGB, unchanged where the strength is 0. It removes blur,
-noise, compression and resampling artifacts; it follows no prompt and invents no content."""
+USE = """The inpainter and blind enhancer that `qrefine` uses where no other is configured: a residual U-Net
+led by a per-pixel strength map. Input: RGB and strength; output: RGB, unchanged where the strength is 0. It
+removes blur, noise, compression and resampling artifacts; it follows no prompt and invents no content."""
 
-LIMITS = """Content that is wrong (patches swapped, shapes bent, extra fingers) it cannot mend: that takes a generative
-model. Strong blur and strong shrinking lose detail that it does not bring back. It was trained on photographs and
-simple scenes, and on damage made by program; on line art and on text it errs towards leaving things as they are."""
+LIMITS = """Content that is wrong (patches swapped, shapes bent, extra fingers) it cannot mend: that takes a
+generative model. Strong blur and strong shrinking lose detail that it does not bring back. It was trained on
+photographs and simple scenes, and on damage made by program; on line art and on text it errs towards leaving
+things as they are."""
 
 
 def estimated_quality(severity: Plane, rng: np.random.Generator) -> Plane:
@@ -71,7 +72,7 @@ def simulated_strength(quality: Plane, rng: np.random.Generator) -> Plane:
     else:
         plane = np.full_like(quality, rng.uniform(0.05, 1))
     if plane.max() < 0.05:
-        plane = soft_region(*quality.shape, rng) * np.float32(rng.uniform(0.1, 1))
+        plane = soft_region(quality.shape[0], quality.shape[1], rng) * np.float32(rng.uniform(0.1, 1))
     return plane.astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Images made by program, sharp to the pixel: they need no data and show what photographs lack (text, flat art)."""
+"""Images made by program, sharp to the pixel: no data needed, and with what photographs lack (text, flat art)."""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -95,7 +94,7 @@ def fit_head(net: MapperNet, images: Sequence[Image], scores: Sequence[float], s
     target = torch.tensor(scores, dtype=torch.float32)
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(images)))
     held, used = order[::5], torch.tensor([i for place, i in enumerate(order.tolist()) if place % 5])
-    before = spearman(_q(net, features[held]), target[held].numpy())
+    before = spearman(_q(net, features[held]), target[held].tolist())
     start = [parameter.detach().clone() for parameter in net.head.parameters()]
     optimiser = torch.optim.Adam(net.head.parameters(), 1e-3)
     for _ in range(steps):
@@ -105,7 +104,7 @@ def fit_head(net: MapperNet, images: Sequence[Image], scores: Sequence[float], s
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    return Fit(len(images), len(held), before, spearman(_q(net, features[held]), target[held].numpy()))
+    return Fit(len(images), len(held), before, spearman(_q(net, features[held]), target[held].tolist()))
 
 
 @torch.no_grad()
@@ -115,5 +114,5 @@ def _features(net: MapperNet, image: Image) -> Tensor:
 
 
 @torch.no_grad()
-def _q(net: MapperNet, features: Tensor) -> NDArray[np.float32]:
-    return (1 - torch.sigmoid(net.head(features)[..., 0]).mean((1, 2))).numpy()
+def _q(net: MapperNet, features: Tensor) -> list[float]:
+    return (1 - torch.sigmoid(net.head(features)[..., 0]).mean((1, 2))).tolist()

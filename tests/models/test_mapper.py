@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from qrefine.models.mapper import EmbeddedMapper
 from qrefine.models.mapper_net import FAMILIES, MapperNet, band_energies, contrast_normalised
-from qrefine.training.degradations import degrade
 from qrefine.training.degradations import FAMILIES as CAUSES
+from qrefine.training.degradations import degrade
 from qrefine.training.scenes import dead_leaves
 
 

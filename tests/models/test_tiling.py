@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,7 +13,7 @@ def test_tiles_cover_overlap_and_align(length, size, overlap):
     found = tiles(length, size, overlap, 16)
     assert found[0].start == 0
     assert found[-1].stop == length
-    for left, right in zip(found, found[1:], strict=False):
+    for left, right in pairwise(found):
         assert left.stop - right.start >= overlap
         assert right.start % 16 == 0
         assert right.start > left.start

@@ -73,7 +73,9 @@ def test_a_file_without_a_name_inside_is_refused(tmp_path):
 
 def test_weights_that_are_not_finite_are_refused(tmp_path):
     path = tmp_path / "nan.safetensors"
-    save_file({"weight": torch.full((2, 3), float("nan")), "bias": torch.zeros(2)}, path, {"architecture": "line-1"})
+    save_file(
+        {"weight": torch.full((2, 3), float("nan")), "bias": torch.zeros(2)}, path, {"architecture": "line-1"}
+    )
     assert "not finite" in refused(path)
 
 

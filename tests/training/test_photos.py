@@ -54,7 +54,7 @@ def test_a_glob_that_matches_nothing(tmp_path):
 
 
 def test_none_is_left(folder):
-    with pytest.raises(ValueError, match="no photo is left.*3 smaller than 1000 px, 1 unreadable"):
+    with pytest.raises(ValueError, match=r"no photo is left.*3 smaller than 1000 px, 1 unreadable"):
         load_photos([str(folder)], 1000)
 
 
