@@ -148,5 +148,8 @@ def folded(net: MapperNet) -> MapperNet:
     for module in list(net.modules()):
         for name, child in module.named_children():
             if isinstance(child, Convolution):
-                setattr(module, name, fuse_conv_bn_eval(child[0], child[1]))
+                convolution, norm = child
+                assert isinstance(convolution, nn.Conv2d)
+                assert isinstance(norm, nn.BatchNorm2d)
+                setattr(module, name, fuse_conv_bn_eval(convolution, norm))
     return net

@@ -30,7 +30,7 @@ def tiles(length: int, size: int, overlap: int, align: int) -> list[Tile]:
         raise ValueError(f"tiles of {size} with an overlap of {overlap} on a grid of {align} never advance")
     if length <= size:
         return [Tile(0, length)]
-    starts = range(0, length - overlap, step)
+    starts = range(0, length - size + step, step)
     return [Tile(start, min(start + size, length)) for start in starts]
 
 

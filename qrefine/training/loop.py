@@ -160,7 +160,7 @@ def _batches(
         sampler=_Indices(indices()),
         num_workers=run.processes,
         prefetch_factor=4 if run.processes else None,
-        multiprocessing_context="fork" if run.processes else None,
+        multiprocessing_context="spawn" if run.processes else None,
         worker_init_fn=_one_thread,
     )
     return iter(loader)
@@ -202,7 +202,8 @@ def _restore(path: Path, net: nn.Module, average: nn.Module, optimiser: torch.op
         optimiser.load_state_dict(whole["optimiser"])
         return State(**whole["state"])
     except Exception as error:  # torch raises a dozen kinds for a damaged or foreign file
-        raise ValueError(f"{path}: not a checkpoint of this training: {str(error).splitlines()[0]}") from None
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{path}: not a checkpoint of this training: {why}") from None
 
 
 class _Report:

@@ -24,6 +24,7 @@ def reference(features, stride, size, n):
     return out
 
 
+@settings(deadline=None)
 @given(sides)
 def test_average_weights_share_out_each_patch(side):
     pixels, stride, n = side
@@ -36,6 +37,7 @@ def test_average_weights_share_out_each_patch(side):
     torch.testing.assert_close(weights.sum(0), covered * n / pixels, rtol=1e-4, atol=1e-5)
 
 
+@settings(deadline=None)
 @given(sides)
 def test_maximum_cells_are_those_with_weight(side):
     pixels, stride, n = side
