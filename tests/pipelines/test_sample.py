@@ -49,7 +49,7 @@ def test_one_bad_sample_fails_alone_and_with_its_reason(error: Exception) -> Non
     done = guarded(Picky(error), batch("a", "bad", "b", "bad"))
     assert [sample.stages for sample in done] == [("picky",), (), ("picky",), ()]
     assert [bool(sample.error) for sample in done] == [False, True, False, True]
-    assert (done[1].error or "").startswith(f"picky: {type(error).__name__}: ")
+    assert (done[1].error or "").startswith(f"{type(error).__name__} in picky: ")
     assert "boom" in (done[1].error or "")
 
 
