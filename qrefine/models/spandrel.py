@@ -17,20 +17,22 @@ import torch
 
 from qrefine.models.checkpoint import one_line, read_checkpoint
 from qrefine.models.memory import free_memory
+from qrefine.models.tiling import in_tiles
 from qrefine.quality.map import Image, Plane
 
 log = logging.getLogger(__name__)
 
 WHAT = "restoration checkpoint that spandrel knows"
 SMALLEST_TILE = 64
+ALIGN = 16  # of the tiles' starts; windows of attention and cells of upscalers fall into step with it
 
 
 class SpandrelRestorer:
     """A checkpoint's answer, mixed with the image by the strength map; large images in overlapping tiles.
 
-    ``tile``: side in pixels of what the network sees at once, the same for every image, so that an answer does
-    not depend on the batch. ``overlap``: pixels in which neighbouring tiles fade into each other. Where memory
-    runs out the tile is halved and the size remembered.
+    ``tile``: side in pixels of what the network sees at once. ``overlap``: pixels in which neighbouring tiles fade
+    into each other. Tiles run one by one, so that an answer does not depend on the batch. Where memory runs out
+    the tile is halved and the size remembered.
     """
 
     def __init__(
@@ -43,9 +45,9 @@ class SpandrelRestorer:
         device: str | None = None,
         dtype: str | None = None,
     ) -> None:
-        if tile < SMALLEST_TILE or not 0 <= 2 * overlap < tile:
+        if tile < SMALLEST_TILE or not 1 <= overlap <= tile // 4:
             raise ValueError(
-                f"tile must be {SMALLEST_TILE} or more and twice the overlap less, not {tile}, {overlap}"
+                f"tile must be {SMALLEST_TILE} or more and overlap 1 to a quarter of it, not {tile} and {overlap}"
             )
         self.context, self.tile, self.overlap = context, tile, overlap
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -84,7 +86,7 @@ class SpandrelRestorer:
             try:
                 return self._tiled(image)
             except torch.OutOfMemoryError:
-                if self.tile // 2 < max(SMALLEST_TILE, 2 * self.overlap + 1):
+                if self.tile // 2 < max(SMALLEST_TILE, 4 * self.overlap):
                     raise
             self.tile //= 2
             log.warning("out of memory: from now on tiles of %d pixels", self.tile)
@@ -92,19 +94,9 @@ class SpandrelRestorer:
 
     def _tiled(self, image: Image) -> np.ndarray:
         """The network's answer at the image's size, (h, w, 3) float32 in 0..255."""
-        height, width = image.shape[:2]
-        padded = np.pad(
-            image, ((0, max(0, self.tile - height)), (0, max(0, self.tile - width)), (0, 0)), mode="symmetric"
+        return in_tiles(
+            lambda rows, columns: self._answer(image[rows, columns]), image.shape, self.tile, self.overlap, ALIGN
         )
-        total = np.zeros(padded.shape, np.float32)
-        weight = np.zeros((*padded.shape[:2], 1), np.float32)
-        fade = tile_fade(self.tile, self.overlap)[..., None]
-        for top in _starts(padded.shape[0], self.tile, self.overlap):
-            for left in _starts(padded.shape[1], self.tile, self.overlap):
-                place = slice(top, top + self.tile), slice(left, left + self.tile)
-                total[place] += fade * self._answer(padded[place])
-                weight[place] += fade
-        return (total / weight)[:height, :width]
 
     @torch.no_grad()
     def _answer(self, tile: Image) -> np.ndarray:
@@ -114,18 +106,6 @@ class SpandrelRestorer:
         if answer.shape[:2] != tile.shape[:2]:
             answer = cv2.resize(answer, (tile.shape[1], tile.shape[0]), interpolation=cv2.INTER_AREA)
         return answer
-
-
-def tile_fade(tile: int, overlap: int) -> Plane:
-    """Weight of a tile's pixels, (tile, tile): 1 inside, falling towards the rim, nowhere 0."""
-    distance = np.minimum(np.arange(tile), np.arange(tile)[::-1]) + 1
-    ramp = np.minimum(1, distance / (overlap + 1)).astype(np.float32)
-    return np.outer(ramp, ramp)
-
-
-def _starts(side: int, tile: int, overlap: int) -> list[int]:
-    count = -(-(side - overlap) // (tile - overlap))
-    return [int(start) for start in np.linspace(0, side - tile, max(1, count)).round()]
 
 
 def _mixed(image: Image, restored: np.ndarray, strength: Plane) -> Image:

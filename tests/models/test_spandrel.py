@@ -13,7 +13,6 @@ from torch import nn
 from qrefine.config import Backend
 from qrefine.errors import UserError
 from qrefine.models.registry import load_restorer
-from qrefine.models.spandrel import tile_fade
 
 
 class Descriptor:
@@ -82,7 +81,7 @@ def test_tiles_join_without_a_seam(checkpoint, size):
     image = picture(*size)
     (result,) = model([image], [np.ones(size, np.float32)], [""], [0])
     assert np.abs(result - image / 2).max() <= 0.5
-    assert {shape[-2:] for shape in model.model.sizes} == {(64, 64)}
+    assert all(max(shape[-2:]) <= 64 for shape in model.model.sizes)
 
 
 def test_strength_mixes_and_zero_is_exact(checkpoint):
@@ -132,12 +131,6 @@ def test_without_spandrel_the_extra_is_named(checkpoint, monkeypatch):
         load(checkpoint)
 
 
-def test_a_tiles_weight_is_nowhere_zero():
-    fade = tile_fade(64, 16)
-    assert fade.min() > 0
-    assert (fade[16:-16, 16:-16] == 1).all()
-
-
 class Compact(nn.Module):
     """Real-ESRGAN's compact network under the names of its public checkpoints (body.0, body.1, ...)."""
 
@@ -166,7 +159,7 @@ def test_a_real_checkpoint_layout_gives_what_its_network_gives(tmp_path):
     network = Compact()
     torch.save({"params": network.state_dict()}, tmp_path / "realesr-tiny.pth")
     image = picture(64, 64)
-    (result,) = load(tmp_path / "realesr-tiny.pth", tile=64, overlap=0)(
+    (result,) = load(tmp_path / "realesr-tiny.pth", tile=64, overlap=16)(
         [image], [np.ones((64, 64), np.float32)], [""], [0]
     )
     with torch.no_grad():
