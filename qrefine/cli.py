@@ -66,7 +66,7 @@ def refine(
         effective,
         retry_failed=retry_failed,
         debug=debug,
-        notify=lambda text: console.print(text, highlight=False, soft_wrap=True),
+        notify=lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True),
     )
     print_summary(summary)
     raise typer.Exit(summary.exit_code)

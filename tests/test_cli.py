@@ -49,6 +49,7 @@ def test_failed_shards_end_with_code_3(tmp_path: Path) -> None:
         (["refine", "nothing-*.tar", "out", *SETTINGS], "nothing matches"),
         (["refine", "x", "out", "--set", "bounds.mq=7"], "bounds.mq"),
         (["refine", "x", "out", "--set", "mapper.name=gpt"], "unknown mapper 'gpt'"),
+        (["refine", "x", "out", *SETTINGS, "--set", "inpaint.weights=no.safetensors"], "not at"),
         (["refine", "x", "out", "--config", "nowhere.yaml"], "nowhere.yaml"),
         (["refine", "nope://bucket/x.tar", "out", *SETTINGS], "nope"),
     ],

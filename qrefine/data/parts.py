@@ -35,6 +35,7 @@ class PartRecord:
     stats: str
     errors: dict[str, int]  # by kind
     extra_images: int = 0
+    source_bytes: int = 0  # of the samples' images, as they lie in the shard
     quality_sums: tuple[float, float, int] = (0.0, 0.0, 0)  # before, after, scored rows
 
     def to_json(self) -> str:
@@ -52,7 +53,13 @@ class PartRecord:
 
 
 def write_part(
-    root: str, storage_options: dict[str, Any], rows: pa.Table, run: str, *, extra_images: int = 0
+    root: str,
+    storage_options: dict[str, Any],
+    rows: pa.Table,
+    run: str,
+    *,
+    extra_images: int = 0,
+    source_bytes: int = 0,
 ) -> PartRecord:
     """Write rows of one shard under a name that is new on each attempt; nothing is visible until a commit."""
     shards = pc.unique(rows["shard"])
@@ -74,6 +81,7 @@ def write_part(
         stats=part_stats(rows),
         errors=dict(Counter(error_kind(e) for e in rows["error"].to_pylist() if e is not None)),
         extra_images=extra_images,
+        source_bytes=source_bytes,
         quality_sums=_quality_sums(rows),
     )
 

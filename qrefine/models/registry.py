@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from qrefine.config import Backend, MapperSettings
@@ -20,6 +21,7 @@ RESTORERS: Mapping[str, str] = {
     "embedded": "qrefine.models.restorer:EmbeddedRestorer",
     "classical": "qrefine.models.classical:ClassicalRestorer",
 }
+WEIGHT_SUFFIXES = frozenset({".safetensors", ".pt", ".pth", ".ckpt", ".bin"})
 JUDGES: Mapping[str, str] = {"piqe": "qrefine.quality.piqe:piqe_score"}
 
 
@@ -38,13 +40,20 @@ def load_judge(name: str) -> Callable[[Image], float]:
     return _find("judge", JUDGES, name)
 
 
-def check_names(mapper: Backend, restorers: list[Backend], judges: list[str]) -> None:
-    """Raises UserError for a name that resolves to nothing, before any worker is started."""
-    _find("mapper", MAPPERS, mapper.name)
-    for restorer in restorers:
-        _find("restorer", RESTORERS, restorer.name)
+def check_backends(mapper: Backend, restorers: Sequence[Backend], judges: Sequence[str]) -> None:
+    """Raises UserError for a name or a file that is not there, before any worker is started."""
+    for kind, known, settings in [("mapper", MAPPERS, mapper), *(("restorer", RESTORERS, r) for r in restorers)]:
+        _find(kind, known, settings.name)
+        weights = settings.weights
+        if weights is not None and _is_local(weights) and not Path(weights).expanduser().exists():
+            raise UserError(f"{kind} {settings.name!r}: its weights are not at {Path(weights).absolute()}")
     for judge in judges:
         load_judge(judge)
+
+
+def _is_local(weights: str) -> bool:
+    """Whether weights are a path for sure; ``owner/model`` may be a folder or a model id."""
+    return weights.startswith(("/", "./", "../", "~")) or Path(weights).suffix in WEIGHT_SUFFIXES
 
 
 def _load(

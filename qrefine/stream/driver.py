@@ -20,7 +20,7 @@ from qrefine.data.schema import Outcome, make_row, table_schema
 from qrefine.data.shards import RawSample
 from qrefine.data.storage import Shard, list_shards, open_filesystem, write_object
 from qrefine.data.table import Table
-from qrefine.models.registry import check_names
+from qrefine.models.registry import check_backends
 from qrefine.stream.committer import Committer
 from qrefine.stream.pipeline import Target, failure_stream, records, refine_stream
 from qrefine.stream.pools import Topology, plan_topology
@@ -74,7 +74,7 @@ def refine(
     """
     config = config or RefineConfig()
     enhancers = [config.enhance.blind, *([config.enhance.prompt] if config.enhance.prompt else [])]
-    check_names(config.mapper, [config.inpaint, *enhancers], list(config.judges))
+    check_backends(config.mapper, [config.inpaint, *enhancers], config.judges)
     shards = list_shards(inputs, config.storage_options)
     table = Table.open_or_create(output, table_schema(config.judges), config.storage_options)
     run = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
@@ -111,6 +111,7 @@ class _Run:
         done_before = sum(self.ledger.complete(shard.url) for shard in self.shards)
         self.tally.shards_done = done_before
         plans = self._missing()
+        self.tally.bytes_to_do = sum(plan.size or 0 for plan in plans)
         notes = self._notes()
         if plans:
             rows = f"; {self.ledger.row_count} rows are in the table" if self.ledger.row_count else ""
@@ -124,7 +125,7 @@ class _Run:
     def _stream(self, plans: Sequence[ShardPlan]) -> None:
         with (
             session(self.config.stream, self.debug),
-            Display(self.tally) as display,
+            Display(self.tally),
             Committer(
                 self.table,
                 self.ledger,
@@ -138,17 +139,15 @@ class _Run:
             resources = ray.cluster_resources()
             topology = plan_topology(self.config, resources.get("CPU", 1), resources.get("GPU", 0))
             self.notify("; ".join(f"{pool.size} x [{', '.join(pool.stages)}]" for pool in topology.pools))
-            self._drain(refine_stream(plans, topology, self.target), committer, display)
-            self._reconcile(topology, committer, display)
+            self._drain(refine_stream(plans, topology, self.target), committer)
+            self._reconcile(topology, committer)
 
-    def _drain(self, dataset: Dataset, committer: Committer, display: Display) -> None:
+    def _drain(self, dataset: Dataset, committer: Committer) -> None:
         for record in records(dataset):
             committer.add(record)
-            display.update()
         committer.flush()
-        display.update()
 
-    def _reconcile(self, topology: Topology, committer: Committer, display: Display) -> None:
+    def _reconcile(self, topology: Topology, committer: Committer) -> None:
         """What was planned and is not committed died with its actor: again in blocks of one, then as failed."""
         streamed = self.tally.samples
         for _ in range(self.config.stream.retries):
@@ -156,11 +155,11 @@ class _Run:
             if not plans:
                 break
             self.notify(f"an actor's death lost rows of {len(plans)} shards; again, one by one")
-            self._drain(refine_stream(plans, topology, self.target, alone=True), committer, display)
+            self._drain(refine_stream(plans, topology, self.target, alone=True), committer)
         plans = self._missing()
         if plans:
             reason = f"killed its process in each of {self.config.stream.retries + 1} passes"
-            self._drain(failure_stream(plans, self.target, reason), committer, display)
+            self._drain(failure_stream(plans, self.target, reason), committer)
         for plan in self._missing():  # not even reading it ends well
             committer.add(self._lost_shard(plan))
         committer.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,9 +10,11 @@ from typing import Any
 
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
+from ray.exceptions import RayError
 
 from qrefine.config import RefineConfig
 from qrefine.data.parts import PartRecord
+from qrefine.errors import UserError
 from qrefine.stream.pools import HELPER_CPUS, PoolActor, Topology
 from qrefine.stream.source import ShardPlan, ShardSource
 from qrefine.stream.write import fail_batch, write_batch
@@ -67,10 +70,19 @@ def failure_stream(plans: Sequence[ShardPlan], target: Target, reason: str) -> D
 
 
 def records(dataset: Dataset) -> Iterator[PartRecord]:
-    """Run the dataset; gives the record of each part as soon as it is written."""
-    for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-        for text in batch["record"].to_pylist():
-            yield PartRecord.from_json(text)
+    """Run the dataset; gives the record of each part as soon as it is written.
+
+    Raises UserError with the worker's own line where a model could not be loaded.
+    """
+    try:
+        for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            for text in batch["record"].to_pylist():
+                yield PartRecord.from_json(text)
+    except RayError as error:
+        said = re.findall(rf"{UserError.__name__}: (.+)", str(error))  # the cause arrives as a worker's traceback
+        if said:
+            raise UserError(said[-1]) from error
+        raise
 
 
 def block_bytes(plans: Sequence[ShardPlan], actors: int, config: RefineConfig) -> float:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -15,8 +15,10 @@ from typing_extensions import Self
 
 from qrefine.data.ledger import Ledger
 from qrefine.data.parts import PartRecord
+from qrefine.data.schema import STATUSES
 
 PLAIN_EVERY_S = 10.0
+BAR_EVERY_S = 0.25
 
 
 @dataclass
@@ -33,6 +35,8 @@ class Tally:
     scored: int = 0
     bytes_out: int = 0
     failed_shards: int = 0
+    bytes_to_do: int = 0  # of the planned shards; 0: the store does not tell
+    bytes_done: int = 0
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -57,20 +61,27 @@ class Tally:
         self.quality_after += after
         self.scored += scored
         self.bytes_out += record.size
+        self.bytes_done += record.source_bytes
         self.failed_shards += sum(n for kind, n in record.errors.items() if kind.startswith("shard "))
         if ledger.complete(record.shard):
             self.shards_done += 1
 
-    def remaining_s(self, shards_at_start: int) -> float | None:
-        """Estimated seconds to the end, by shards; None while none was finished in this run."""
-        done = self.shards_done - shards_at_start
-        return None if done <= 0 else self.elapsed * (self.shards - self.shards_done) / done
+    @property
+    def remaining_s(self) -> float | None:
+        """Estimated seconds to the end, by bytes; None where there is nothing yet to tell it by."""
+        if not self.bytes_done or not self.bytes_to_do:
+            return None
+        return self.elapsed * max(0.0, self.bytes_to_do / self.bytes_done - 1)
 
-    def line(self, shards_at_start: int = 0) -> str:
-        left = self.remaining_s(shards_at_start)
-        counts = ", ".join(f"{self.statuses[status]} {status}" for status in ("refined", "kept", "failed"))
+    @property
+    def counts(self) -> str:
+        return ", ".join(f"{self.statuses[status]} {status}" for status in STATUSES)
+
+    def line(self) -> str:
+        """All of it in one plain line."""
+        left = self.remaining_s
         return (
-            f"shards {self.shards_done}/{self.shards} | {self.samples} samples: {counts} |"
+            f"shards {self.shards_done}/{self.shards} | {self.samples} samples: {self.counts} |"
             f" {self.rate:.1f} images/s | {clock(self.elapsed)}" + (f" | {clock(left)} left" if left else "")
         )
 
@@ -82,51 +93,53 @@ def clock(seconds: float) -> str:
 
 
 class Display:
-    """Shows a tally; a context manager."""
+    """Shows a tally while it is entered; a thread keeps it fresh, so that a slow batch is no silence."""
 
     def __init__(self, tally: Tally, console: Console | None = None) -> None:
         self._tally = tally
         self._console = console or Console(file=sys.stderr)
-        self._shards_at_start = tally.shards_done
-        self._last_plain = time.monotonic()
-        self._bars: Progress | None = None
-        self._task: Any = None
+        self._bars = Progress(
+            TextColumn("shards"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[counts]}"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=self._console,
+            transient=True,
+        )
+        self._task = self._bars.add_task("", total=tally.shards, counts="starting", left="")
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._tick_for_ever, name="qrefine-progress", daemon=True)
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
-            self._bars = Progress(
-                TextColumn("shards"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[counts]}"),
-                TimeElapsedColumn(),
-                TextColumn("{task.fields[left]}"),
-                console=self._console,
-                refresh_per_second=4,
-                transient=True,
-            )
             self._bars.start()
-            self._task = self._bars.add_task("", total=self._tally.shards, counts="starting", left="")
+        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bars is not None:
+        self._stop.set()
+        self._thread.join()
+        if self._console.is_terminal:
             self._bars.stop()
 
-    def update(self) -> None:
-        """Show the tally as it is now."""
+    def show(self) -> None:
+        """Show the tally as it is now: move the bar, or print a line."""
         tally = self._tally
-        if self._bars is not None:
-            left = tally.remaining_s(self._shards_at_start)
-            counts = " ".join(f"{tally.statuses[name]} {name}" for name in ("refined", "kept", "failed"))
-            self._bars.update(
-                self._task,
-                completed=tally.shards_done,
-                counts=f"{counts}  {tally.rate:.1f} images/s",
-                left="" if left is None else f"{clock(left)} left",
-            )
-        elif time.monotonic() - self._last_plain >= PLAIN_EVERY_S:
-            self._last_plain = time.monotonic()
-            self._console.print(tally.line(self._shards_at_start), highlight=False, soft_wrap=True)
+        if not self._console.is_terminal:
+            self._console.print(tally.line(), highlight=False, soft_wrap=True)
+            return
+        left = tally.remaining_s
+        self._bars.update(
+            self._task,
+            completed=tally.shards_done,
+            counts=f"{tally.counts}, {tally.rate:.1f} images/s",
+            left="" if left is None else f"{clock(left)} left",
+        )
+
+    def _tick_for_ever(self) -> None:
+        while not self._stop.wait(BAR_EVERY_S if self._console.is_terminal else PLAIN_EVERY_S):
+            self.show()

@@ -25,8 +25,15 @@ def write_batch(batch: pa.Table, config: RefineConfig, root: str, run: str) -> p
     for _, group in groupby(sorted(rows, key=_place), key=lambda row: row["shard"]):
         members = list(group)
         table = pa.Table.from_pylist([_row(row, config, run) for row in members], schema=schema)
-        extra = sum(max(0, row["images"] - 1) for row in members)
-        records.append(write_part(root, config.storage_options, table, run, extra_images=extra))
+        record = write_part(
+            root,
+            config.storage_options,
+            table,
+            run,
+            extra_images=sum(max(0, row["images"] - 1) for row in members),
+            source_bytes=sum(len(row["image"] or b"") for row in members),
+        )
+        records.append(record)
     return pa.table({"record": [record.to_json() for record in records]}, schema=RECORD)
 
 
