@@ -1,9 +1,9 @@
-# make setup | demo | test | test-slow | test-storage | test-gpu | lint | clean
+# make setup | demo | test | test-slow | test-browser | test-storage | test-gpu | lint | clean
 PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test test-slow test-storage test-gpu lint clean
+.PHONY: setup demo test test-slow test-browser test-storage test-gpu lint clean
 
 setup: $(STAMP)
 
@@ -22,6 +22,10 @@ test: setup lint
 
 test-slow: setup
 	$(BIN)/pytest -m slow
+
+# Debian's chromium, or any other on the PATH: apt-get install chromium
+test-browser: setup
+	$(BIN)/pytest -m browser
 
 test-storage: setup
 	$(BIN)/pytest -m storage

@@ -43,8 +43,9 @@ class Axis:
 
 def svg(body: Iterable[str], title: str, text: str, width: int = WIDTH, height: int = HEIGHT) -> Markup:
     """A chart from its elements; the title and text are escaped here, the elements must be already."""
+    label = f"{escape(title)}. {escape(text)}"
     return Markup(
-        f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}. {escape(text)}">'
+        f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{label}">'
         f"<title>{escape(title)}</title>{''.join(body)}</svg>"
     )
 
@@ -109,9 +110,7 @@ def density(counts: NDArray[np.int64]) -> Markup:
     return svg(body, "Where refined images moved", text, side, side)
 
 
-def group_bars(
-    groups: Sequence[str], series: Sequence[tuple[str, Sequence[tuple[float, float, int]]]]
-) -> Markup:
+def group_bars(groups: Sequence[str], series: Sequence[tuple[str, Sequence[tuple[float, float, int]]]]) -> Markup:
     """Mean gain by group, one bar per series with its 95 % interval; empty cells stay empty.
 
     A series is (name, one (mean, half interval, count) per group).

@@ -182,9 +182,7 @@ def look_up(
     maps = [name for name in scan.schema.names if name not in ("seed", "shard_rows")]
     shown: dict[Pick, Shown] = {}
     for part, members in by_part.items():
-        for pick, row in zip(
-            members, scan.rows(part, [pick.position for pick in members], maps), strict=True
-        ):
+        for pick, row in zip(members, scan.rows(part, [pick.position for pick in members], maps), strict=True):
             shown[pick] = Shown(row)
     if sources:
         _add_sources([s for s in shown.values() if s.row["status"] == "refined"], images, options)

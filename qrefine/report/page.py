@@ -110,9 +110,7 @@ def _effort(scan: TableScan, statistics: Statistics, price: float | None) -> Eff
     told = {run: scan.run_summary(run) for run, _ in statistics.runs.most_common(MOST_RUNS)}
     summaries = {run: summary for run, summary in told.items() if summary is not None}
     seconds = sum(float(summary.get("seconds") or 0) for summary in summaries.values())
-    gpu_hours = sum(
-        float(s.get("seconds") or 0) * float(s.get("gpus") or 0) / 3600 for s in summaries.values()
-    )
+    gpu_hours = sum(float(s.get("seconds") or 0) * float(s.get("gpus") or 0) / 3600 for s in summaries.values())
     cost = price * gpu_hours if price is not None and gpu_hours else None
     rows = sum(statistics.runs[run] for run in summaries)
     return Effort(seconds, gpu_hours, len(statistics.runs), len(summaries), rows, cost)
@@ -127,9 +125,7 @@ def _gallery(
 ) -> list[tuple[Section, list[Card]]]:
     picks = {view.name: view.top.picks() for view in views}
     chosen = [pick for some in picks.values() for pick in some]
-    shown = look_up(
-        scan, chosen, sources=options.sources, images=config.images, options=config.storage_options
-    )
+    shown = look_up(scan, chosen, sources=options.sources, images=config.images, options=config.storage_options)
     each = PICTURE_BYTES // max(1, len(chosen))
     cards = {pick: make_card(one, statistics.judges, each) for pick, one in shown.items()}
     return [(view, [cards[pick] for pick in picks[view.name]]) for view in views]
@@ -151,7 +147,11 @@ def _charts(statistics: Statistics, bounds: Bounds) -> dict[str, Markup]:
         "groups": charts.group_bars(GROUPS, series),
         **{
             f"judge:{judge.name}": charts.shares(
-                [("better", "refined", judge.better), ("same", "kept", judge.same), ("worse", "failed", judge.worse)],
+                [
+                    ("better", "refined", judge.better),
+                    ("same", "kept", judge.same),
+                    ("worse", "failed", judge.worse),
+                ],
                 f"Judge {judge.name}",
             )
             for judge in s.judges

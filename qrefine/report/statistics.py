@@ -289,9 +289,7 @@ def generator(metadata: str | None) -> str:
     return name[:NAME_CHARS] if isinstance(name, str) and name else UNNAMED
 
 
-def _tally(
-    tallies: dict[str, Tally], codes: NDArray[np.int64], names: Sequence[str | None], rows: Rows
-) -> None:
+def _tally(tallies: dict[str, Tally], codes: NDArray[np.int64], names: Sequence[str | None], rows: Rows) -> None:
     """Add each row to the tally of its name."""
     scored = ~np.isnan(rows.before)
     weights = (
