@@ -5,6 +5,7 @@ Each imports what it needs when it runs: the help must come without torch and ra
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +28,14 @@ def add_to(app: typer.Typer) -> None:
         rich_help_panel=LOOK,
         epilog="Example: qrefine report s3://bucket/refined -o report.html --gpu-price 2.5",
     )(report)
+    app.command(
+        rich_help_panel=LOOK,
+        epilog="Example: qrefine inspect portrait.png --prompt 'portrait of an astronaut' -o panels",
+    )(inspect)
+    app.command(
+        rich_help_panel=LOOK,
+        epilog="Example: qrefine plan 's3://bucket/raw/{000000..000999}.tar' -c sdxl.yaml --gpu-price 2.5",
+    )(plan)
 
 
 def report(
@@ -51,3 +60,67 @@ def report(
     options = ReportOptions(gallery, sources, gpu_price, frozenset(name.lower() for name in lower_is_better or ()))
     size = write_report(table, output, load_config(config, settings or ()), options)
     print(f"report     {output} ({size / 1e6:.1f} MB)")
+
+
+def inspect(
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="paths or URLs of images")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="folder for the panels")] = Path("."),
+    prompt: Annotated[str, typer.Option(help="prompt of the images, for prompt-guided backends")] = "",
+    config: ConfigOption = None,
+    settings: SetOption = None,
+) -> None:
+    """Show what refinement does to an image, stage by stage: its map here, its panel as a PNG.
+
+    Nothing else is written, and Ray is not started.
+    """
+    effective = load_config(config, settings or ())
+    from rich.console import Console
+
+    from qrefine.inspection import Inspector, describe, draw_panel, read_image  # torch takes seconds to import
+
+    found = [read_image(url, effective) for url in images]
+    inspector = Inspector(effective)
+    console = Console(highlight=False, soft_wrap=True)
+    output.mkdir(parents=True, exist_ok=True)
+    for key, image in found:
+        inspection = inspector(image, prompt, key)
+        for line in describe(inspection):
+            console.print(line)
+        place = output / f"{key}.inspect.png"
+        draw_panel(inspection).save(place)
+        print(f"panel      {place}\n")
+
+
+def plan(
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="shards, as refine takes them")],
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    samples: Annotated[int, typer.Option(min=8, max=10_000, help="images to try, over at most 16 shards")] = 64,
+    gpu_price: Annotated[float | None, typer.Option(min=0, help="price of a GPU-hour, for the cost")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="another seed draws another sample")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="print the plan as JSON")] = False,
+) -> None:
+    """Predict what refining a corpus will do, take and cost, from a sample that is refined here.
+
+    Run it on one machine of the kind that will do the work. Nothing is written, and Ray is not started.
+    """
+    effective = load_config(config, settings or ())
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from qrefine.plan.show import make_plan, show  # torch takes seconds to import
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("measuring", total=samples)
+        found = make_plan(
+            inputs,
+            effective,
+            samples=samples,
+            gpu_price=gpu_price,
+            seed=seed,
+            notify=lambda count: progress.advance(task, count),
+        )
+    if as_json:
+        print(json.dumps(found.to_dict(), indent=2))
+    else:
+        Console(highlight=False, soft_wrap=True).print(show(found))

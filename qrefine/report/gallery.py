@@ -26,8 +26,11 @@ from qrefine.report.statistics import Flags, Judge, Rows, Values
 
 log = logging.getLogger(__name__)
 
+UNREADABLE = "source shard cannot be read from here"
 SHARD_BYTES = 4 << 30  # what is read of source shards in all, before the rest is shown without its source
-COLUMNS = ("key", "image", "prompt", "source_sha256", "quality_map_before", "quality_map_after")
+
+Place = tuple[str, int]
+"""A part and a row in it: one row may be chosen for several views, with another score in each."""
 
 
 @dataclass(frozen=True, order=True)
@@ -40,6 +43,10 @@ class Pick:
     index: int
     part: str = field(compare=False)
     position: int = field(compare=False)
+
+    @property
+    def place(self) -> Place:
+        return self.part, self.position
 
 
 class ChunkRows(Rows):
@@ -174,16 +181,17 @@ class Shown:
 
 def look_up(
     scan: TableScan, picks: Iterable[Pick], *, sources: bool, images: ImageSettings, options: dict[str, Any]
-) -> dict[Pick, Shown]:
+) -> dict[Place, Shown]:
     """The rows of the picks with their images, and the source images of those that were refined."""
-    by_part: dict[str, list[Pick]] = defaultdict(list)
-    for pick in set(picks):
-        by_part[pick.part].append(pick)
-    maps = [name for name in scan.schema.names if name not in ("seed", "shard_rows")]
-    shown: dict[Pick, Shown] = {}
+    by_part: dict[str, set[int]] = defaultdict(set)
+    for pick in picks:
+        by_part[pick.part].add(pick.position)
+    columns = [name for name in scan.schema.names if name not in ("seed", "shard_rows")]
+    shown: dict[Place, Shown] = {}
     for part, members in by_part.items():
-        for pick, row in zip(members, scan.rows(part, [pick.position for pick in members], maps), strict=True):
-            shown[pick] = Shown(row)
+        positions = sorted(members)
+        for position, row in zip(positions, scan.rows(part, positions, columns), strict=True):
+            shown[part, position] = Shown(row)
     if sources:
         _add_sources([s for s in shown.values() if s.row["status"] == "refined"], images, options)
     else:
@@ -216,7 +224,9 @@ def _read_sources(shard: str, wanted: dict[int, Shown], images: ImageSettings, o
             one = wanted.pop(sample.index, None)
             if one is None:
                 continue
-            if sample.image is None:
+            if not sample.key:  # the row that reports a damaged shard
+                one.note = UNREADABLE
+            elif sample.image is None:
                 one.note = "source image is no longer in its shard"
             elif hashlib.sha256(sample.image).hexdigest() != one.row["source_sha256"]:
                 one.note = "source shard has changed since this row was written"
@@ -227,5 +237,5 @@ def _read_sources(shard: str, wanted: dict[int, Shown], images: ImageSettings, o
     except UserError as error:
         log.debug("sources of %s are not shown: %s", shard, error)
     for one in wanted.values():
-        one.note = "source shard cannot be read from here"
+        one.note = UNREADABLE
     return seen

@@ -127,8 +127,8 @@ def _gallery(
     chosen = [pick for some in picks.values() for pick in some]
     shown = look_up(scan, chosen, sources=options.sources, images=config.images, options=config.storage_options)
     each = PICTURE_BYTES // max(1, len(chosen))
-    cards = {pick: make_card(one, statistics.judges, each) for pick, one in shown.items()}
-    return [(view, [cards[pick] for pick in picks[view.name]]) for view in views]
+    cards = {place: make_card(one, statistics.judges, each) for place, one in shown.items()}
+    return [(view, [cards[pick.place] for pick in picks[view.name]]) for view in views]
 
 
 def _charts(statistics: Statistics, bounds: Bounds) -> dict[str, Markup]:
