@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qrefine.data.schema import STATUSES
 from qrefine.data.storage import Shard
 from qrefine.plan.measure import Measured, Measurement
 from qrefine.plan.sampling import ShardSample
@@ -71,7 +72,7 @@ def predict(
     point = _draw(rng, read, by_shard, resample=False, all_shards=everything)
     efficiency = rng.triangular(*EFFICIENCY, size=REPLICATES)
 
-    def estimate(of: Callable[[_Draw], float]) -> Estimate:
+    def estimate(of: Of) -> Estimate:
         return _estimate(of(point), np.array([of(draw) for draw in draws]))
 
     def images(draw: _Draw) -> float:
@@ -79,6 +80,15 @@ def predict(
 
     def seconds(draw: _Draw) -> float:
         return images(draw) * draw.mean(lambda m: m.total)
+
+    def need(stage: str) -> Of:
+        return lambda draw: draw.mean(lambda m: stage in m.needed)
+
+    def status(name: str) -> Of:
+        return lambda draw: draw.mean(lambda m: m.status == name)
+
+    def each(stage: str) -> Of:
+        return lambda draw: draw.mean_where(stage)
 
     work = np.array([seconds(draw) for draw in draws]) / efficiency
     mean_work = seconds(point) / EFFICIENCY[1]
@@ -92,15 +102,9 @@ def predict(
         unit="GPU" if on_gpu else "CPU",
         device=measurement.gpu or "CPU",
         images=estimate(images),
-        needs={
-            s: estimate(lambda d, s=s: d.mean(lambda m: s in m.needed))
-            for s in stages
-            if s not in ("decode", "encode")
-        },
-        statuses={
-            s: estimate(lambda d, s=s: d.mean(lambda m: m.status == s)) for s in ("refined", "kept", "failed")
-        },
-        stage_seconds={s: estimate(lambda d, s=s: d.mean_where(s)) for s in stages},
+        needs={stage: estimate(need(stage)) for stage in stages if stage not in ("decode", "encode")},
+        statuses={name: estimate(status(name)) for name in STATUSES},
+        stage_seconds={stage: estimate(each(stage)) for stage in stages},
         hours=hours,
         bytes_out=estimate(lambda d: images(d) * (d.mean(lambda m: m.bytes_out) + measurement.row_bytes)),
         wall_seconds={
@@ -136,6 +140,9 @@ class _Draw:
         return float((np.array([m.seconds.get(stage, 0.0) for m in self.samples]) * weight).sum() / weight.sum())
 
 
+Of = Callable[[_Draw], float]
+
+
 def _draw(
     rng: np.random.Generator,
     read: Sequence[ShardSample],
@@ -145,9 +152,9 @@ def _draw(
     all_shards: bool,
 ) -> _Draw:
     """A bootstrap replicate, or the sample itself; a shard's samples share its number of samples as weight."""
-    chosen = np.arange(len(read))
+    chosen = list(range(len(read)))
     if resample and not all_shards:
-        chosen = rng.integers(len(read), size=len(read))
+        chosen = rng.integers(len(read), size=len(read)).tolist()
     samples: list[Measured] = []
     weights: list[float] = []
     for k in chosen:

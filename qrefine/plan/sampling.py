@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -37,7 +38,7 @@ def choose_shards(shards: Sequence[Shard], most: int, seed: int) -> list[Shard]:
         return list(shards)
     rng = np.random.default_rng(seed)
     borders = np.linspace(0, len(shards), most + 1).round().astype(int)
-    return [shards[int(rng.integers(low, high))] for low, high in zip(borders[:-1], borders[1:], strict=True)]
+    return [shards[int(rng.integers(low, high))] for low, high in pairwise(borders)]
 
 
 def draw_samples(shard: Shard, most: int, config: RefineConfig, seed: int) -> ShardSample:
