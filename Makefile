@@ -1,9 +1,9 @@
-# make setup | demo | test | test-slow | test-browser | test-storage | test-gpu | lint | clean
+# make setup | demo | test | test-slow | test-browser | test-storage | test-gpu | lint | notebooks | clean
 PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test test-slow test-browser test-storage test-gpu lint clean
+.PHONY: setup demo test test-slow test-browser test-storage test-gpu lint notebooks clean
 
 setup: $(STAMP)
 
@@ -37,6 +37,10 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# run the notebooks and store their pictures
+notebooks: setup
+	$(BIN)/python -m tests.test_notebooks
 
 clean:
 	rm -rf .venv demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
