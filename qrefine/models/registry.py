@@ -1,10 +1,15 @@
-"""Backends by name, or by ``package.module:Class`` from outside the package; adding one is one file."""
+"""Backends by name, or by ``package.module:Class`` from outside the package; adding one is one file.
+
+A package may also name its own through the entry points ``qrefine.mappers``, ``qrefine.restorers`` and
+``qrefine.judges``; a name of this package's goes before theirs.
+"""
 
 from __future__ import annotations
 
 import importlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -66,19 +71,27 @@ def _load(
         backend = _find(kind, known, settings.name)
         try:
             cache[key] = backend(weights=settings.weights, **options)
-        except (OSError, TypeError, ValueError) as error:
-            raise UserError(f"{kind} {settings.name!r} cannot be loaded: {error}") from error
+        except Exception as error:  # torch's and safetensors' own classes among them
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(f"{kind} {settings.name!r} cannot be loaded: {reason}") from error
     return cache[key]
 
 
 def _find(kind: str, known: Mapping[str, str], name: str) -> Any:
     path = known.get(name, name)
+    if ":" not in path:
+        others = {entry.name: entry.value for entry in entry_points(group=f"qrefine.{kind}s")}
+        path = others.get(name, name)
+        known = {**others, **known}
     module_name, colon, attribute = path.partition(":")
     if not colon:
         raise UserError(f"unknown {kind} {name!r}: known are {', '.join(known)}, or give package.module:Class")
     try:
-        return getattr(importlib.import_module(module_name), attribute)
-    except ImportError as error:
-        raise UserError(f"{kind} {name!r}: {error}") from error
-    except AttributeError as error:
-        raise UserError(f"{kind} {name!r}: {module_name} has no {attribute}") from error
+        module = importlib.import_module(module_name)
+    except Exception as error:  # whatever a module from outside does when it is imported
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{kind} {name!r}: cannot import {module_name!r}: {reason}") from error
+    found = getattr(module, attribute, None)
+    if not callable(found):
+        raise UserError(f"{kind} {name!r}: {module_name} has no class or function {attribute!r}")
+    return found

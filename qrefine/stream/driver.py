@@ -23,11 +23,12 @@ from qrefine.data.storage import Shard, list_shards, open_filesystem, write_obje
 from qrefine.data.table import Table
 from qrefine.models.registry import check_backends
 from qrefine.stream.committer import Committer
-from qrefine.stream.pipeline import Target, failure_stream, records, refine_stream
+from qrefine.stream.pipeline import failure_stream, records, refine_stream
 from qrefine.stream.pools import Topology, plan_topology
 from qrefine.stream.progress import Display, Tally
 from qrefine.stream.session import session
 from qrefine.stream.source import ShardPlan
+from qrefine.stream.write import Target
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,7 @@ class _Run:
         )
         rows = [make_row(raw, Outcome(), self.config, self.run)]
         table = pa.Table.from_pylist(rows, schema=table_schema(self.config.judges))
-        return write_part(self.table.root, self.config.storage_options, table, self.run)
+        return write_part(self.table.root, self.config.storage_options, [table], self.run)
 
     def _notes(self) -> list[str]:
         previous = self.table.last_config()

@@ -1,0 +1,72 @@
+"""Large images in overlapping tiles, cross-faded, so that memory is bounded and no seam shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+
+class Tile(NamedTuple):
+    """Pixels [start, stop) of one axis."""
+
+    start: int
+    stop: int
+
+
+def tiles(length: int, size: int, overlap: int, align: int) -> list[Tile]:
+    """Tiles that cover [0, length): one where it fits in ``size``, else each ``size`` long but the last.
+
+    Neighbours share at least ``overlap`` pixels; starts are multiples of ``align``, so that what works on cells
+    of pixels sees the same cells in any tile. Raises ValueError where no such tiling exists.
+    """
+    step = (size - overlap) // align * align
+    if step < 1 or overlap < 0 or size < 1:
+        raise ValueError(f"tiles of {size} with an overlap of {overlap} on a grid of {align} never advance")
+    if length <= size:
+        return [Tile(0, length)]
+    starts = range(0, length - size + step, step)
+    return [Tile(start, min(start + size, length)) for start in starts]
+
+
+def fade(tile: Tile, length: int, overlap: int) -> Floats:
+    """Weights of a tile's pixels: rising from 0 over ``overlap`` at its inner borders, 1 at the image's own."""
+    place = np.arange(tile.stop - tile.start, dtype=np.float32) + 0.5
+    ramp = np.ones_like(place)
+    if tile.start > 0:
+        ramp = np.minimum(ramp, place / overlap)
+    if tile.stop < length:
+        ramp = np.minimum(ramp, place[::-1] / overlap)
+    return ramp
+
+
+def in_tiles(
+    function: Callable[[slice, slice], Floats | None],
+    shape: tuple[int, int, int],
+    size: int,
+    overlap: int,
+    align: int,
+) -> Floats:
+    """The (h, w, c) result of ``function(rows, columns)`` over tiles, cross-faded; None adds zeros.
+
+    ``function`` gives (rows, columns, c) for the pixels that it was asked for.
+    """
+    height, width, channels = shape
+    across_y, across_x = tiles(height, size, overlap, align), tiles(width, size, overlap, align)
+    if len(across_y) == len(across_x) == 1:
+        whole = function(slice(0, height), slice(0, width))
+        return np.zeros(shape, np.float32) if whole is None else whole
+    total = np.zeros((height, width, channels), np.float32)
+    weights = np.zeros((height, width, 1), np.float32)
+    for y, x in product(across_y, across_x):
+        rows, columns = slice(*y), slice(*x)
+        ramp = fade(y, height, overlap)[:, None, None] * fade(x, width, overlap)[None, :, None]
+        weights[rows, columns] += ramp
+        if (part := function(rows, columns)) is not None:
+            total[rows, columns] += part * ramp
+    return total / weights

@@ -1,0 +1,136 @@
+"""The restorer's task: the clean image from the damaged one, where and as far as a strength map asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from qrefine.models.restorer_net import ARCHITECTURE, RestorerNet
+from qrefine.quality.map import Image, Plane
+from qrefine.training.job import Task
+from qrefine.training.loop import Batch
+from qrefine.training.pairs import Recipe, make_pair
+from qrefine.training.regions import soft_region
+
+RECIPE = Recipe(
+    size=128, scenes=0.15, clean=0.1, whole=0.6, second=0.15, mild=0.25,
+    weights=(
+        ("blur", 5), ("noise", 3), ("compression", 4), ("resampling", 4), ("surface", 2), ("content", 0.8),
+        ("mixture", 2.5),
+    ),
+)  # fmt: skip
+"""Mostly what can be undone; little of what cannot (patches swapped, shapes bent)."""
+
+LQ, MQ, HQ = 0.4, 0.7, 0.8
+"""The default bounds: between them the pipelines ramp the strength up."""
+
+FREQUENCIES = 0.05
+"""Weight of the error of the spectrum, beside that of the pixels."""
+
+FLOOR = 0.02
+"""Added to a sample's mean error before the division, in [0, 1] of white."""
+
+SMOOTH = 2 / 255
+"""Errors below this count by their square."""
+
+USE = """The inpainter and blind enhancer that `qrefine` uses where no other is configured: a residual U-Net
+led by a per-pixel strength map. Input: RGB and strength; output: RGB, unchanged where the strength is 0. It
+removes blur, noise, compression and resampling artifacts; it follows no prompt and invents no content."""
+
+LIMITS = """Content that is wrong (patches swapped, shapes bent, extra fingers) it cannot mend: that takes a
+generative model. Strong blur and strong shrinking lose detail that it does not bring back. It was trained on
+photographs and simple scenes, and on damage made by program; on line art and on text it errs towards leaving
+things as they are."""
+
+
+def estimated_quality(severity: Plane, rng: np.random.Generator) -> Plane:
+    """1 - severity as a mapper would tell it: patch means on a coarse grid, with errors, flattened again."""
+    size = severity.shape[0]
+    n = int(rng.integers(2, 9))
+    grid = 1 - cv2.resize(severity, (n, n), interpolation=cv2.INTER_AREA)
+    grid = grid + rng.normal(0, 0.07) + rng.normal(0, 0.05, grid.shape)
+    plane = cv2.resize(np.clip(grid, 0, 1).astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
+    return np.clip(plane, 0, 1)
+
+
+def simulated_strength(quality: Plane, rng: np.random.Generator) -> Plane:
+    """Strengths as the inpainter gets them, as the enhancer does, or a level of a user's choice.
+
+    Never 0 everywhere: such a sample would teach nothing.
+    """
+    choice = rng.random()
+    if choice < 0.5:
+        plane = np.clip((MQ - quality) / (MQ - LQ), 0, 1)
+    elif choice < 0.75:
+        plane = 0.5 * np.clip((HQ - quality) / (HQ - LQ), 0, 1)
+    else:
+        plane = np.full_like(quality, rng.uniform(0.05, 1))
+    if plane.max() < 0.05:
+        plane = soft_region(quality.shape[0], quality.shape[1], rng) * np.float32(rng.uniform(0.1, 1))
+    return plane.astype(np.float32)
+
+
+def stage_one(image: Image, quality: Plane, rng: np.random.Generator) -> Image:
+    """I1 = W G + (1 - W) I, W = max(B_LQ - Q, 0) (Q-Refine, equation 3): what the inpainter gets in mode paper."""
+    weight = np.maximum(LQ - quality, 0)[..., None]
+    noise = np.clip(0.5 + 0.25 * rng.standard_normal(image.shape, dtype=np.float32), 0, 1)
+    return np.rint(weight * noise * 255 + (1 - weight) * image).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class RestorerSamples(Dataset[dict[str, np.ndarray]]):
+    """Sample i: ``pixels`` to restore and ``clean`` ones, (size, size, 3) uint8; ``strength`` (size, size)."""
+
+    photos: Sequence[Image]
+    seed: int
+    recipe: Recipe = RECIPE
+    noised: float = 0.1
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        pair = make_pair(self.photos, self.recipe, (self.seed, index))
+        rng = np.random.default_rng((self.seed, index, 1))
+        quality = estimated_quality(pair.severity, rng)
+        pixels = stage_one(pair.damaged, quality, rng) if rng.random() < self.noised else pair.damaged
+        return {"pixels": pixels, "clean": pair.clean, "strength": simulated_strength(quality, rng)}
+
+
+def restorer_loss(net: nn.Module, batch: Batch, step: int) -> Tensor:
+    """Error that is left over error that there was, per sample: pixels (Charbonnier's) and spectrum.
+
+    The ratio brings mild damage near the weight of strong noise, which is all that a plain L1 would see; the
+    floor under it keeps almost clean samples from drowning the rest. The spectrum keeps texture, which an error
+    of pixels alone averages away.
+    """
+    pixels, clean = (batch[name].permute(0, 3, 1, 2).float() / 255 for name in ("pixels", "clean"))
+    strength = batch["strength"][:, None]
+    restored = net(pixels.contiguous(memory_format=torch.channels_last), strength).float()
+    asked = (strength > 0).float()
+    left, wrong = (restored - clean) * asked, (pixels - clean) * asked
+    share = asked.mean((1, 2, 3)) + 1e-3
+    was = wrong.abs().mean((1, 2, 3)) / share
+    by_pixel = ((left.square() + SMOOTH**2).sqrt() - SMOOTH).mean((1, 2, 3))
+    by_frequency = torch.view_as_real(torch.fft.rfft2(left, norm="ortho")).abs().mean((1, 2, 3, 4))
+    return ((by_pixel + FREQUENCIES * by_frequency) / (share * (was + FLOOR))).mean()
+
+
+def restorer_task() -> Task:
+    """The embedded restorer's training."""
+    return Task(
+        title="Embedded restorer",
+        architecture=ARCHITECTURE,
+        network=RestorerNet,
+        loss=restorer_loss,
+        samples=RestorerSamples,
+        recipe=RECIPE,
+        batch=8,
+        rate=1.5e-3,
+        memory=0.99,
+        use=USE,
+        limits=LIMITS,
+    )
