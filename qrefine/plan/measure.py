@@ -15,11 +15,14 @@ import pyarrow as pa
 
 from qrefine.config import RefineConfig
 from qrefine.data.images import ImageError, decode, encode, icc_profile
-from qrefine.data.parts import encode_part
+from qrefine.data.parts import write_part
 from qrefine.data.schema import Outcome, make_row, table_schema
 from qrefine.data.shards import RawSample
+from qrefine.data.storage import open_filesystem
 from qrefine.pipelines.refiner import MODEL_STAGES, build_stages
 from qrefine.pipelines.sample import Sample, Stage, guarded, sample_seed
+from qrefine.stream.blocks import EMPTY
+from qrefine.stream.write import ROWS_AT_ONCE
 
 
 @dataclass
@@ -123,8 +126,6 @@ def _run(
 
 
 def _decoded(raw: RawSample, config: RefineConfig) -> Sample:
-    from qrefine.stream.blocks import EMPTY
-
     sample = Sample(EMPTY, raw.prompt or "", sample_seed(raw.key, config.seed), error=raw.error)
     if raw.error is not None or raw.image is None:
         return sample
@@ -155,5 +156,11 @@ def _row_bytes(rows: Sequence[dict[str, object]], config: RefineConfig) -> float
     """Bytes that a row takes beside its image: maps, scores, text, and its share of the part's own."""
     if not rows:
         return 0.0
-    table = pa.Table.from_pylist([{**row, "image": None} for row in rows], schema=table_schema(config.judges))
-    return len(encode_part(table)) / len(rows)
+    alike = [{**row, "image": None, "shard": "one", "index": index} for index, row in enumerate(rows)]
+    table = pa.Table.from_pylist(alike, schema=table_schema(config.judges))
+    groups = [table.slice(start, ROWS_AT_ONCE) for start in range(0, table.num_rows, ROWS_AT_ONCE)]
+    root = "memory://qrefine-plan"
+    record = write_part(root, {}, groups, "plan")
+    filesystem, base = open_filesystem(root, {})
+    filesystem.rm_file(f"{base}/{record.path}")
+    return record.size / len(rows)

@@ -16,8 +16,8 @@ from qrefine.data.schema import table_schema
 from qrefine.data.shards import read_shard
 from qrefine.data.table import Table
 from qrefine.pipelines.refiner import MODEL_STAGES, build_stages
-from qrefine.stream.blocks import WORK, raw_blocks, run_on_batch
-from qrefine.stream.write import write_batch
+from qrefine.stream.blocks import raw_blocks, run_on_batch
+from qrefine.stream.write import Target, write_batch
 from tests.conftest import encoded, photo
 
 RUN = "20260101T000000-00000000"
@@ -31,12 +31,8 @@ def refined_table(shards: Iterable[Path], folder: Path, config: RefineConfig) ->
     stages = build_stages(MODEL_STAGES, config)
     for shard in shards:
         for block in raw_blocks(read_shard(str(shard), config.images), 2**20):
-            nulls = [
-                pa.nulls(block.num_rows, field.type) for field in WORK if field.name not in block.column_names
-            ]
-            batch = pa.Table.from_arrays([*block.columns, *nulls], schema=WORK)
-            done = run_on_batch(batch, stages, config, to_bytes=True)
-            written = write_batch(done, config, table.root, RUN)["record"].to_pylist()
+            done = run_on_batch(block, stages, config)
+            written = write_batch(done, Target(config, table.root, RUN))["record"].to_pylist()
             table.commit([PartRecord.from_json(text) for text in written], run=RUN, config=config.digest)
     return folder
 
@@ -83,10 +79,9 @@ def synthetic_table(folder: Path, shards: int, rows: int, part_rows: int, seed: 
     image = encoded(photo(size=96), "JPEG")
     for shard in range(shards):
         members = list(synthetic_rows(rows, f"/gone/{shard:06d}.tar", rng, image))
+        tables = pa.Table.from_pylist(members, schema=schema)
         records = [
-            write_part(
-                table.root, {}, pa.Table.from_pylist(members[start : start + part_rows], schema=schema), RUN
-            )
+            write_part(table.root, {}, [tables.slice(start, part_rows)], RUN)
             for start in range(0, rows, part_rows)
         ]
         table.commit(records, run=RUN, config="0" * 16)

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 
 from qrefine.config import RefineConfig, load_config
+from qrefine.data.schema import table_schema
+from qrefine.data.table import Table
 from qrefine.errors import UserError
 from qrefine.quality.map import QualityMap
 from qrefine.report import page as page_module
 from qrefine.report.charts import Axis
 from qrefine.report.page import ReportOptions, write_report
 from qrefine.report.pictures import data_uri, most_changed, overlay
-from tests.conftest import PLAIN, noisy, photo
-from tests.report.tables import RUN
+from tests.conftest import PLAIN, noisy, photo, write_tar
+from tests.report.tables import RUN, refined_table
 
 
 def report(table: Path, folder: Path, config: RefineConfig | None = None, **options: object) -> str:
@@ -119,3 +121,13 @@ def test_ticks_are_round_and_within(low: float, high: float) -> None:
 def test_where_there_is_no_table(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no table at"):
         write_report(str(tmp_path / "nothing"), str(tmp_path / "report.html"))
+
+
+def test_a_table_without_rows_and_one_of_failures_alone(tmp_path: Path, plain: RefineConfig) -> None:
+    empty = tmp_path / "empty"
+    Table.open_or_create(str(empty), table_schema(plain.judges), {})
+    assert "no image was refined" in report(empty, tmp_path)
+    broken = write_tar(tmp_path / "a.tar", [("a.png", b"no image"), ("b.png", b"")])
+    text = report(refined_table([broken], tmp_path / "failed", plain), tmp_path)
+    assert "image member is empty" in text
+    assert "There are none." in text
