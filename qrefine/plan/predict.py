@@ -67,6 +67,7 @@ def predict(
     """Extrapolate; ``read`` are the shards that were sampled, in the order of the measurement's strata."""
     by_shard = [[m for m in measurement.samples if m.stratum == k] for k in range(len(read))]
     everything = len(read) == len(shards)
+    on_gpu = measurement.gpu is not None
     rng = np.random.default_rng(seed)
     draws = [_draw(rng, read, by_shard, resample=True, all_shards=everything) for _ in range(REPLICATES)]
     point = _draw(rng, read, by_shard, resample=False, all_shards=everything)
@@ -79,7 +80,8 @@ def predict(
         return _images(shards, draw)
 
     def seconds(draw: _Draw) -> float:
-        return images(draw) * draw.mean(lambda m: m.total)
+        # with GPUs the writers encode, on CPUs that are idle otherwise
+        return images(draw) * draw.mean(lambda m: m.total - (m.seconds.get("encode", 0.0) if on_gpu else 0.0))
 
     def need(stage: str) -> Of:
         return lambda draw: draw.mean(lambda m: stage in m.needed)
@@ -93,7 +95,6 @@ def predict(
     work = np.array([seconds(draw) for draw in draws]) / efficiency
     mean_work = seconds(point) / EFFICIENCY[1]
     hours = _estimate(mean_work / 3600, work / 3600)
-    on_gpu = measurement.gpu is not None
     stages = list(dict.fromkeys(stage for m in measurement.samples for stage in m.seconds))
     return Plan(
         shards=len(shards),

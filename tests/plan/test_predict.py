@@ -80,6 +80,13 @@ def test_a_cost_needs_a_gpu_and_a_price() -> None:
     assert (on_cpu.unit, on_cpu.cost) == ("CPU", None)
 
 
+def test_encoding_costs_no_gpu() -> None:
+    shards, read = [Shard("0", 1)], [ShardSample(Shard("0", 1), ROWS, True, ())]
+    one = Measured(0, "refined", {"map"}, {"map": 2.0, "encode": 1.0}, 1)
+    gpu, cpu = (predict(shards, read, Measurement((one,) * 8, 0.0, 0.0, name)) for name in ("H100", None))
+    assert cpu.hours.value == pytest.approx(1.5 * gpu.hours.value)
+
+
 def test_more_actors_take_less_time_and_models_load_once_each() -> None:
     rng = np.random.default_rng(3)
     plan = predict(*sampled(corpus(rng, 4), rng, 4, 8))
