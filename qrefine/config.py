@@ -141,8 +141,11 @@ class RefineConfig(Settings):
     @property
     def digest(self) -> str:
         """Names the settings that change results, and those alone; 16 hexadecimal characters."""
-        settings = self.model_dump(mode="json", exclude={"stream", "storage_options"})
-        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:DIGEST_CHARS]
+        return hashlib.sha256(json.dumps(self.digested(), sort_keys=True).encode()).hexdigest()[:DIGEST_CHARS]
+
+    def digested(self) -> dict[str, Any]:
+        """The settings that change results, as plain data; no secrets among them."""
+        return self.model_dump(mode="json", exclude={"stream", "storage_options"})
 
 
 def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> RefineConfig:

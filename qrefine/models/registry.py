@@ -1,10 +1,15 @@
-"""Backends by name, or by ``package.module:Class`` from outside the package; adding one is one file."""
+"""Backends by name, or by ``package.module:Class`` from outside the package; adding one is one file.
+
+A package may also name its own through the entry points ``qrefine.mappers``, ``qrefine.restorers`` and
+``qrefine.judges``; a name of this package's goes before theirs.
+"""
 
 from __future__ import annotations
 
 import importlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +99,10 @@ def _find(kind: str, known: Mapping[str, str], name: str) -> Any:
     if name.startswith(METRIC_PREFIX) and kind in ("mapper", "judge"):
         name = METRIC_MAPPER if kind == "mapper" else METRIC_JUDGE
     path = known.get(name, name)
+    if ":" not in path:
+        others = {entry.name: entry.value for entry in entry_points(group=f"qrefine.{kind}s")}
+        path = others.get(name, name)
+        known = {**others, **known}
     module_name, colon, attribute = path.partition(":")
     if not colon:
         raise UserError(f"unknown {kind} {name!r}: known are {', '.join(known)}, or give package.module:Class")
