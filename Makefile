@@ -1,9 +1,9 @@
-# make setup | demo | test | test-slow | test-storage | test-gpu | lint | clean
+# make setup | demo | test | test-slow | test-browser | test-storage | test-gpu | lint | notebooks | clean
 PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test test-slow test-storage test-gpu lint clean
+.PHONY: setup demo test test-slow test-browser test-storage test-gpu lint notebooks clean
 
 setup: $(STAMP)
 
@@ -23,6 +23,10 @@ test: setup lint
 test-slow: setup
 	$(BIN)/pytest -m slow
 
+# Debian's chromium, or any other on the PATH: apt-get install chromium
+test-browser: setup
+	$(BIN)/pytest -m browser
+
 test-storage: setup
 	$(BIN)/pytest -m storage
 
@@ -33,6 +37,10 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# run the notebooks and store their pictures
+notebooks: setup
+	$(BIN)/python -m tests.test_notebooks
 
 clean:
 	rm -rf .venv demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

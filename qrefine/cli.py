@@ -16,6 +16,8 @@ import typer
 from rich.console import Console
 from rich.table import Table as Grid
 
+from qrefine import commands
+from qrefine.commands import ConfigOption, SetOption
 from qrefine.config import load_config, to_yaml
 from qrefine.errors import UserError
 
@@ -34,15 +36,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", help="YAML file of settings (qrefine config --show)")
-]
-SetOption = Annotated[
-    list[str] | None, typer.Option("--set", help="one setting, such as bounds.mq=0.6; may be repeated")
-]
 
-
-@app.command(epilog="Example: qrefine refine 's3://bucket/raw/{000000..000999}.tar' s3://bucket/refined")
+@app.command(
+    rich_help_panel="Refine",
+    epilog="Example: qrefine refine 's3://bucket/raw/{000000..000999}.tar' s3://bucket/refined",
+)
 def refine(
     places: Annotated[list[str], typer.Argument(metavar="INPUT... OUTPUT", help="shards, then the table")],
     config: ConfigOption = None,
@@ -72,7 +70,7 @@ def refine(
     raise typer.Exit(summary.exit_code)
 
 
-@app.command()
+@app.command(rich_help_panel="Set up", epilog="Example: qrefine config --show --set bounds.mq=0.6 > mine.yaml")
 def config(
     config: ConfigOption = None,
     settings: SetOption = None,
@@ -87,7 +85,7 @@ def config(
         print(effective.digest)
 
 
-@app.command()
+@app.command(rich_help_panel="Set up", epilog="Example: qrefine demo /tmp/demo")
 def demo(
     folder: Annotated[Path, typer.Argument(help="where the corpus, the table and the pictures go")] = Path("demo"),
     debug: Annotated[bool, typer.Option("--debug", help="tracebacks and Ray's own logs")] = False,
@@ -99,6 +97,9 @@ def demo(
     print_summary(summary)
     print(f"corpus     {folder / 'shards'}\npictures   {sheet}")
     raise typer.Exit(summary.exit_code)
+
+
+commands.add_to(app)
 
 
 def print_summary(summary: Summary) -> None:

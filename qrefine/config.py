@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import annotated_types
 import yaml
@@ -21,6 +21,7 @@ from qrefine.errors import UserError
 
 Unit = Annotated[float, Field(ge=0, le=1)]
 DIGEST_CHARS = 16
+MOST_SHOWN = 100  # characters of a wrong value in an error
 
 
 class Settings(BaseModel):
@@ -108,10 +109,12 @@ class StreamSettings(Settings):
     pools: tuple[Pool, ...] | None = Field(None, description="explicit pools instead of a topology")
     batch_size: int = Field(8, ge=1, le=1024, description="samples in one call of a pool")
     block_mb: float = Field(8, gt=0, le=128, description="encoded bytes in one block")
-    part_rows: int = Field(32, ge=1, le=100_000, description="most rows in one Parquet part")
+    part_rows: int = Field(
+        32, ge=1, le=100_000, description="most rows in a part, where writers are apart (GPUs); else a batch's"
+    )
     commit_seconds: float = Field(5, gt=0, le=3600, description="most seconds between commits")
     retries: int = Field(2, ge=0, le=10, description="runs of what an actor's death lost, in blocks of one")
-    store_mb: int | None = Field(None, ge=80, description="object store of a local Ray; null: 256")
+    store_mb: int | None = Field(None, ge=80, description="object store of a local Ray; null: 512")
     read_retries: int = Field(5, ge=0, le=100, description="times that a broken read is resumed where it broke")
     address: str | None = Field(None, description="Ray cluster; null: the job's own, else a local one")
 
@@ -138,8 +141,11 @@ class RefineConfig(Settings):
     @property
     def digest(self) -> str:
         """Names the settings that change results, and those alone; 16 hexadecimal characters."""
-        settings = self.model_dump(mode="json", exclude={"stream", "storage_options"})
-        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:DIGEST_CHARS]
+        return hashlib.sha256(json.dumps(self.digested(), sort_keys=True).encode()).hexdigest()[:DIGEST_CHARS]
+
+    def digested(self) -> dict[str, Any]:
+        """The settings that change results, as plain data; no secrets among them."""
+        return self.model_dump(mode="json", exclude={"stream", "storage_options"})
 
 
 def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> RefineConfig:
@@ -150,11 +156,12 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
     data: Any = {}
     if path is not None:
         try:
-            data = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+            data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise UserError(f"cannot read the configuration {path}: {error.strerror}") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or no such date
             raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        data = {} if data is None else data
     if not isinstance(data, dict):
         raise UserError(f"{path} must hold a mapping of settings, not a {type(data).__name__}")
     for override in overrides:
@@ -183,7 +190,7 @@ def _override(data: dict[str, Any], override: str) -> None:
             raise UserError(f"--set {override!r}: {parent} is not a group of settings")
     try:
         data[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"--set {override!r}: the value is not YAML") from error
 
 
@@ -191,21 +198,23 @@ def _explain(problem: Any) -> str:
     path = ".".join(str(part) for part in problem["loc"]) or "configuration"
     if problem["type"] == "extra_forbidden":
         return f"{path}: unknown setting (qrefine config --show lists all)"
-    allowed = _allowed(problem["loc"])
-    return f"{path}: {problem['msg'].removeprefix('Value error, ')}, got {problem['input']!r}" + (
-        f" (allowed: {allowed})" if allowed else ""
-    )
+    reason = f"{path}: {problem['msg'].removeprefix('Value error, ')}"
+    if problem["loc"][:1] == ("storage_options",):
+        return reason  # what was given there may be a secret
+    value, allowed = repr(problem["input"]), _allowed(problem["loc"])
+    shown = value if len(value) <= MOST_SHOWN else f"{value[:MOST_SHOWN]}..."
+    return f"{reason}, got {shown}" + (f" (allowed: {allowed})" if allowed else "")
 
 
 def _allowed(loc: Sequence[Any]) -> str:
     """The allowed range of a numeric setting, such as ``>= 0 and <= 1``; empty where there is none."""
-    model: Any = RefineConfig
-    for name in loc[:-1]:
-        field = model.model_fields.get(name) if hasattr(model, "model_fields") else None
-        if field is None:
-            return ""
-        model = field.annotation
-    field = getattr(model, "model_fields", {}).get(loc[-1]) if loc else None
+    group: type[Settings] | None = RefineConfig
+    field = None
+    for name in loc:
+        if isinstance(name, int):  # an item of a list: its settings are those of the group found already
+            continue
+        field = group.model_fields.get(name) if group else None
+        group = _group(field.annotation) if field else None
     signs = {
         annotated_types.Ge: ">=",
         annotated_types.Gt: ">",
@@ -219,6 +228,13 @@ def _allowed(loc: Sequence[Any]) -> str:
         if isinstance(limit, kind)
     ]
     return " and ".join(limits)
+
+
+def _group(annotation: Any) -> type[Settings] | None:
+    """The group of settings in an annotation, alone, optional, or in a tuple; None where there is none."""
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        return annotation
+    return next((group for item in get_args(annotation) if (group := _group(item))), None)
 
 
 def to_yaml(config: RefineConfig) -> str:

@@ -56,8 +56,8 @@ def decode(data: bytes, settings: ImageSettings) -> Image:
                 width, height = image.size
                 if width * height > settings.max_megapixels * 1e6:
                     raise ImageError(
-                        f"{width} x {height} pixels, over the limit of {settings.max_megapixels:g} megapixels"
-                        " (images.max_megapixels)"
+                        f"too many pixels: {width} x {height}, over the limit of {settings.max_megapixels:g}"
+                        " megapixels (images.max_megapixels)"
                     )
                 image.load()
                 return _rgb(_upright(image))
@@ -68,7 +68,7 @@ def decode(data: bytes, settings: ImageSettings) -> Image:
         what = f"{name} image, damaged or of a kind that Pillow cannot read" if name else "not an image"
         raise ImageError(f"{what} (begins with {data[:8]!r})") from error
     except PIL.Image.DecompressionBombError as error:
-        raise ImageError(f"decompression bomb: {error}") from error
+        raise ImageError(f"too many pixels: {error}") from error
     except MemoryError as error:
         raise ImageError("image does not fit into memory") from error
     except Exception as error:  # decoders throw what they like on damaged input
@@ -78,8 +78,10 @@ def decode(data: bytes, settings: ImageSettings) -> Image:
 def icc_profile(data: bytes) -> bytes | None:
     """The colour profile that the pixels are meant in; None: sRGB. Reads the headers only."""
     try:
-        with warnings.catch_warnings(), PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return image.info.get("icc_profile") if image.mode in ("RGB", "RGBA", "P") else None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # as in decode
+            with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                return image.info.get("icc_profile") if image.mode in ("RGB", "RGBA", "P") else None
     except Exception:  # as in decode; an image without its profile is better than none
         return None
 

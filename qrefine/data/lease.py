@@ -114,6 +114,10 @@ class Lease:
             except FileExistsError:
                 continue  # another run was faster: look who
             self._generation = generation + 1
+            if self._highest() > self._generation:
+                # this run was slow: meanwhile others came, went, and removed the object that stood in its way
+                self._filesystem.rm_file(self._path(self._generation))
+                continue
             self._remove_older()
             return
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
+import contextlib
 import json
 import time
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from deltalake.transaction import AddAction
 from qrefine.data.ledger import Rows
 from qrefine.data.storage import open_filesystem
 
-PREFIX = "part-"
+PREFIX = "qrefine-"  # other engines write part-*: those are theirs to remove
 
 
 @dataclass(frozen=True)
@@ -55,28 +55,38 @@ class PartRecord:
 def write_part(
     root: str,
     storage_options: dict[str, Any],
-    rows: pa.Table,
+    tables: Iterable[pa.Table],
     run: str,
     *,
     extra_images: int = 0,
     source_bytes: int = 0,
 ) -> PartRecord:
-    """Write rows of one shard under a name that is new on each attempt; nothing is visible until a commit."""
+    """Write rows of one shard under a name that is new on each attempt; nothing is visible until a commit.
+
+    The tables are streamed, each into a row group of its own, so that memory holds one of them.
+    """
+    path = f"{PREFIX}{run}-{uuid.uuid4().hex}.parquet"
+    filesystem, base = open_filesystem(root, storage_options)
+    light = []
+    with filesystem.open(f"{base}/{path}", "wb") as file, contextlib.ExitStack() as stack:
+        writer = None
+        for table in tables:
+            if writer is None:
+                writer = stack.enter_context(_writer(file, table.schema))
+            writer.write_table(table)
+            light.append(table.drop_columns(["image"]))
+        stack.close()  # the footer, before the size is read
+        size = file.tell()
+    rows = pa.concat_tables(light)
     shards = pc.unique(rows["shard"])
     if len(shards) != 1:
         raise ValueError(f"a part holds rows of one shard, not of {len(shards)}")
-    rows = rows.sort_by("index")
-    path = f"{PREFIX}{run}-{uuid.uuid4().hex}.parquet"
-    data = encode_part(rows)
-    filesystem, base = open_filesystem(root, storage_options)
-    filesystem.pipe_file(f"{base}/{path}", data)
-    total = pc.max(rows["shard_rows"]).as_py()
     return PartRecord(
         path=path,
-        size=len(data),
+        size=size,
         shard=shards[0].as_py(),
         rows=Rows(rows["index"].to_pylist()).ranges,
-        shard_rows=total,
+        shard_rows=pc.max(rows["shard_rows"]).as_py(),
         statuses=dict(Counter(rows["status"].to_pylist())),
         stats=part_stats(rows),
         errors=dict(Counter(error_kind(e) for e in rows["error"].to_pylist() if e is not None)),
@@ -86,18 +96,16 @@ def write_part(
     )
 
 
-def encode_part(rows: pa.Table) -> bytes:
-    """Parquet bytes: images stored as they are (they are compressed already), the rest as zstd."""
-    out = io.BytesIO()
-    plain = [name for name in _leaves(rows.schema) if name != "image.bytes"]
-    pq.write_table(
-        rows,
-        out,
+def _writer(file: Any, schema: pa.Schema) -> pq.ParquetWriter:
+    """Images are stored as they are (they are compressed already), the rest as zstd."""
+    plain = [name for name in _leaves(schema) if name != "image.bytes"]
+    return pq.ParquetWriter(
+        file,
+        schema,
         compression=dict.fromkeys(plain, "zstd") | {"image.bytes": "none"},
         use_dictionary=[name for name in plain if not name.startswith("quality_map")],
-        write_statistics=[name for name in rows.column_names if name not in ("image", "prompt", "metadata")],
+        write_statistics=[name for name in schema.names if name not in ("image", "prompt", "metadata")],
     )
-    return out.getvalue()
 
 
 def part_stats(rows: pa.Table) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ import pyarrow as pa
 
 from qrefine.config import RefineConfig
 from qrefine.data.shards import RawSample
+from qrefine.errors import UserError
 from qrefine.pipelines.sample import sample_seed
 from qrefine.quality.map import QualityMap
 from qrefine.quality.regions import fractions
@@ -50,7 +52,11 @@ STATUSES = ("refined", "kept", "failed")
 def table_schema(judges: Sequence[str]) -> pa.Schema:
     """The columns with one ``<judge>_before``, ``<judge>_after`` pair per judge, and the Hugging Face features."""
     pairs = [(f"{judge_column(name)}_{when}", pa.float32()) for name in judges for when in ("before", "after")]
-    schema = pa.schema([*COLUMNS, *pairs, *LAST_COLUMNS])
+    columns = [*COLUMNS, *pairs, *LAST_COLUMNS]
+    twice = [name for name, count in Counter(name for name, _ in columns).items() if count > 1]
+    if twice:
+        raise UserError(f"judges: two columns would be named {twice[0]}; give each judge a name of its own")
+    schema = pa.schema(columns)
     features = {field.name: _feature(field) for field in schema}
     return schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
 

@@ -20,6 +20,7 @@ from qrefine.data.images import SIGNATURE_BYTES, SUFFIXES, image_format
 from qrefine.data.storage import READ_BYTES, ResumingReader
 
 NAME = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)", re.DOTALL)
+META = re.compile(r"__[^/]*__(/|$)")  # WebDataset's own members, which are no samples
 SIDECARS = frozenset({"txt", "json"})
 SIDECAR_BYTES = 16 << 20  # a prompt or a json beyond this is no sidecar
 
@@ -95,9 +96,7 @@ def _numbered(url: str, groups: Iterator[_Group]) -> Iterator[RawSample]:
         prompt, metadata = _text(group.prompt), _text(group.metadata)
         error = group.error
         if error is None and group.image is None:
-            error = "no image member" + (
-                f" (members: {', '.join(sorted(group.members))})" if group.members else ""
-            )
+            error = f"no image member (members: {', '.join(sorted(group.members)[:8])})"[:500]
         yield RawSample(
             url,
             index,
@@ -114,6 +113,7 @@ def _groups(url: str, images: ImageSettings, options: dict[str, Any], retries: i
     damage = _Damage()
     group: _Group | None = None
     count = 0
+    place = "at byte 0"
     try:
         with (
             ResumingReader(url, options, retries) as source,
@@ -124,9 +124,10 @@ def _groups(url: str, images: ImageSettings, options: dict[str, Any], retries: i
             # ignore_zeros makes tarfile look for the next header after a bad one instead of ending in silence
             for member in archive:
                 archive.members = []  # type: ignore[attr-defined]  # else memory grows with the shard
-                damage.lost = False
+                damage.lost = damage.ended = False  # it was no end if members follow
+                place = f"inside {member.name} at byte {member.offset}"
                 match = NAME.fullmatch(member.name)
-                if not member.isfile() or match is None or _is_meta(member.name):
+                if not member.isfile() or match is None or META.match(member.name):
                     continue
                 key, suffix = match[1], match[2].lower()
                 if group is not None and (group.key != key or suffix in group.members):
@@ -138,15 +139,15 @@ def _groups(url: str, images: ImageSettings, options: dict[str, Any], retries: i
                 try:
                     _read_member(archive, member, suffix, group, images)
                 except tarfile.ReadError as error:
-                    damage.add(f"{error} inside {member.name} at byte {member.offset}")
+                    damage.add(f"{error} {place}")
                     group = group if group.image is not None and group.image_suffix != suffix else None
                     break
     except FileNotFoundError:
         damage.add("shard does not exist")
-    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
-        damage.add(f"{type(error).__name__}: {error}")
+    except tarfile.TarError as error:
+        damage.add(f"{error} {place}")
     except Exception as error:  # zlib's and the stores' own classes: one shard is lost, not the job
-        damage.add(f"{type(error).__name__}: {error}")
+        damage.add(f"{type(error).__name__}: {error} {place}")
     if group is not None:
         yield group
         count += 1
@@ -179,13 +180,13 @@ def _read_member(
     if kind not in SUFFIXES and image_format(head) is None:
         return
     group.images += 1
-    preferred = images.suffix is not None and suffix == images.suffix.lower()
+    preferred = images.suffix is not None and suffix == images.suffix.lower().lstrip(".")
     if group.image_suffix and not preferred:
         return
     group.image_suffix = suffix
     if member.size > images.max_megabytes * 1e6:
         group.image = None
-        group.error = f"image member of {member.size} bytes, over images.max_megabytes"
+        group.error = f"image member is too large: {member.size} bytes, over images.max_megabytes"
         return
     group.image, group.error = head + stream.read(), None
     if len(group.image) < member.size:
@@ -206,7 +207,7 @@ def _header_class(damage: _Damage) -> type[tarfile.TarInfo]:
     class Header(tarfile.TarInfo):
         @classmethod
         def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
-            offset = archive.offset
+            offset = archive.fileobj.tell()
             try:
                 return super().fromtarfile(archive)
             except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
@@ -214,19 +215,16 @@ def _header_class(damage: _Damage) -> type[tarfile.TarInfo]:
                 raise
             except tarfile.EmptyHeaderError:  # type: ignore[attr-defined]
                 raise
-            except tarfile.HeaderError as error:
+            except (tarfile.HeaderError, ValueError) as error:
                 if not damage.lost:  # one reason for a run of bad blocks
                     damage.add(f"{error} at byte {offset}")
                 damage.lost = True
-                raise
+                if isinstance(error, tarfile.TruncatedHeaderError):  # type: ignore[attr-defined]
+                    raise
+                # of a bad header behind a pax or GNU one tarfile would end; of an invalid one it goes on
+                raise tarfile.InvalidHeaderError(str(error)) from error  # type: ignore[attr-defined]
 
     return Header
-
-
-def _is_meta(name: str) -> bool:
-    """WebDataset's reserved names, such as ``__index__.json``."""
-    base = name.rpartition("/")[2].partition(".")[0]
-    return base.startswith("__") and base.endswith("__")
 
 
 def _printable(text: str) -> str:
@@ -247,4 +245,6 @@ def _prompt_of(metadata: str | None) -> str | None:
         return None  # the json goes into the table as it came
     if not isinstance(values, dict):
         return None
-    return next((str(values[name]) for name in ("prompt", "caption") if isinstance(values.get(name), str)), None)
+    prompt = next((values[name] for name in ("prompt", "caption") if isinstance(values.get(name), str)), None)
+    # JSON may escape half a surrogate pair, which no UTF-8 can hold
+    return None if prompt is None else prompt.encode("utf-8", "replace").decode("utf-8")

@@ -8,8 +8,8 @@ import io
 import logging
 import os
 import random
-import tempfile
 import time
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -68,23 +68,32 @@ def _expand_braces(pattern: str) -> list[str]:
 def _list_one(url: str, storage_options: dict[str, Any]) -> list[Shard]:
     filesystem, path = open_filesystem(url, storage_options)
     try:
-        if glob.has_magic(path):
-            infos = filesystem.glob(path, detail=True).values()
-        elif not filesystem.exists(path):
-            return []
-        elif filesystem.isdir(path):
+        infos = [filesystem.info(path)]  # first: a name may hold brackets, an address a question mark
+        if infos[0]["type"] == "directory":
+            folder = glob.escape(path.rstrip("/"))
             infos = [
                 info
                 for pattern in SHARD_PATTERNS
-                for info in filesystem.glob(f"{path.rstrip('/')}/{pattern}", detail=True).values()
+                for info in filesystem.glob(f"{folder}/{pattern}", detail=True).values()
             ]
-        else:
-            infos = [filesystem.info(path)]
+    except FileNotFoundError:
+        infos = list(filesystem.glob(path, detail=True).values()) if glob.has_magic(path) else []
     except OSError as error:
         raise storage_error(url, error) from error
+    infos = [_followed(filesystem, info) for info in infos]
     return [
         Shard(full_url(filesystem, info["name"]), info.get("size")) for info in infos if info["type"] == "file"
     ]
+
+
+def _followed(filesystem: Any, info: dict[str, Any]) -> dict[str, Any]:
+    """What a local link leads to; a listing tells only that it is one."""
+    if not info.get("islink"):
+        return info
+    try:
+        return filesystem.info(info["name"]) | {"name": info["name"]}
+    except FileNotFoundError:
+        return info | {"type": "file", "size": None}  # leads nowhere: the shard's row will say so
 
 
 def open_filesystem(url: str, storage_options: dict[str, Any]) -> tuple[Any, str]:
@@ -111,16 +120,23 @@ def write_object(filesystem: Any, path: str, data: bytes, *, new: bool = False) 
     if "file" not in filesystem.protocol:
         filesystem.pipe_file(path, data, mode="create" if new else "overwrite")
         return
-    with tempfile.NamedTemporaryFile(dir=os.path.dirname(path), delete=False) as file:
-        file.write(data)
+    temporary = f"{path}.{uuid.uuid4().hex}"  # no tempfile: that is readable by its owner alone
     try:
-        if new:
-            os.link(file.name, path)
-        else:
-            os.replace(file.name, path)
+        with open(temporary, "xb") as file:
+            file.write(data)
+        if not new:
+            os.replace(temporary, path)
+            return
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links: exclusive all the same, if not whole at once
+            with open(path, "xb") as file:
+                file.write(data)
     finally:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(file.name)
+            os.unlink(temporary)
 
 
 def storage_error(url: str, error: Exception) -> UserError:
@@ -181,11 +197,13 @@ class ResumingReader(io.RawIOBase):
                     self._file = self._filesystem.open(self._path, "rb")
                     self._file.seek(self.position)
                 data = bytes(self._file.read(size))
+                if not data and size and self.position < (getattr(self._file, "size", None) or 0):
+                    raise EOFError("the store ended the read early")
                 self.position += len(data)
                 return data
             except (FileNotFoundError, PermissionError, IsADirectoryError):
                 raise
-            except (OSError, EOFError) as error:  # aiohttp's and botocore's errors arrive as OSError
+            except Exception as error:  # also what is no OSError, as aiohttp's ClientPayloadError
                 failures += 1
                 self._drop()
                 if failures > self._retries:

@@ -80,11 +80,18 @@ class Table:
 
     def ledger(self) -> Ledger:
         """The committed rows, from the log alone; a part is opened only where its shard is incomplete and its
-        rows have gaps."""
+        rows have gaps, or where another engine wrote it (compaction puts rows of several shards together)."""
         ledger = Ledger()
         gaps: list[tuple[str, str]] = []
         counts: dict[str, int] = {}
         for part in self._parts():
+            if not part["path"].startswith(PREFIX):
+                for shard, rows in _by_shard(self._read_part(part["path"], ["shard", "index", "shard_rows"])):
+                    state, total = ledger.state(shard), pc.max(rows["shard_rows"]).as_py()
+                    state.total = total if total is not None else state.total
+                    state.rows = state.rows | Rows(rows["index"].to_pylist())
+                    counts[shard] = counts.get(shard, 0) + rows.num_rows
+                continue
             shard, rows, total = part["min.shard"], part["num_records"], part["max.shard_rows"]
             state = ledger.state(shard)
             state.total = total if total is not None else state.total
@@ -103,7 +110,8 @@ class Table:
 
     def commit(self, records: Sequence[PartRecord], removed: Sequence[str] = (), **metadata: Any) -> None:
         """Make parts visible, and others invisible, in one step; retried where another commit came between."""
-        removes = [self._remove_action(part) for part in self._parts() if part["path"] in set(removed)]
+        gone = set(removed)
+        removes = [self._remove_action(part) for part in self._parts() if part["path"] in gone] if gone else []
         self.delta.create_write_transaction(
             [*(record.add_action() for record in records), *removes],
             "append",
@@ -124,8 +132,8 @@ class Table:
             good = rows.filter(pc.not_equal(rows["status"], "failed"))
             count += rows.num_rows - good.num_rows
             removed.append(part["path"])
-            if good.num_rows:
-                records.append(write_part(self.root, self._storage_options, good, run))
+            for _, rest in _by_shard(good):
+                records.append(write_part(self.root, self._storage_options, [rest], run))
         if removed:
             self.commit(records, removed, run=run, retry_failed=count)
         return count
@@ -166,6 +174,11 @@ class Table:
         filesystem, base = open_filesystem(self.root, self._storage_options)
         with filesystem.open(f"{base}/{path}", "rb") as file:
             return pq.read_table(file, columns=None if columns is None else list(columns))
+
+
+def _by_shard(rows: pa.Table) -> list[tuple[str, pa.Table]]:
+    shards = pc.unique(rows["shard"]).to_pylist()
+    return [(shard, rows.filter(pc.equal(rows["shard"], shard))) for shard in shards]
 
 
 def _check_columns(root: str, found: pa.Schema, expected: pa.Schema) -> None:

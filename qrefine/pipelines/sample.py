@@ -71,12 +71,16 @@ def guarded(stage: Stage, samples: Sequence[Sample]) -> list[Sample]:
         return done
     try:
         results = stage([samples[i] for i in todo])
+        if len(results) != len(todo):
+            raise ValueError(f"{len(results)} samples came back of {len(todo)}")
     except Exception as error:  # whatever a model or an image throws
         if len(todo) > 1:
             results = [guarded(stage, [samples[i]])[0] for i in todo]
         else:
             log.debug("%s failed", type(stage).__name__, exc_info=True)
-            reason = f"{type(stage).__name__.lower()}: {type(error).__name__}: {error}"
+            reason = (
+                f"{type(error).__name__} in {type(stage).__name__.lower()}: {error}"  # kind first: it is counted
+            )
             results = [replace(samples[todo[0]], error=reason)]
     for i, result in zip(todo, results, strict=True):
         done[i] = result

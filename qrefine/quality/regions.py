@@ -46,8 +46,7 @@ def edges(size: int, n: int) -> NDArray[np.intp]:
 
 def patch_any(pixels: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:
     """Which of the n x n patches hold a true pixel; a patch narrower than a pixel looks at that pixel."""
-    height, width = pixels.shape
-    rows, columns = (np.minimum(edges(size, n)[:-1], size - 1) for size in (height, width))
+    rows, columns = (edges(size, n)[:-1] for size in pixels.shape)
     # reduceat takes pixel rows[i] alone where the next border is the same: patches narrower than a pixel
     return np.logical_or.reduceat(np.logical_or.reduceat(pixels, rows, axis=0), columns, axis=1)
 
@@ -59,6 +58,6 @@ def patch_pixels(patches: NDArray[np.bool_], height: int, width: int) -> NDArray
 
 def _spread(patches: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
     n = patches.shape[0]
-    if size < n:  # several patches in one pixel: it is touched if one of them is true
-        return np.logical_or.reduceat(patches, np.arange(size) * n // size, axis=0)
+    if size < n:  # several patches look at one pixel: it is touched if one of them is true
+        return np.logical_or.reduceat(patches, np.searchsorted(edges(size, n), np.arange(size)), axis=0)
     return patches[np.searchsorted(edges(size, n), np.arange(size), side="right") - 1]

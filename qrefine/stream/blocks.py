@@ -35,8 +35,7 @@ WORK = pa.schema(
         ("size", pa.list_(pa.int32())),  # h, w
         ("before", pa.binary()),  # the map's float32 values
         ("after", pa.binary()),
-        ("pixels", pa.large_binary()),  # raw RGB of an image that changed, until it is encoded
-        ("encoded", pa.large_binary()),
+        ("pixels", pa.large_binary()),  # raw RGB of an image that changed
         ("stages", pa.list_(pa.string())),
         ("judgements", pa.list_(pa.list_(pa.float64()))),
     ]
@@ -62,43 +61,34 @@ def raw_sample(row: dict[str, Any]) -> RawSample:
     return RawSample(**{name: row[name] for name in RAW.names})
 
 
-def outcome(row: dict[str, Any]) -> Outcome:
-    """What a working row says for its table row."""
+def outcome(row: dict[str, Any], config: RefineConfig) -> Outcome:
+    """What a working row says for its table row, refined pixels encoded; an encoder's error becomes the row's."""
+    encoded, error = None, None
+    if row.get("pixels") is not None and row["error"] is None:
+        try:
+            encoded = encode(_pixels(row), config.images, icc_profile(row["image"]))
+        except (OSError, ValueError) as problem:
+            error = f"encode: {problem}"
     return Outcome(
         tuple(row["size"]) if row.get("size") else None,
         _map(row.get("before")),
         _map(row.get("after")),
-        row.get("encoded"),
+        encoded,
         tuple(row.get("stages") or ()),
         tuple((before, after) for before, after in row.get("judgements") or ()),
+        error,
     )
 
 
-def run_on_batch(batch: pa.Table, stages: Sequence[Stage], config: RefineConfig, *, to_bytes: bool) -> pa.Table:
-    """Run stages in a row on a batch of working rows; same rows, same order, errors as data.
-
-    ``to_bytes`` encodes what was refined: the last pool does it where no other would.
-    """
+def run_on_batch(batch: pa.Table, stages: Sequence[Stage], config: RefineConfig) -> pa.Table:
+    """Run stages in a row on a batch of working rows; same rows, same order, errors as data."""
     rows = batch.to_pylist()
     samples = [_load(row, stages, config) for row in rows]
     for stage in stages:
         samples = guarded(stage, samples)
     for row, sample in zip(rows, samples, strict=True):
         _store(row, sample)
-        if to_bytes:
-            encode_row(row, config)
     return pa.Table.from_pylist(rows, schema=WORK)
-
-
-def encode_row(row: dict[str, Any], config: RefineConfig) -> None:
-    """Pixels of a refined image to encoded bytes, in place; an encoder's error becomes the row's."""
-    if row.get("pixels") is None or row["error"] is not None:
-        return
-    try:
-        row["encoded"] = encode(_pixels(row), config.images, icc_profile(row["image"]))
-    except (OSError, ValueError) as error:
-        row["error"] = f"encode: {error}"
-    row["pixels"] = None
 
 
 def _load(row: dict[str, Any], stages: Sequence[Stage], config: RefineConfig) -> Sample:

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
+from typing import Any
 
 import pyarrow as pa
 import ray
@@ -22,11 +23,12 @@ from qrefine.data.storage import Shard, list_shards, open_filesystem, write_obje
 from qrefine.data.table import Table
 from qrefine.models.registry import check_backends
 from qrefine.stream.committer import Committer
-from qrefine.stream.pipeline import Target, failure_stream, records, refine_stream
+from qrefine.stream.pipeline import failure_stream, records, refine_stream
 from qrefine.stream.pools import Topology, plan_topology
 from qrefine.stream.progress import Display, Tally
 from qrefine.stream.session import session
 from qrefine.stream.source import ShardPlan
+from qrefine.stream.write import Target
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Summary:
     images_per_second: float
     leftovers_removed: int
     retried_rows: int
+    cpus: float  # that the run could use; GPUs as logical ones
+    gpus: float
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -101,6 +105,7 @@ class _Run:
         self.ledger = Ledger()
         self.tally = Tally(shards=len(shards))
         self.retried_rows = 0
+        self.cpus = self.gpus = 0.0
 
     def refine(self, retry_failed: bool) -> Summary:
         leftovers = self.table.remove_leftovers(self.run)
@@ -136,8 +141,10 @@ class _Run:
                 config=self.config.digest,
             ) as committer,
         ):
+            self._write_settings()
             resources = ray.cluster_resources()
-            topology = plan_topology(self.config, resources.get("CPU", 1), resources.get("GPU", 0))
+            self.cpus, self.gpus = float(resources.get("CPU", 1)), float(resources.get("GPU", 0))
+            topology = plan_topology(self.config, self.cpus, self.gpus)
             self.notify("; ".join(f"{pool.size} x [{', '.join(pool.stages)}]" for pool in topology.pools))
             self._drain(refine_stream(plans, topology, self.target), committer)
             self._reconcile(topology, committer)
@@ -184,7 +191,7 @@ class _Run:
         )
         rows = [make_row(raw, Outcome(), self.config, self.run)]
         table = pa.Table.from_pylist(rows, schema=table_schema(self.config.judges))
-        return write_part(self.table.root, self.config.storage_options, table, self.run)
+        return write_part(self.table.root, self.config.storage_options, [table], self.run)
 
     def _notes(self) -> list[str]:
         previous = self.table.last_config()
@@ -213,10 +220,18 @@ class _Run:
             images_per_second=tally.rate,
             leftovers_removed=leftovers,
             retried_rows=self.retried_rows,
+            cpus=self.cpus,
+            gpus=self.gpus,
             notes=notes,
         )
 
+    def _write_settings(self) -> None:
+        """What the digest in the rows stands for, so that the table explains itself."""
+        self._write_json(f"config-{self.config.digest}.json", self.config.digested())
+
     def _write_summary(self, summary: Summary) -> None:
+        self._write_json(f"run-{self.run}.json", asdict(summary))
+
+    def _write_json(self, name: str, values: dict[str, Any]) -> None:
         filesystem, base = open_filesystem(self.table.root, self.config.storage_options)
-        data = json.dumps(asdict(summary), indent=2).encode()
-        write_object(filesystem, f"{base}/{FOLDER}/run-{self.run}.json", data)
+        write_object(filesystem, f"{base}/{FOLDER}/{name}", json.dumps(values, indent=2).encode())

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
@@ -17,22 +15,13 @@ from qrefine.data.parts import PartRecord
 from qrefine.errors import UserError
 from qrefine.stream.pools import HELPER_CPUS, PoolActor, Topology
 from qrefine.stream.source import ShardPlan, ShardSource
-from qrefine.stream.write import fail_batch, write_batch
+from qrefine.stream.write import Target, write_batch
 
 TASK_RETRIES = 1  # for the victims of another task on their actor; what kills it twice is tried again alone
 IN_FLIGHT = 2  # tasks per actor: the next batch is there when one ends
 ROW_BY_ROW = 1.0  # bytes: every row becomes a block of its own
 BLOCKS_PER_ACTOR = 4  # of a small input, so that no actor idles
 LEAST_BLOCK = 2.0**19
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where rows go and by which run."""
-
-    config: RefineConfig
-    root: str
-    run: str
 
 
 def refine_stream(
@@ -52,7 +41,11 @@ def refine_stream(
             warnings.simplefilter("ignore", DeprecationWarning)
             dataset = dataset.map_batches(
                 PoolActor,
-                fn_constructor_kwargs={"config": config, "pool": pool, "encode": last and topology.encode_in_pool},
+                fn_constructor_kwargs={
+                    "config": config,
+                    "pool": pool,
+                    "target": target if last and topology.write_in_pool else None,
+                },
                 batch_size=1 if alone else config.stream.batch_size,
                 batch_format="pyarrow",
                 zero_copy_batch=True,
@@ -61,12 +54,14 @@ def refine_stream(
                 num_gpus=pool.gpus,
                 max_task_retries=TASK_RETRIES,
             )
-    return _write(dataset, write_batch, target, rows=1 if alone else config.stream.part_rows)
+    if topology.write_in_pool:
+        return dataset
+    return _write(dataset, target, rows=1 if alone else config.stream.part_rows)
 
 
 def failure_stream(plans: Sequence[ShardPlan], target: Target, reason: str) -> Dataset:
     """The planned rows written as failed ones, past all models."""
-    return _write(_read(plans, target.config, ROW_BY_ROW), fail_batch, target, rows=1, reason=reason)
+    return _write(_read(plans, target.config, ROW_BY_ROW), target, rows=1, reason=reason)
 
 
 def records(dataset: Dataset) -> Iterator[PartRecord]:
@@ -95,19 +90,22 @@ def block_bytes(plans: Sequence[ShardPlan], actors: int, config: RefineConfig) -
 def _read(plans: Sequence[ShardPlan], config: RefineConfig, block: float) -> Dataset:
     DataContext.get_current().target_max_block_size = int(block)
     source = ShardSource(plans, config, block)
-    cpus = ray.cluster_resources().get("CPU", 1)
     return ray.data.read_datasource(
         source,
         override_num_blocks=source.task_count,  # else Ray splits blocks to feed all cores
         num_cpus=HELPER_CPUS,
-        concurrency=max(1, int(cpus // 2)),
+        concurrency=max(1, int(_cpus() // 2)),
     )
 
 
-def _write(dataset: Dataset, function: Any, target: Target, *, rows: int, **more: Any) -> Dataset:
+def _cpus() -> float:
+    return float(ray.cluster_resources().get("CPU", 1))
+
+
+def _write(dataset: Dataset, target: Target, *, rows: int, reason: str | None = None) -> Dataset:
     return dataset.map_batches(
-        function,
-        fn_kwargs={"config": target.config, "root": target.root, "run": target.run, **more},
+        write_batch,
+        fn_kwargs={"target": target, "reason": reason},
         batch_size=rows,
         batch_format="pyarrow",
         zero_copy_batch=True,

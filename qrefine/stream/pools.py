@@ -10,6 +10,7 @@ import pyarrow as pa
 from qrefine.config import Pool, RefineConfig
 from qrefine.pipelines.refiner import MODEL_STAGES, build_stages
 from qrefine.stream.blocks import run_on_batch
+from qrefine.stream.write import Target, write_batch
 
 POOLED = (("map",), ("noise", "inpaint"), ("enhance",), ("accept",))
 LOCAL_ACTOR_CPUS = 0.5
@@ -18,10 +19,10 @@ HELPER_CPUS = 0.1  # of readers and writers beside them: what is left must alway
 
 @dataclass(frozen=True)
 class Topology:
-    """The pools in stream order, and whether the last one encodes; else the writers do."""
+    """The pools in stream order, and whether the last one writes the parts itself; else writers do."""
 
     pools: tuple[Pool, ...]
-    encode_in_pool: bool
+    write_in_pool: bool
 
 
 def plan_topology(config: RefineConfig, cpus: float, gpus: float) -> Topology:
@@ -38,8 +39,8 @@ def plan_topology(config: RefineConfig, cpus: float, gpus: float) -> Topology:
         pools = _pooled(cpus, gpus)
     else:
         pools = (_pool(MODEL_STAGES, max(1, int(gpus) if gpus else int(cpus)), gpus=1.0 if gpus >= 1 else 0.0),)
-    # a GPU must not wait for an encoder; without GPUs one hop less is a copy less
-    return Topology(pools, encode_in_pool=not any(pool.gpus for pool in pools))
+    # a GPU must not wait for an encoder; without GPUs a hop less is a copy less, and nothing piles up before it
+    return Topology(pools, write_in_pool=not any(pool.gpus for pool in pools))
 
 
 def _pooled(cpus: float, gpus: float) -> tuple[Pool, ...]:
@@ -58,16 +59,20 @@ def _pool(stages: Sequence[str], size: int, *, gpus: float, cpus: float | None =
 
 
 class PoolActor:
-    """One process of a pool: loads its models once, then turns batches of working rows into such batches."""
+    """One process of a pool: loads its models once, then turns batches of working rows into such batches.
 
-    def __init__(self, config: RefineConfig, pool: Pool, encode: bool) -> None:
+    With a ``target`` it is the end of the stream: it writes its rows and gives the records of the parts.
+    """
+
+    def __init__(self, config: RefineConfig, pool: Pool, target: Target | None) -> None:
         import torch
 
         # a fixed count: the order of sums, and with it the last bit, must not depend on the machine's load
         torch.set_num_threads(max(1, int(pool.cpus)))
         self._config = config
         self._stages = build_stages(pool.stages, config)
-        self._encode = encode
+        self._target = target
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        return run_on_batch(batch, self._stages, self._config, to_bytes=self._encode)
+        done = run_on_batch(batch, self._stages, self._config)
+        return done if self._target is None else write_batch(done, self._target)

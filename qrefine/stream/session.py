@@ -17,7 +17,7 @@ from ray.data import DataContext
 from qrefine.config import StreamSettings
 from qrefine.errors import UserError
 
-LOCAL_STORE_MB = 256  # bounds what is read ahead: a large shard must not fill the memory
+LOCAL_STORE_MB = 512  # bounds what is read ahead: a large shard must not fill the memory
 NO_PROGRESS_S = 6 * 3600.0  # a slow model start or a long compile is no hang
 ACTOR_START_S = 3600
 ACTOR_DEATHS_AT_START = 5
@@ -27,7 +27,7 @@ ACTOR_DEATHS_AT_START = 5
 def session(settings: StreamSettings, debug: bool = False) -> Iterator[None]:
     """Connect, or start a local Ray; what was started here is stopped here. Raises UserError where it fails."""
     if ray.is_initialized():
-        _configure(settings, debug, local=False)
+        _configure(debug)
         yield
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -48,7 +48,7 @@ def session(settings: StreamSettings, debug: bool = False) -> Iterator[None]:
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UserError(f"cannot use Ray at {settings.address or 'this machine'}: {error}") from error
     try:
-        _configure(settings, debug, local=local)
+        _configure(debug)
         yield
     finally:
         ray.shutdown()
@@ -68,7 +68,7 @@ def _silenced_stderr() -> Iterator[None]:
         os.close(saved)
 
 
-def _configure(settings: StreamSettings, debug: bool, *, local: bool) -> None:
+def _configure(debug: bool) -> None:
     """Ray Data's settings; each for a fact that was measured (design, section 6)."""
     context = DataContext.get_current()
     context.enable_progress_bars = debug
@@ -78,8 +78,6 @@ def _configure(settings: StreamSettings, debug: bool, *, local: bool) -> None:
     context.max_consecutive_actor_init_deaths = ACTOR_DEATHS_AT_START
     context.execution_no_progress_timeout_s = NO_PROGRESS_S
     context.wait_for_min_actors_s = ACTOR_START_S
-    if local:
-        context.op_resource_reservation_enabled = False  # on a small machine it leaves cores idle
     if not debug:
         # Ray prints a stack for each lost block and warns of idle pools; the summary counts what was lost
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)

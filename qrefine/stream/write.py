@@ -2,51 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from qrefine.config import RefineConfig
 from qrefine.data.parts import write_part
 from qrefine.data.schema import make_row, table_schema
-from qrefine.stream.blocks import encode_row, outcome, raw_sample
+from qrefine.stream.blocks import outcome, raw_sample
 
+ROWS_AT_ONCE = 8
 RECORD = pa.schema([("record", pa.string())])
 
 
-def write_batch(batch: pa.Table, config: RefineConfig, root: str, run: str) -> pa.Table:
-    """Write one part per shard in the batch; gives the parts' records, which are small."""
-    rows = batch.to_pylist()
-    for row in rows:
-        encode_row(row, config)
-    schema = table_schema(config.judges)
+@dataclass(frozen=True)
+class Target:
+    """Where rows go, and by which run and configuration."""
+
+    config: RefineConfig
+    root: str
+    run: str
+
+
+def write_batch(batch: pa.Table, target: Target, reason: str | None = None) -> pa.Table:
+    """Write one part per shard in the batch; gives the parts' records, which are small.
+
+    With a ``reason`` all rows fail for it, unless they failed before: they never got through a pool.
+    """
+    places = batch.select(["shard", "index", "images"]).to_pylist()
+    order = sorted(range(len(places)), key=lambda i: (places[i]["shard"], places[i]["index"]))
+    source_bytes = pc.fill_null(pc.binary_length(batch["image"]), 0).to_pylist()
     records = []
-    for _, group in groupby(sorted(rows, key=_place), key=lambda row: row["shard"]):
-        members = list(group)
-        table = pa.Table.from_pylist([_row(row, config, run) for row in members], schema=schema)
+    for _, members in groupby(order, key=lambda i: places[i]["shard"]):
+        group = list(members)
         record = write_part(
-            root,
-            config.storage_options,
-            table,
-            run,
-            extra_images=sum(max(0, row["images"] - 1) for row in members),
-            source_bytes=sum(len(row["image"] or b"") for row in members),
+            target.root,
+            target.config.storage_options,
+            _tables(batch, group, target, reason),
+            target.run,
+            extra_images=sum(max(0, places[i]["images"] - 1) for i in group),
+            source_bytes=sum(source_bytes[i] for i in group),
         )
-        records.append(record)
-    return pa.table({"record": [record.to_json() for record in records]}, schema=RECORD)
+        records.append(record.to_json())
+    return pa.table({"record": records}, schema=RECORD)
 
 
-def fail_batch(batch: pa.Table, config: RefineConfig, root: str, run: str, reason: str) -> pa.Table:
-    """Write rows that never got through a pool as failed ones, without touching them again."""
-    rows = [{**row, "error": row["error"] or reason} for row in batch.to_pylist()]
-    table = pa.Table.from_pylist(rows, schema=batch.schema)
-    return write_batch(table, config, root, run)
-
-
-def _row(row: dict[str, Any], config: RefineConfig, run: str) -> dict[str, Any]:
-    return make_row(raw_sample(row), outcome(row), config, run)
-
-
-def _place(row: dict[str, Any]) -> tuple[str, int]:
-    return row["shard"], row["index"]
+def _tables(batch: pa.Table, members: Sequence[int], target: Target, reason: str | None) -> Iterator[pa.Table]:
+    """The members' table rows, a few at a time: images make a row heavy in Python."""
+    config = target.config
+    schema = table_schema(config.judges)
+    for start in range(0, len(members), ROWS_AT_ONCE):
+        rows = batch.take(pa.array(members[start : start + ROWS_AT_ONCE])).to_pylist()
+        for row in rows:
+            row["error"] = row["error"] or reason
+        yield pa.Table.from_pylist(
+            [make_row(raw_sample(row), outcome(row, config), config, target.run) for row in rows], schema=schema
+        )

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
+from PIL import ImageCms
 
 from qrefine.config import RefineConfig
+from qrefine.data.images import decode, icc_profile
 from qrefine.data.shards import RawSample
 from qrefine.pipelines.refiner import MODEL_STAGES, build_stages
 from qrefine.stream import blocks
@@ -30,15 +32,12 @@ def test_a_pool_by_stages_gives_what_one_pool_gives(plain: RefineConfig) -> None
         raw(3, None, error="no image member"),
     ]
     (block,) = blocks.raw_blocks(samples, 1e9)
-    whole = blocks.run_on_batch(block, build_stages(MODEL_STAGES, plain), plain, to_bytes=True)
+    whole = blocks.run_on_batch(block, build_stages(MODEL_STAGES, plain), plain)
     parted = block
     for stages in (("map",), ("noise", "inpaint"), ("enhance",), ("accept",)):
-        parted = blocks.run_on_batch(parted, build_stages(stages, plain), plain, to_bytes=False)
+        parted = blocks.run_on_batch(parted, build_stages(stages, plain), plain)
+    assert parted.equals(whole)
     rows = parted.to_pylist()
-    assert rows[0]["pixels"] is not None
-    for row in rows:
-        blocks.encode_row(row, plain)
-    assert rows == whole.to_pylist()
     assert [row["error"] and row["error"].partition(" (")[0] for row in rows] == [
         None,
         None,
@@ -46,26 +45,23 @@ def test_a_pool_by_stages_gives_what_one_pool_gives(plain: RefineConfig) -> None
         "no image member",
     ]
     assert rows[0]["size"] == [128, 128]
-    assert blocks.outcome(rows[0]).encoded is not None
+    found = decode(blocks.outcome(rows[0], plain).encoded or b"", plain.images)
+    assert found.tobytes() == rows[0]["pixels"]
 
 
 def test_what_no_stage_wants_is_not_decoded(plain: RefineConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     (block,) = blocks.raw_blocks([raw(0, encoded(photo())), raw(1, encoded(noisy(photo())))], 1e9)
-    mapped = blocks.run_on_batch(block, build_stages(("map",), plain), plain, to_bytes=False)
+    mapped = blocks.run_on_batch(block, build_stages(("map",), plain), plain)
     good = plain.model_copy(update={"bounds": plain.bounds.model_copy(update={"lq": 0.0, "mq": 0.0, "hq": 0.0})})
     calls: list[bytes] = []
     monkeypatch.setattr(blocks, "decode", lambda data, settings: calls.append(data))
-    after = blocks.run_on_batch(mapped, build_stages(("inpaint", "enhance", "accept"), good), good, to_bytes=True)
+    after = blocks.run_on_batch(mapped, build_stages(("inpaint", "enhance", "accept"), good), good)
     assert calls == []
     assert after.equals(mapped)
 
 
 def test_the_colour_profile_of_the_source_stays(plain: RefineConfig) -> None:
-    from PIL import ImageCms
-
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     (block,) = blocks.raw_blocks([raw(0, encoded(noisy(photo()), icc_profile=profile))], 1e9)
-    done = blocks.run_on_batch(block, build_stages(MODEL_STAGES, plain), plain, to_bytes=True).to_pylist()
-    from qrefine.data.images import icc_profile
-
-    assert icc_profile(done[0]["encoded"]) == profile
+    done = blocks.run_on_batch(block, build_stages(MODEL_STAGES, plain), plain).to_pylist()
+    assert icc_profile(blocks.outcome(done[0], plain).encoded or b"") == profile

@@ -24,7 +24,7 @@ def part(root: str, indexes: list[int], total: int | None = None) -> PartRecord:
         make_row(RawSample("s.tar", i, f"k{i}", b"x", shard_rows=total), Outcome((1, 1)), CONFIG, "run")
         for i in indexes
     ]
-    return write_part(root, {}, pa.Table.from_pylist(rows, schema=SCHEMA), "run")
+    return write_part(root, {}, [pa.Table.from_pylist(rows, schema=SCHEMA)], "run")
 
 
 @pytest.fixture

@@ -130,7 +130,7 @@ def test_a_sample_that_kills_its_actor_is_one_failed_row(tmp_path: Path) -> None
     rows = rows_of(tmp_path / "table")
     assert [row["index"] for row in rows if row["status"] == "failed"] == [5, 9]
     assert rows[5]["error"] == "killed its process in each of 2 passes"
-    assert rows[9]["error"] == "map: RuntimeError: this image cannot be mapped"
+    assert rows[9]["error"] == "RuntimeError in map: this image cannot be mapped"
     assert [row["index"] for row in rows] == list(range(12))
     assert summary.retried_rows > 0
 

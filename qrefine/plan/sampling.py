@@ -1,0 +1,71 @@
+"""A seeded sample of a corpus, stratified over its shards.
+
+Shards in the order of their names fall into as many strata as shards are read, and one is drawn from each: a
+corpus that was generated in parts differs along its names. Within a shard every sample is as likely as any other
+among those that are read; of a shard of more than MOST_BYTES only the beginning is, and its number of samples is
+extrapolated by bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from qrefine.config import RefineConfig
+from qrefine.data.shards import RawSample, read_shard
+from qrefine.data.storage import Shard
+
+MOST_BYTES = 256 << 20
+BLOCK = 512  # a tar member is a header block and its data, rounded up to blocks
+
+
+@dataclass(frozen=True)
+class ShardSample:
+    """What was read of one shard: how many samples it has, as counted or as its bytes say, and those drawn."""
+
+    shard: Shard
+    count: float
+    counted: bool  # to its end
+    drawn: tuple[RawSample, ...]
+
+
+def choose_shards(shards: Sequence[Shard], most: int, seed: int) -> list[Shard]:
+    """At most ``most`` shards, one at random from each of as many strata of equal length."""
+    if len(shards) <= most:
+        return list(shards)
+    rng = np.random.default_rng(seed)
+    borders = np.linspace(0, len(shards), most + 1).round().astype(int)
+    return [shards[int(rng.integers(low, high))] for low, high in pairwise(borders)]
+
+
+def draw_samples(shard: Shard, most: int, config: RefineConfig, seed: int) -> ShardSample:
+    """At most ``most`` samples of a shard by reservoir sampling, in one pass that holds no others in memory."""
+    rng = np.random.default_rng([seed, *shard.url.encode()])
+    reservoir: list[RawSample] = []
+    seen = size = 0
+    counted = False
+    samples = read_shard(shard.url, config.images, config.storage_options, retries=config.stream.read_retries)
+    for sample in samples:
+        seen += 1
+        size += _tar_bytes(sample)
+        if len(reservoir) < most:
+            reservoir.append(sample)
+        elif (place := int(rng.integers(seen))) < most:
+            reservoir[place] = sample
+        counted = sample.shard_rows is not None
+        if size > MOST_BYTES and not counted:
+            break
+    count = float(seen) if counted or not shard.size else max(float(seen), seen * shard.size / size)
+    return ShardSample(shard, count, counted, tuple(sorted(reservoir, key=lambda sample: sample.index)))
+
+
+def _tar_bytes(sample: RawSample) -> int:
+    """About what a sample takes in its tar; members that are neither image nor sidecar are not known."""
+    members = [
+        len(sample.image or b""),
+        *(len(t.encode()) for t in (sample.prompt, sample.metadata) if t is not None),
+    ]
+    return sum(BLOCK + -(-length // BLOCK) * BLOCK for length in members)

@@ -1,0 +1,241 @@
+"""Chooses the samples that the report shows, in one pass, and looks up what is shown of them.
+
+A choice depends on the rows alone, not on the parts they lie in or the order they are read in. It keeps places,
+not images: image bytes are read afterwards, for the chosen rows only, and the sources from their shards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qrefine.config import ImageSettings
+from qrefine.data.shards import read_shard
+from qrefine.errors import UserError
+from qrefine.report.scan import TableScan
+from qrefine.report.statistics import Flags, Judge, Rows, Values
+
+log = logging.getLogger(__name__)
+
+UNREADABLE = "source shard cannot be read from here"
+SHARD_BYTES = 4 << 30  # what is read of source shards in all, before the rest is shown without its source
+
+Place = tuple[str, int]
+"""A part and a row in it: one row may be chosen for several views, with another score in each."""
+
+
+@dataclass(frozen=True, order=True)
+class Pick:
+    """A chosen row, and where it lies; ordered by score, then by a hash so that ties are broken fairly."""
+
+    score: float
+    tie: int
+    shard: str
+    index: int
+    part: str = field(compare=False)
+    position: int = field(compare=False)
+
+    @property
+    def place(self) -> Place:
+        return self.part, self.position
+
+
+class ChunkRows(Rows):
+    """A chunk with what choosing needs of it: the part, and one hash per row."""
+
+    def __init__(self, table: Any, part: str, first: int) -> None:
+        super().__init__(table)
+        self.part, self.first = part, first
+
+    @cached_property
+    def hashes(self) -> NDArray[np.uint64]:
+        """64 well mixed bits of shard and index (the finaliser of MurmurHash3)."""
+        codes, names = self.codes("shard")
+        salts = [hashlib.sha256((name or "").encode()).digest()[:8] for name in names]
+        mixed = np.array([int.from_bytes(salt, "big") for salt in salts], dtype=np.uint64)[codes]
+        mixed = mixed ^ self.numbers("index").astype(np.uint64)
+        for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
+            mixed = (mixed ^ (mixed >> np.uint64(33))) * np.uint64(factor)
+        return mixed ^ (mixed >> np.uint64(33))
+
+
+class Top:
+    """The ``count`` rows of highest score."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._heap: list[Pick] = []
+
+    def offer(self, scores: Values, eligible: Flags, rows: ChunkRows) -> None:
+        eligible = eligible & np.isfinite(scores)
+        if len(self._heap) == self.count:
+            eligible &= scores >= self._heap[0].score
+        candidates = np.flatnonzero(eligible)
+        if len(candidates) > self.count:  # the best of them and whatever ties with the last
+            least = np.partition(scores[candidates], -self.count)[-self.count]
+            candidates = candidates[scores[candidates] >= least]
+            best = np.lexsort((rows.hashes[candidates], scores[candidates]))[-self.count :]
+            candidates = candidates[best]
+        places = rows.table.select(["shard", "index"]).take(candidates).to_pylist() if len(candidates) else []
+        for position, place in zip(candidates.tolist(), places, strict=True):
+            pick = Pick(
+                float(scores[position]),
+                int(rows.hashes[position]),
+                place["shard"],
+                place["index"],
+                rows.part,
+                rows.first + position,
+            )
+            if len(self._heap) < self.count:
+                heapq.heappush(self._heap, pick)
+            else:
+                heapq.heappushpop(self._heap, pick)
+
+    def picks(self) -> list[Pick]:
+        """Highest score first."""
+        return sorted(self._heap, reverse=True)
+
+
+@dataclass
+class Section:
+    """One view of the gallery: a name, what it shows, and how rows are ranked in it."""
+
+    name: str
+    title: str
+    text: str
+    rank: Callable[[Rows], tuple[Values, Flags]]
+    top: Top
+
+
+def sections(count: int, judges: Sequence[Judge]) -> list[Section]:
+    """The report's views, ``count`` samples each."""
+
+    def gain(rows: Rows) -> Values:
+        return rows.after - rows.before
+
+    def contradiction(rows: Rows) -> tuple[Values, Flags]:
+        score = np.full(len(rows), -np.inf)
+        for judge in judges:  # scales differ, so a loss is measured against the scores themselves
+            old, new = rows.numbers(f"{judge.name}_before"), rows.numbers(f"{judge.name}_after")
+            loss = -judge.gain(rows) / (np.abs(old) + np.abs(new) + 1e-9)
+            score = np.fmax(score, loss)
+        return score, rows.refined & (score > 0)
+
+    views: list[tuple[str, str, str, Callable[[Rows], tuple[Values, Flags]]]] = [
+        (
+            "best",
+            "Best gains",
+            "Refined images whose quality rose most.",
+            lambda rows: (gain(rows), rows.refined),
+        ),
+        (
+            "worst",
+            "Smallest gains",
+            "Refined images that only just passed: if refinement does harm that the score cannot see, look here.",
+            lambda rows: (-gain(rows), rows.refined),
+        ),
+        (
+            "uncertain",
+            "Most uncertain",
+            "Refined images that a judge finds worse although the deciding score rose, the strongest"
+            " contradiction first.",
+            contradiction,
+        ),
+        (
+            "poor",
+            "Still poor",
+            "Whatever its history: the images of lowest quality in the table as it is now.",
+            lambda rows: (-rows.after, ~rows.failed),
+        ),
+        (
+            "random",
+            "Random",
+            "A uniform sample of all images that did not fail, the same one each time.",
+            lambda rows: (np.zeros(len(rows)), ~rows.failed),
+        ),
+    ]
+    return [Section(name, title, text, rank, Top(count)) for name, title, text, rank in views]
+
+
+@dataclass
+class Shown:
+    """A chosen sample with all that its card needs; ``source`` is None where its shard could not be read."""
+
+    row: dict[str, Any]
+    source: bytes | None = None
+    note: str = ""
+
+    @property
+    def image(self) -> bytes:
+        return bytes((self.row["image"] or {}).get("bytes") or b"")
+
+
+def look_up(
+    scan: TableScan, picks: Iterable[Pick], *, sources: bool, images: ImageSettings, options: dict[str, Any]
+) -> dict[Place, Shown]:
+    """The rows of the picks with their images, and the source images of those that were refined."""
+    by_part: dict[str, set[int]] = defaultdict(set)
+    for pick in picks:
+        by_part[pick.part].add(pick.position)
+    columns = [name for name in scan.schema.names if name not in ("seed", "shard_rows")]
+    shown: dict[Place, Shown] = {}
+    for part, members in by_part.items():
+        positions = sorted(members)
+        for position, row in zip(positions, scan.rows(part, positions, columns), strict=True):
+            shown[part, position] = Shown(row)
+    if sources:
+        _add_sources([s for s in shown.values() if s.row["status"] == "refined"], images, options)
+    else:
+        for one in shown.values():
+            one.note = "sources were not read (--no-sources)" if one.row["status"] == "refined" else ""
+    return shown
+
+
+def _add_sources(shown: Sequence[Shown], images: ImageSettings, options: dict[str, Any]) -> None:
+    """Read the source images from their shards, each shard once and no further than needed."""
+    by_shard: dict[str, dict[int, Shown]] = defaultdict(dict)
+    for one in shown:
+        by_shard[one.row["shard"]][one.row["index"]] = one
+    bytes_left = SHARD_BYTES
+    for shard, wanted in sorted(by_shard.items()):
+        if bytes_left <= 0:
+            for one in wanted.values():
+                one.note = "source not read: enough shards were"
+            continue
+        bytes_left -= _read_sources(shard, dict(wanted), images, options)
+
+
+def _read_sources(shard: str, wanted: dict[int, Shown], images: ImageSettings, options: dict[str, Any]) -> int:
+    """Fill in the wanted samples of one shard; gives the image bytes that went by."""
+    seen = 0
+    last = max(wanted)
+    try:
+        for sample in read_shard(shard, images, options, retries=1, wanted=lambda index: index <= last):
+            seen += len(sample.image or b"")
+            one = wanted.pop(sample.index, None)
+            if one is None:
+                continue
+            if not sample.key:  # the row that reports a damaged shard
+                one.note = UNREADABLE
+            elif sample.image is None:
+                one.note = "source image is no longer in its shard"
+            elif hashlib.sha256(sample.image).hexdigest() != one.row["source_sha256"]:
+                one.note = "source shard has changed since this row was written"
+            else:
+                one.source = sample.image
+            if not wanted:
+                break
+    except UserError as error:
+        log.debug("sources of %s are not shown: %s", shard, error)
+    for one in wanted.values():
+        one.note = UNREADABLE
+    return seen

@@ -1,0 +1,160 @@
+"""Reads a table's parts in pruned columns, in bounded memory, many small parts at a time.
+
+Memory holds a few parts' pruned columns: parts are read ahead by threads, since on object storage the wait is
+latency; a part of very many rows is streamed batch by batch instead.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from qrefine.config import Bounds
+from qrefine.data.lease import FOLDER
+from qrefine.data.storage import open_filesystem, storage_error
+from qrefine.data.table import Table
+
+READERS = 8
+READ_AHEAD = 16  # parts
+STREAMED_ROWS = 50_000  # a part of more rows is not read whole
+BATCH_ROWS = 8192
+FETCH_ROWS = 16  # with their images: what memory holds while single rows are looked up
+
+
+@dataclass(frozen=True)
+class Part:
+    """A committed Parquet file: its path below the root, bytes, rows."""
+
+    path: str
+    size: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive rows of a part, beginning with its row ``first``."""
+
+    part: str
+    first: int
+    rows: pa.Table
+
+
+class TableScan:
+    """One version of a table, opened for reading; raises UserError where there is none."""
+
+    def __init__(self, url: str, storage_options: dict[str, Any] | None = None) -> None:
+        table = Table.open(url, storage_options or {})
+        self.root = table.root
+        self.version = table.version
+        self.schema = table.schema
+        self.last_config = table.last_config()
+        self._filesystem, self._base = open_filesystem(table.root, storage_options or {})
+        actions = pa.table(table.delta.get_add_actions()).select(["path", "size_bytes", "num_records"])
+        self.parts = [Part(*row.values()) for row in actions.sort_by("path").to_pylist()]
+
+    @property
+    def judges(self) -> tuple[str, ...]:
+        """The judges' column names without ``_before`` and ``_after``, in the table's order."""
+        names = set(self.schema.names)
+        stems = (name.removesuffix("_before") for name in self.schema.names if name.endswith("_before"))
+        return tuple(s for s in stems if f"{s}_after" in names and s not in ("quality", "quality_map"))
+
+    def chunks(self, columns: Sequence[str]) -> Iterator[Chunk]:
+        """All rows, these columns only, part by part in the order of their names."""
+        ahead: deque[Future[Chunk]] = deque()
+        with ThreadPoolExecutor(READERS, thread_name_prefix="qrefine-scan") as pool:
+            try:
+                for part in self.parts:
+                    if part.rows > STREAMED_ROWS:
+                        yield from self._stream(part.path, columns)
+                        continue
+                    ahead.append(pool.submit(self._read, part.path, columns))
+                    if len(ahead) > READ_AHEAD:
+                        yield ahead.popleft().result()
+                while ahead:
+                    yield ahead.popleft().result()
+            except OSError as error:
+                raise storage_error(self.root, error) from error
+            finally:
+                for future in ahead:
+                    future.cancel()
+
+    def rows(self, part: str, positions: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
+        """Single rows of a part by their positions, in that order; reads the row groups that hold them."""
+        found: dict[int, dict[str, Any]] = {}
+        wanted = sorted(set(positions))
+        try:
+            with self._open(part) as file:
+                parquet = pq.ParquetFile(file)
+                start = 0
+                for group in range(parquet.metadata.num_row_groups):
+                    end = start + parquet.metadata.row_group(group).num_rows
+                    if any(start <= position < end for position in wanted):
+                        self._pick(parquet, group, start, wanted, columns, found)
+                    start = end
+        except OSError as error:
+            raise storage_error(self.root, error) from error
+        return [found[position] for position in positions]
+
+    def settings(self, digest: str) -> dict[str, Any] | None:
+        """The settings behind a digest, where the run left them beside the table; else None."""
+        return self._json(f"config-{digest}.json")
+
+    def bounds(self, digest: str | None) -> Bounds | None:
+        """The bounds that rows of this configuration were made with, where the table tells."""
+        try:
+            found = self.settings(digest) if digest else None
+            return Bounds.model_validate(found["bounds"]) if found else None
+        except (KeyError, TypeError, ValidationError):
+            return None
+
+    def run_summary(self, run: str) -> dict[str, Any] | None:
+        """What a run said of itself at its end: seconds, GPUs; None where it was killed before."""
+        return self._json(f"run-{run}.json")
+
+    def _json(self, name: str) -> dict[str, Any] | None:
+        try:
+            found = json.loads(self._filesystem.cat_file(f"{self._base}/{FOLDER}/{name}"))
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) else None
+
+    def _open(self, part: str) -> Any:
+        return self._filesystem.open(f"{self._base}/{part}", "rb")
+
+    def _read(self, part: str, columns: Sequence[str]) -> Chunk:
+        with self._open(part) as file:
+            return Chunk(part, 0, pq.ParquetFile(file).read(columns=list(columns), use_threads=False))
+
+    def _stream(self, part: str, columns: Sequence[str]) -> Iterator[Chunk]:
+        with self._open(part) as file:
+            first = 0
+            for batch in pq.ParquetFile(file).iter_batches(BATCH_ROWS, columns=list(columns), use_threads=False):
+                yield Chunk(part, first, pa.Table.from_batches([batch]))
+                first += batch.num_rows
+
+    @staticmethod
+    def _pick(
+        parquet: pq.ParquetFile,
+        group: int,
+        start: int,
+        wanted: Sequence[int],
+        columns: Sequence[str],
+        found: dict[int, dict[str, Any]],
+    ) -> None:
+        """Add the wanted rows of one row group to ``found``."""
+        for batch in parquet.iter_batches(FETCH_ROWS, row_groups=[group], columns=list(columns)):
+            for position in wanted:
+                if start <= position < start + batch.num_rows:
+                    found[position] = batch.slice(position - start, 1).to_pylist()[0]
+            start += batch.num_rows
+            if start > wanted[-1]:
+                return

@@ -1,0 +1,103 @@
+"""Backends by name; what cannot be found or loaded is one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from qrefine.config import Backend, MapperSettings
+from qrefine.errors import UserError
+from qrefine.models.classical import ClassicalRestorer
+from qrefine.models.registry import check_backends, load_judge, load_mapper, load_restorer
+from qrefine.quality.piqe import PiqeMapper, piqe_score
+
+GOOD = MapperSettings(name="piqe")
+
+
+class Broken:
+    def __init__(self, **options: object) -> None:
+        raise RuntimeError("size mismatch for conv.weight:\n\tcopying a param\n")
+
+
+def test_known_names_are_loaded_with_their_settings() -> None:
+    mapper = load_mapper(MapperSettings(name="piqe", grid=5))
+    assert isinstance(mapper, PiqeMapper)
+    assert mapper.grid == 5
+    assert isinstance(load_restorer(Backend(name="classical")), ClassicalRestorer)
+    assert load_judge("piqe") is piqe_score
+
+
+def test_backends_from_outside_are_loaded_by_their_path() -> None:
+    assert isinstance(load_restorer(Backend(name="qrefine.models.classical:ClassicalRestorer")), ClassicalRestorer)
+    assert load_judge("qrefine.quality.piqe:piqe_score") is piqe_score
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("nosuch", "unknown restorer 'nosuch': known are .*classical"),
+        ("no.such.module:X", "cannot import 'no.such.module': No module named"),
+        ("qrefine.models.classical:Nosuch", "has no class or function 'Nosuch'"),
+        ("os:sep", "has no class or function 'sep'"),
+        ("os:", "has no class or function ''"),
+        (":X", "cannot import ''"),
+        (".relative:X", "cannot import '.relative'"),
+    ],
+)
+def test_names_that_resolve_to_nothing_are_refused_before_anything_starts(name: str, reason: str) -> None:
+    with pytest.raises(UserError, match=reason) as loaded:
+        load_restorer(Backend(name=name))
+    with pytest.raises(UserError, match=reason) as checked:
+        check_backends(GOOD, [Backend(name=name)], [])
+    for caught in (loaded, checked):
+        assert "\n" not in str(caught.value)
+
+
+def test_a_module_that_breaks_on_import_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_backend.py").write_text("def f(:\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match="cannot import 'broken_backend'") as caught:
+        load_judge("broken_backend:f")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (Backend(name="classical", weights="x.safetensors"), "has no weights"),
+        (Backend(name="classical", options={"nosuch": 1}), "nosuch"),
+        (Backend(name="classical", options={"weights": 1}), "weights"),
+        (Backend(name=f"{__name__}:Broken"), "size mismatch for conv.weight: copying a param$"),
+    ],
+)
+def test_what_cannot_be_loaded_is_one_line_with_the_backend_and_the_reason(settings: Backend, reason: str) -> None:
+    with pytest.raises(UserError, match=reason) as caught:
+        load_restorer(settings)
+    assert str(caught.value).startswith(f"restorer {settings.name!r} cannot be loaded: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cache_shares_equal_settings_and_only_those() -> None:
+    cache: dict[str, object] = {}
+    first = load_mapper(MapperSettings(name="piqe", grid=5), cache)
+    assert load_mapper(MapperSettings(name="piqe", grid=5), cache) is first
+    assert load_mapper(MapperSettings(name="piqe", grid=6), cache) is not first
+    assert load_mapper(MapperSettings(name="piqe", grid=5)) is not first
+    assert load_restorer(Backend(name="classical"), cache) is load_restorer(Backend(name="classical"), cache)
+
+
+def test_weights_that_are_not_there_are_refused_before_anything_starts(tmp_path: Path) -> None:
+    for weights in (str(tmp_path / "none"), "none.safetensors", "./none"):
+        with pytest.raises(UserError, match="its weights are not at"):
+            check_backends(GOOD, [Backend(name="classical", weights=weights)], [])
+    (tmp_path / "there.pth").touch()
+    check_backends(GOOD, [Backend(name="classical", weights=str(tmp_path / "there.pth"))], ["piqe"])
+    check_backends(GOOD, [Backend(name="classical", weights="owner/model")], [])
+
+
+def test_unknown_judges_and_mappers_are_refused_by_their_role() -> None:
+    with pytest.raises(UserError, match="unknown judge 'nosuch'"):
+        check_backends(GOOD, [], ["piqe", "nosuch"])
+    with pytest.raises(UserError, match="unknown mapper 'classical'"):
+        check_backends(MapperSettings(name="classical"), [], [])

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from qrefine.config import RefineConfig
+from tests.conftest import write_shards
+from tests.report.tables import refined_table, synthetic_table
+
+
+@pytest.fixture(scope="session")
+def real(tmp_path_factory: pytest.TempPathFactory, plain: RefineConfig) -> Path:
+    """Two shards of photographs larger than a thumbnail, refined."""
+    folder = tmp_path_factory.mktemp("report")
+    shards = write_shards(folder, shards=2, samples=3, size=560)
+    return refined_table(shards, folder / "table", plain)
+
+
+@pytest.fixture(scope="session")
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """600 rows without sources: prompts that attack, failures, two judges, two generators."""
+    return synthetic_table(tmp_path_factory.mktemp("report") / "table", shards=3, rows=200, part_rows=50)

@@ -1,0 +1,105 @@
+"""The shape of the package: who may import whom, and what is done nowhere."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MODULES = sorted((ROOT / "qrefine").rglob("*.py"))
+SOURCES = [*MODULES, *sorted((ROOT / "jobs").glob("*.py"))]
+MOST_LINES = 300
+
+# each may import those below it and its own; data and pipelines lie side by side, data on top
+LAYERS = ("errors", "config", "quality", "models", "pipelines", "data", "stream", "report", "demo", "cli", "jobs")
+FORBIDDEN_MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
+FORBIDDEN_CALLS = {"eval", "exec", "yaml.load", "yaml.unsafe_load", "yaml.full_load", "os.system"}
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, at the top or inside of functions."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide who imports whom"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def layer(path: Path) -> str:
+    """``jobs``, or what stands first below ``qrefine``."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[0] if parts[0] == "jobs" else parts[1]
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=named)
+def test_only_the_stream_imports_ray(path: Path) -> None:
+    ray = [name for name in imports(path) if name.partition(".")[0] == "ray"]
+    assert not ray or layer(path) == "stream"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=named)
+def test_imports_point_one_way(path: Path) -> None:
+    own = layer(path)
+    if own == "__init__":  # the package's own names, loaded on first use
+        return
+    assert own in LAYERS, f"give {own} its place among the layers"
+    for name in imports(path):
+        package, _, rest = name.partition(".")
+        if package == "qrefine" and rest.partition(".")[0] in LAYERS:
+            assert LAYERS.index(rest.partition(".")[0]) <= LAYERS.index(own), name
+
+
+def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), node
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=named)
+def test_nothing_is_unpickled_evaluated_or_extracted(path: Path) -> None:
+    assert not FORBIDDEN_MODULES & {name.partition(".")[0] for name in imports(path)}
+    for name, call in calls(path):
+        keywords = {k.arg: ast.unparse(k.value) for k in call.keywords}
+        assert name not in FORBIDDEN_CALLS
+        assert name.rpartition(".")[2] not in ("extractall", "extract")
+        assert keywords.get("shell") != "True"
+        assert keywords.get("allow_pickle") != "True"
+        assert keywords.get("trust_remote_code") != "True"
+        if name == "torch.load":
+            assert keywords.get("weights_only") == "True"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=named)
+def test_modules_are_small_and_say_what_they_are(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= MOST_LINES
+    assert not text.strip() or ast.get_docstring(tree(path))
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import qrefine", {"torch", "ray", "cv2", "pyarrow"}),
+        ("import qrefine.cli", {"torch", "ray", "cv2"}),
+        ("import qrefine.pipelines.refiner", {"ray", "pyarrow"}),
+        ("import qrefine.data.table", {"ray", "torch"}),
+    ],
+)
+def test_what_is_not_needed_is_not_loaded(statement: str, absent: set[str]) -> None:
+    code = f"import sys; {statement}; print(*sorted({absent!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split() == []

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from qrefine.config import RefineConfig, load_config
+from qrefine.errors import UserError
+from qrefine.inspection import Inspector, describe, draw_panel, inpaint_strength, read_image
+from qrefine.pipelines.inpaint import Inpaint
+from qrefine.pipelines.refiner import Refiner
+from qrefine.pipelines.sample import Sample
+from qrefine.quality.map import QualityMap
+from tests.conftest import PLAIN, encoded, noisy, photo
+from tests.test_cli import SETTINGS, qrefine
+
+
+def test_it_comes_to_what_a_refiner_comes_to(plain: RefineConfig) -> None:
+    image = noisy(photo(size=192))
+    inspection = Inspector(plain)(image, key="a")
+    refined = Refiner(plain)([image], keys=["a"])[0]
+    assert inspection.status == refined.status == "refined"
+    np.testing.assert_array_equal(inspection.result.pixels, refined.image)
+    assert inspection.quality == refined.before
+    assert [step.stage for step in inspection.steps] == ["map", "inpaint", "enhance", "accept"]
+
+
+@pytest.mark.parametrize("mode", ["fused", "paper"])
+def test_the_strength_shown_is_the_one_that_stage_2_uses(mode: str) -> None:
+    config = load_config(None, [*PLAIN, f"mode={mode}", "inpaint.strength=0.8"])
+    quality = QualityMap(np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8))
+    sample = Sample(photo(size=96), before=quality)
+    used = Inpaint(config, None)._strength(sample)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(inpaint_strength(config, quality, 96, 96), used)
+
+
+def test_the_terminal_tells_q_and_the_map(plain: RefineConfig) -> None:
+    inspection = Inspector(plain)(noisy(photo(size=192)), key="a")
+    lines = [line.plain for line in describe(inspection)]
+    assert lines[0].startswith("a   192 x 192   refined (")
+    assert lines[1].split() == [
+        "quality",
+        f"{inspection.quality.score:.4f}",
+        "->",
+        f"{inspection.result.after.score:.4f}",  # type: ignore[union-attr]
+    ]
+    grid = np.array([line.split() for line in lines[-plain.mapper.grid :]], dtype=int)
+    np.testing.assert_allclose(grid / 100, inspection.quality.values, atol=0.011)
+
+
+@pytest.mark.parametrize("image", [noisy(photo(size=192)), np.full((192, 192, 3), 128, dtype=np.uint8)])
+def test_a_panel_has_a_tile_for_each_step(plain: RefineConfig, image: np.ndarray) -> None:
+    inspection = Inspector(plain)(image)
+    steps = sum(step.stage not in ("map", "accept") for step in inspection.steps)
+    tiles = 5 + steps + (inspection.status == "refined")
+    assert tiles == (8 if image.std() else 5)
+    rows = -(-tiles // 4)
+    assert draw_panel(inspection).size == (4 * 210 + 10, rows * (192 + 50) + 10)
+
+
+def test_what_is_no_image_is_told(tmp_path: Path, plain: RefineConfig) -> None:
+    (tmp_path / "a.png").write_bytes(b"nothing")
+    with pytest.raises(UserError, match="not an image"):
+        read_image(str(tmp_path / "a.png"), plain)
+    with pytest.raises(UserError, match=r"b\.png"):
+        read_image(str(tmp_path / "b.png"), plain)
+
+
+def test_the_command_prints_and_draws_a_panel(tmp_path: Path) -> None:
+    (tmp_path / "cat.png").write_bytes(encoded(noisy(photo("chelsea", 160))))
+    done = qrefine("inspect", tmp_path / "cat.png", "-o", tmp_path / "panels", *SETTINGS)
+    assert done.returncode == 0, done.stderr
+    assert "quality    0." in done.stdout
+    assert PIL.Image.open(tmp_path / "panels" / "cat.inspect.png").width > 600
