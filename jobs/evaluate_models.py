@@ -11,8 +11,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
+from PIL import Image as PIL
 
 from qrefine.config import Bounds, RefineConfig
 from qrefine.models.mapper import EmbeddedMapper
@@ -51,23 +53,36 @@ def job() -> None:
         "--photos", action="append", required=True, metavar="GLOB", help="clean, kept out of training"
     )
     parser.add_argument("--clean", action="append", required=True, metavar="GLOB", help="clean, to fit NIQE to")
+    parser.add_argument("--generated", action="append", default=[], metavar="GLOB", help="generated images")
+    parser.add_argument("--sheet", type=Path, help="with --generated: a contact sheet of them and their maps")
     parser.add_argument("--mapper", help="weights; without: the package's")
     parser.add_argument("--restorer", help="weights; without: the package's")
+    parser.add_argument("--every", type=int, default=1, help="only every so many-th photo: sooner, rougher")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--cards", action="store_true", help="put the figures into the package's model cards")
     given = parser.parse_args()
-    photos = load_photos(given.photos, 64).images
+    photos = load_photos(given.photos, 64).images[:: given.every]
     mapper, restorer = EmbeddedMapper(given.mapper), EmbeddedRestorer(given.restorer)
     of_mapper = [*mapper_rows(mapper, photos, given.seed), speed_of_mapper(mapper)]
     of_restorer = [*restorer_rows(mapper, restorer, photos, given.seed), speed_of_restorer(restorer)]
-    refiner = Refiner(RefineConfig())
+    refiner = Refiner(_config(given.mapper, given.restorer))
     together = [*pristine_rows(refiner, photos), *judge_rows(refiner, photos, given.clean, given.seed)]
+    if given.generated:
+        of_mapper.append(generated_row(mapper, load_photos(given.generated, 1).images, given.sheet))
     seen = f"{len(photos)} photographs of `{' '.join(Path(p).name for p in given.photos)}`, kept out of training."
     tables = [f"{seen}\n\n{table([*rows, *together])}" for rows in (of_mapper, of_restorer)]
     print(f"{seen}\n\n{table([*of_mapper, *of_restorer, *together])}")
     if given.cards:
         for name, text in zip(("mapper", "restorer"), tables, strict=True):
             set_figures(EMBEDDED / f"{name}.md", text)
+
+
+def _config(mapper: str | None, restorer: str | None) -> RefineConfig:
+    """The defaults with other weights."""
+    blind = {"weights": restorer}
+    return RefineConfig.model_validate(
+        {"mapper": {"weights": mapper}, "inpaint": {"weights": restorer}, "enhance": {"blind": blind}}
+    )
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -93,6 +108,28 @@ def mapper_rows(mapper: EmbeddedMapper, photos: Sequence[Image], seed: int) -> l
     lowest = min(quality.score for quality in maps)
     rows.append(("pristine photos: patches below B_MQ", "at most 1 %", f"{below:.2%} (lowest q {lowest:.3f})"))
     return rows
+
+
+def generated_row(mapper: EmbeddedMapper, images: Sequence[Image], sheet: Path | None) -> Row:
+    """How much of generated images is held to be damaged; the sheet shows each above its map, worst first."""
+    maps = mapper(images)
+    below = [float((quality.values < BOUNDS.mq).mean()) for quality in maps]
+    order = np.argsort([quality.score for quality in maps])
+    if sheet:
+        cells = []
+        for i in order:
+            shown = cv2.resize(images[i], (128, 128), interpolation=cv2.INTER_AREA)
+            grey = (maps[i].values * 255).astype(np.uint8)
+            plane = cv2.resize(grey, (128, 128), interpolation=cv2.INTER_NEAREST)
+            text = f"{maps[i].score:.2f} {below[i]:.0%}"
+            cv2.putText(plane, text, (3, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.4, 0)
+            cells.append(np.concatenate([shown, np.repeat(plane[..., None], 3, 2)]))
+        while len(cells) % 16:
+            cells.append(np.zeros_like(cells[0]))
+        rows = [np.concatenate(cells[i : i + 16], 1) for i in range(0, len(cells), 16)]
+        PIL.fromarray(np.concatenate(rows)).save(sheet)
+    figure = f"{sum(b > 0.5 for b in below)} of {len(images)}; mean share {np.mean(below):.1%}"
+    return ("generated images with over half their area below B_MQ", "those that visibly should be", figure)
 
 
 def restorer_rows(
