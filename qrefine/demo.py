@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,7 +24,7 @@ from qrefine.data.images import decode
 from qrefine.data.table import open_table
 from qrefine.errors import UserError
 from qrefine.quality.map import Image, QualityMap
-from qrefine.quality.regions import flatten
+from qrefine.report.pictures import map_over, thumbnail
 from qrefine.stream.driver import Summary, refine
 
 PHOTOS = {
@@ -35,7 +37,9 @@ PHOTOS = {
 }
 SHARDS = 3
 SIDE = 512
-PANEL = 256
+PANEL = 256  # pixels, as the next two
+GAP = 4
+LABEL = 18
 
 
 def run_demo(folder: Path, config: RefineConfig | None = None, *, debug: bool = False) -> tuple[Summary, Path]:
@@ -129,34 +133,32 @@ def _in_a_region(image: Image, damaged: Image, rng: np.random.Generator) -> Imag
     return np.rint(weight * damaged + (1 - weight) * image).astype(np.uint8)
 
 
-def draw_sheet(table: Path, config: RefineConfig, most: int = 24) -> PIL.Image.Image:
-    """Before, quality map, after: three panels per refined sample, the greatest gains first, two in a row."""
+def draw_sheet(table: Path, config: RefineConfig, most: int = 24, across: int = 2) -> PIL.Image.Image:
+    """Before, quality map, after: three panels per refined sample, the greatest gains first."""
     columns = ["key", "status", "image", "quality_before", "quality_after", "quality_map_before"]
     rows = open_table(str(table)).to_pyarrow_table(columns=columns).to_pylist()
     rows = [row for row in rows if row["status"] == "refined"]
     rows = sorted(rows, key=lambda row: row["quality_before"] - row["quality_after"])[:most]
-    sources = {sample["__key__"]: sample["png"] for sample in demo_samples()}
-    across, text = 2, 18
-    cell_width, cell_height = 3 * PANEL + 12, PANEL + text + 8
-    down = max(1, -(-len(rows) // across))
-    sheet = PIL.Image.new("RGB", (across * cell_width, down * cell_height), "white")
-    pen = PIL.ImageDraw.Draw(sheet)
-    for position, row in enumerate(rows):
-        left, top = position % across * cell_width, position // across * cell_height
-        label = f"{row['key']}: {row['quality_before']:.3f} -> {row['quality_after']:.3f}"
-        pen.text((left + 2, top + 2), label, fill="black")
-        before = decode(sources[row["key"]], config.images)  # type: ignore[arg-type]
-        after = decode(row["image"]["bytes"], config.images)
-        heat = draw_map(before, QualityMap(np.array(row["quality_map_before"], dtype=np.float32)))
-        for column, panel in enumerate((before, heat, after)):
-            picture = PIL.Image.fromarray(panel)
-            picture.thumbnail((PANEL, PANEL), PIL.Image.Resampling.LANCZOS)
-            sheet.paste(picture, (left + column * (PANEL + 2), top + text))
+    sources = {str(sample["__key__"]): sample["png"] for sample in demo_samples()}
+    cells = [_cell(row, decode(sources[row["key"]], config.images), config) for row in rows]  # type: ignore[arg-type]
+    cells = sorted(cells, key=lambda cell: cell.height)  # neighbours of one height leave no gaps
+    bands = [cells[start : start + across] for start in range(0, len(cells), across)]
+    heights = [max(cell.height for cell in band) for band in bands]
+    sheet = PIL.Image.new("RGB", (across * (3 * PANEL + 3 * GAP), max(1, sum(heights))), "white")
+    for band, top in zip(bands, accumulate(heights, initial=0), strict=False):
+        for column, cell in enumerate(band):
+            sheet.paste(cell, (column * (3 * PANEL + 3 * GAP), top))
     return sheet
 
 
-def draw_map(image: Image, quality: QualityMap) -> Image:
-    """The quality map over the image: red where quality is low, clear where it is high."""
-    weight = (1 - flatten(quality, *image.shape[:2]))[..., None] * 0.7
-    grey = image.mean(axis=-1, keepdims=True)
-    return np.rint(weight * np.array([220, 30, 20]) + (1 - weight) * grey).astype(np.uint8)
+def _cell(row: dict[str, Any], before: Image, config: RefineConfig) -> PIL.Image.Image:
+    """One sample's three panels under its key and scores."""
+    after = decode(row["image"]["bytes"], config.images)
+    heat = map_over(before, QualityMap(np.array(row["quality_map_before"], dtype=np.float32)))
+    panels = [PIL.Image.fromarray(thumbnail(image, PANEL)) for image in (before, heat, after)]
+    cell = PIL.Image.new("RGB", (3 * PANEL + 2 * GAP, LABEL + panels[0].height + GAP), "white")
+    label = f"{row['key']}: {row['quality_before']:.3f} -> {row['quality_after']:.3f}"
+    PIL.ImageDraw.Draw(cell).text((2, 2), label, fill="black")
+    for column, panel in enumerate(panels):
+        cell.paste(panel, (column * (PANEL + GAP), LABEL))
+    return cell
