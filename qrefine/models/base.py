@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from qrefine.quality.map import Image, Plane
 
@@ -27,3 +27,16 @@ class Restorer(Protocol):
         prompts: Sequence[str],
         seeds: Sequence[int],
     ) -> list[Image]: ...
+
+
+@runtime_checkable
+class FixedSizes(Protocol):
+    """What a `Restorer` adds when its network works at a few sizes only, as diffusion models do.
+
+    Crops are then brought to one of ``buckets``, (height, width) in pixels, and put back over a seam of
+    ``feather`` pixels inside the defect (0: a hard edge). ``whole`` asks for whole images instead of crops.
+    """
+
+    buckets: tuple[tuple[int, int], ...]
+    feather: float
+    whole: bool

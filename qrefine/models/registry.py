@@ -21,18 +21,30 @@ from qrefine.quality.map import Image, Mapper
 MAPPERS: Mapping[str, str] = {
     "embedded": "qrefine.models.mapper:EmbeddedMapper",
     "piqe": "qrefine.quality.piqe:PiqeMapper",
+    "roi_pool": "qrefine.models.roi_pool:RoiPoolMapper",
+    "pq_map": "qrefine.models.pq_map:PqMapper",
 }
 RESTORERS: Mapping[str, str] = {
     "embedded": "qrefine.models.restorer:EmbeddedRestorer",
     "classical": "qrefine.models.classical:ClassicalRestorer",
+    "diffusers": "qrefine.models.diffusion.img2img:DiffusersRestorer",
+    "diffusers_inpaint": "qrefine.models.diffusion.inpaint:NativeInpainter",
+    "spandrel": "qrefine.models.spandrel:SpandrelRestorer",
 }
+# what stands behind the colon is the metric's name
+METRIC_PREFIX = "tiles:"
+METRIC_MAPPER = "qrefine.models.tiles:TilesMapper"
+METRIC_JUDGE = "qrefine.models.tiles:MetricJudge"
 WEIGHT_SUFFIXES = frozenset({".safetensors", ".pt", ".pth", ".ckpt", ".bin"})
 JUDGES: Mapping[str, str] = {"piqe": "qrefine.quality.piqe:piqe_score"}
 
 
 def load_mapper(settings: MapperSettings, cache: dict[str, object] | None = None) -> Mapper:
     """The mapper that the settings name; ``cache`` shares it between stages of one process."""
-    return _load("mapper", MAPPERS, settings, cache, grid=settings.grid)
+    extra: dict[str, Any] = {"grid": settings.grid}
+    if settings.name.startswith(METRIC_PREFIX):
+        extra["metric"] = settings.name.removeprefix(METRIC_PREFIX)
+    return _load("mapper", MAPPERS, settings, cache, **extra)
 
 
 def load_restorer(settings: Backend, cache: dict[str, object] | None = None) -> Restorer:
@@ -42,7 +54,13 @@ def load_restorer(settings: Backend, cache: dict[str, object] | None = None) -> 
 
 def load_judge(name: str) -> Callable[[Image], float]:
     """A judge: one RGB image in, one score out."""
-    return _find("judge", JUDGES, name)
+    judge = _find("judge", JUDGES, name)
+    if not name.startswith(METRIC_PREFIX):
+        return judge
+    try:
+        return judge(name.removeprefix(METRIC_PREFIX))
+    except (ImportError, ValueError) as error:
+        raise UserError(f"judge {name!r} cannot be loaded: {error}") from error
 
 
 def check_backends(mapper: Backend, restorers: Sequence[Backend], judges: Sequence[str]) -> None:
@@ -53,7 +71,7 @@ def check_backends(mapper: Backend, restorers: Sequence[Backend], judges: Sequen
         if weights is not None and _is_local(weights) and not Path(weights).expanduser().exists():
             raise UserError(f"{kind} {settings.name!r}: its weights are not at {Path(weights).absolute()}")
     for judge in judges:
-        load_judge(judge)
+        _find("judge", JUDGES, judge)
 
 
 def _is_local(weights: str) -> bool:
@@ -78,6 +96,8 @@ def _load(
 
 
 def _find(kind: str, known: Mapping[str, str], name: str) -> Any:
+    if name.startswith(METRIC_PREFIX) and kind in ("mapper", "judge"):
+        name = METRIC_MAPPER if kind == "mapper" else METRIC_JUDGE
     path = known.get(name, name)
     if ":" not in path:
         others = {entry.name: entry.value for entry in entry_points(group=f"qrefine.{kind}s")}

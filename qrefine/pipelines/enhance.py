@@ -34,26 +34,30 @@ class Enhance:
     def __call__(self, samples: Sequence[Sample]) -> list[Sample]:
         done = list(samples)
         blindly = [sample.quality.score < self.config.bounds.hq for sample in samples]
-        for stage, blind in (("enhance_blind", True), ("enhance_prompt", False)):
+        for blind in (True, False):
             members = [i for i, which in enumerate(blindly) if which == blind]
-            images = self._run(stage, [samples[i] for i in members])
-            for i, image in zip(members, images, strict=True):
-                if not np.array_equal(image, samples[i].pixels):
-                    done[i] = samples[i].changed(image, stage)
+            for i, enhanced in zip(members, self.run([samples[i] for i in members], blind), strict=True):
+                done[i] = enhanced
         return done
 
-    def _run(self, stage: str, samples: Sequence[Sample]) -> list[np.ndarray]:
+    def run(self, samples: Sequence[Sample], blind: bool) -> list[Sample]:
+        """E_B, or E_P, of all the samples, whatever their q."""
         settings = self.config.enhance
-        guided = stage == "enhance_prompt" and self.prompt is not None
-        most = settings.blind_strength if stage == "enhance_blind" else settings.prompt_strength
+        guide = None if blind else self.prompt
+        most = settings.blind_strength if blind else settings.prompt_strength
         words = settings.positive_words
-        return restore_defects(
-            self.prompt if guided and self.prompt is not None else self.blind,
+        images = restore_defects(
+            self.blind if guide is None else guide,
             [sample.pixels for sample in samples],
             [self._strength(sample, most) for sample in samples],
-            [", ".join(filter(None, (sample.prompt, words))) if guided else "" for sample in samples],
+            ["" if guide is None else ", ".join(filter(None, (sample.prompt, words))) for sample in samples],
             [sample.seed + 1 for sample in samples],  # not the noise that stage 2 drew
         )
+        stage = "enhance_blind" if blind else "enhance_prompt"
+        return [
+            sample if np.array_equal(image, sample.pixels) else sample.changed(image, stage)
+            for sample, image in zip(samples, images, strict=True)
+        ]
 
     def _strength(self, sample: Sample, most: float) -> Plane:
         bounds = self.config.bounds

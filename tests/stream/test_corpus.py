@@ -1,4 +1,4 @@
-"""The main job with the shipped settings on a real corpus: ``QREFINE_CORPUS`` names its shards, else the demo's."""
+"""The main job with the shipped settings on a real corpus: ``QREFINE_CORPUS`` names it, else the demo's."""
 
 from __future__ import annotations
 

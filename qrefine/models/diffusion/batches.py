@@ -1,0 +1,136 @@
+"""Batches of one shape each: the same arithmetic for a sample whatever its company.
+
+Kernels differ by batch size, so the last batch of a group is filled up with its last sample, and a batch of a
+given image size always has the same number of samples. That costs time where groups are small: ``exact=False``
+fills up to the next power of two only, and an image may then differ by a level between batches. Where a batch
+does not fit into memory its size is halved, for that image size and from then on; a single sample that does not
+fit fails alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from qrefine.models.diffusion.text import Embedding
+from qrefine.models.memory import free_memory
+from qrefine.quality.map import Image, Plane
+
+log = logging.getLogger(__name__)
+
+Size = tuple[int, int]
+Finish = Callable[[], np.ndarray]
+"""Waits for a batch that was launched; its images, (B, h, w, 3) uint8."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image to restore, padded to a size that the model takes."""
+
+    index: int
+    image: Image
+    strength: Plane
+    text: Embedding
+    seed: int
+    group: Hashable  # jobs of unequal groups never share a batch
+    rank: float  # within a group the highest come first, so that neighbours are alike
+
+    @property
+    def size(self) -> Size:
+        return self.image.shape[0], self.image.shape[1]
+
+
+class Batches:
+    """Runs jobs through ``launch`` in batches of fixed sizes.
+
+    ``batch_size`` samples of ``reference`` (height, width) go into one batch; of smaller images up to twice as
+    many, by area.
+    """
+
+    def __init__(self, batch_size: int, reference: Size, exact: bool = True) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        self.batch_size = batch_size
+        self.reference = reference
+        self.exact = exact
+        self.fits: dict[Size, int] = {}  # learned where memory ran out
+
+    def size_of(self, size: Size) -> int:
+        """Samples in a batch of images of this size."""
+        if size in self.fits:
+            return self.fits[size]
+        by_area = self.batch_size * self.reference[0] * self.reference[1] // (size[0] * size[1])
+        return max(1, min(by_area, 2 * self.batch_size))
+
+    def run(self, jobs: Sequence[Job], launch: Callable[[Sequence[Job]], Finish]) -> dict[int, Image]:
+        """Each job's image by its index. The next batch is launched before the last one's pixels are fetched."""
+        groups: dict[Hashable, list[Job]] = {}
+        for job in jobs:
+            groups.setdefault((job.size, job.group), []).append(job)
+        results: dict[int, Image] = {}
+        pending: tuple[Sequence[Job], Finish] | None = None
+        for group in groups.values():
+            queue = sorted(group, key=lambda job: (-job.rank, job.index))
+            while queue:
+                count = self.size_of(queue[0].size)
+                batch, rest = queue[:count], queue[count:]
+                if not self.exact:
+                    count = min(count, 1 << (len(batch) - 1).bit_length())
+                finish = self._launch(batch, count, launch)
+                if finish is None:  # it did not fit: the same jobs again, fewer at a time
+                    continue
+                _collect(pending, results)
+                pending, queue = (batch, finish), rest
+        _collect(pending, results)
+        return results
+
+    def _launch(
+        self, batch: Sequence[Job], count: int, launch: Callable[[Sequence[Job]], Finish]
+    ) -> Finish | None:
+        filled = [*batch, *[batch[-1]] * (count - len(batch))]
+        try:
+            return launch(filled)
+        except torch.OutOfMemoryError:
+            if count == 1:
+                raise
+        # outside the handler, whose traceback would keep the batch's tensors alive
+        size = batch[0].size
+        self.fits[size] = count // 2
+        log.warning("out of memory at %d images of %d x %d: from now on %d", count, *size, count // 2)
+        free_memory()
+        return None
+
+
+def _collect(pending: tuple[Sequence[Job], Finish] | None, results: dict[int, Image]) -> None:
+    if pending is not None:
+        batch, finish = pending
+        results.update((job.index, image) for job, image in zip(batch, finish(), strict=False))
+
+
+def to_device(images: Sequence[Image], device: torch.device) -> torch.Tensor:
+    """(B, 3, h, w) float32 in [0, 1] on the device; the copy is pinned and overlaps with what runs there."""
+    pixels = torch.from_numpy(np.stack(images))
+    if device.type == "cuda":
+        pixels = pixels.pin_memory().to(device, non_blocking=True)
+    return pixels.permute(0, 3, 1, 2).float() / 255
+
+
+def to_host(pixels: torch.Tensor) -> Finish:
+    """(B, 3, h, w) floats in [0, 1] as (B, h, w, 3) uint8 on the host, once they are there."""
+    rounded = (pixels.float().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    if rounded.device.type != "cuda":
+        return rounded.numpy
+    host = torch.empty(rounded.shape, dtype=torch.uint8, pin_memory=True)
+    host.copy_(rounded, non_blocking=True)
+    copied = torch.cuda.Event()
+    copied.record()
+
+    def finish() -> np.ndarray:
+        copied.synchronize()
+        return host.numpy()
+
+    return finish

@@ -1,0 +1,119 @@
+"""Mode paper: diffusers' native inpainting under a hard mask (Q-Refine, equations 5 and 6, to the letter)."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DiffusionPipeline
+
+from qrefine.models.diffusion.batches import Batches, Finish, Job, to_device, to_host
+from qrefine.models.diffusion.img2img import (
+    CONTEXT_SHARE,
+    GPU_BATCH,
+    alignment,
+    checked_buckets,
+    checked_call,
+    default_buckets,
+    native_side,
+    open_pipeline,
+    padded,
+    pasted,
+)
+from qrefine.models.diffusion.load import pick_scheduler
+from qrefine.models.diffusion.text import PromptEncoder, collate, shape_key
+from qrefine.quality.map import Image, Plane
+
+
+class NativeInpainter:
+    """The model's own inpainting pipeline: the mask is {strength > 0}, the strength is the plane's largest.
+
+    A plane of several values makes one mask: native pipelines binarise theirs. Whole images are inpainted, as the
+    paper does; ``crops`` does the defects alone, in buckets. An image gets what one call of diffusers by hand
+    gives it with a CPU generator of its seed. For the other arguments see
+    `qrefine.models.diffusion.img2img.DiffusersRestorer`.
+    """
+
+    feather = 0.0  # the paper's mask is hard
+
+    def __init__(
+        self,
+        weights: str | DiffusionPipeline | None = None,
+        *,
+        steps: int = 30,
+        scheduler: str | None = None,
+        negative_prompt: str | None = None,
+        call: Mapping[str, Any] | None = None,
+        crops: bool = False,
+        buckets: Sequence[Sequence[int]] | None = None,
+        batch_size: int | None = None,
+        context: int | None = None,
+        device: str | None = None,
+        dtype: str | None = None,
+        revision: str | None = None,
+        variant: str | None = None,
+        prompts_kept: int = 128,
+    ) -> None:
+        self.pipe = open_pipeline(weights, "inpainting", device, dtype, revision, variant)
+        self.pipe.scheduler = pick_scheduler(self.pipe, scheduler)
+        self._parameters = inspect.signature(self.pipe.__call__).parameters
+        self.steps = steps
+        self.whole = not crops
+        self.call = checked_call(self.pipe, call)
+        self.text = PromptEncoder(self.pipe, negative_prompt, prompts_kept)
+        self.align = alignment(self.pipe)
+        side = native_side(self.pipe)
+        self.context = side // CONTEXT_SHARE if context is None else context
+        self.buckets = checked_buckets(buckets, self.align)
+        if crops and not self.buckets:
+            self.buckets = default_buckets(side, self.align)
+        on_gpu = self.pipe.device.type == "cuda"
+        default = GPU_BATCH if on_gpu else 1
+        self.batches = Batches(default if batch_size is None else batch_size, (side, side))
+
+    def __call__(
+        self,
+        images: Sequence[Image],
+        strengths: Sequence[Plane],
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+    ) -> list[Image]:
+        """See `qrefine.models.base.Restorer`."""
+        jobs = [
+            self._job(i, *one)
+            for i, one in enumerate(zip(images, strengths, prompts, seeds, strict=True))
+            if one[1].any()
+        ]
+        found = self.batches.run(jobs, self._launch)
+        return [
+            pasted(image, found[i], plane) if i in found else image
+            for i, (image, plane) in enumerate(zip(images, strengths, strict=True))
+        ]
+
+    def _job(self, index: int, image: Image, strength: Plane, prompt: str, seed: int) -> Job:
+        text = self.text(prompt)
+        image, strength = padded(image, strength, self.align)
+        most = float(strength.max())  # one call of the pipeline has one strength
+        return Job(index, image, strength, text, seed, (shape_key(text), most), most)
+
+    def _launch(self, jobs: Sequence[Job]) -> Finish:
+        pipe = self.pipe
+        height, width = jobs[0].size
+        masks = np.stack([job.strength > 0 for job in jobs])[:, None].astype(np.float32)
+        sides = {name: side for name, side in (("height", height), ("width", width)) if name in self._parameters}
+        with torch.no_grad():
+            output = pipe(
+                image=to_device([job.image for job in jobs], torch.device("cpu")),
+                mask_image=torch.from_numpy(masks),
+                strength=max(jobs[0].rank, 1 / self.steps),  # one step at least
+                num_inference_steps=self.steps,
+                generator=[torch.Generator().manual_seed(job.seed) for job in jobs],
+                output_type="pt",
+                **sides,
+                **collate([job.text for job in jobs]),
+                **self.call,
+            )
+        return to_host(output.images)

@@ -1,0 +1,134 @@
+"""Pipelines from a local folder or a hub id; components shared between the tasks that use the same weights.
+
+A folder is read as it is, without a network. Weights come from safetensors files alone and no code that lies
+beside them is run. Whatever is missing or wrong gives one line that says what was looked for and where.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+import torch
+
+try:
+    import diffusers
+    from diffusers import AutoPipelineForImage2Image, AutoPipelineForInpainting, DiffusionPipeline
+except ImportError as error:
+    raise ImportError(f"{error}: pip install 'qrefine[diffusion]'") from error
+
+INDEX = "model_index.json"
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+TASKS = {"image-to-image": AutoPipelineForImage2Image, "inpainting": AutoPipelineForInpainting}
+MESSAGE_CHARS = 300
+
+_loaded: WeakValueDictionary[tuple[Any, ...], DiffusionPipeline] = WeakValueDictionary()
+_schedulers: dict[tuple[Any, ...], Any] = {}  # as they were loaded: whoever has the pipeline changes its own
+
+
+def load_pipeline(
+    weights: str | None,
+    task: str,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    revision: str | None = None,
+    variant: str | None = None,
+) -> DiffusionPipeline:
+    """A pipeline for ``task`` (a key of TASKS) with a scheduler of its own.
+
+    A second pipeline on the same weights shares the networks of the first. Raises ValueError with one line.
+    """
+    source = _source(weights)
+    key = (source, revision, variant, str(device), str(dtype))
+    base = _loaded.get(key)
+    try:
+        if base is None:
+            pipe = TASKS[task].from_pretrained(
+                source,
+                torch_dtype=dtype,
+                revision=revision,
+                variant=variant,
+                use_safetensors=True,
+                local_files_only=Path(source).is_dir(),
+            )
+            pipe.to(device)
+            _loaded[key], _schedulers[key] = pipe, pipe.scheduler
+        else:
+            pipe = TASKS[task].from_pipe(base, scheduler=_schedulers[key])
+    except Exception as error:  # diffusers, transformers, the hub and safetensors throw classes of their own
+        raise ValueError(f"{_where(source)} is no {task} model of diffusers: {_one_line(error)}") from error
+    return prepare(pipe)
+
+
+def prepare(pipe: DiffusionPipeline) -> DiffusionPipeline:
+    """Silence, a scheduler of its own, no filter that blackens images and no invisible watermark."""
+    pipe.set_progress_bar_config(disable=True)
+    pipe.scheduler = copy.deepcopy(pipe.scheduler)
+    if getattr(pipe, "safety_checker", None) is not None:
+        pipe.safety_checker = None
+    if getattr(pipe, "watermark", None) is not None:
+        pipe.watermark = None
+    if getattr(pipe.vae.config, "force_upcast", False) and pipe.vae.dtype != torch.float16:
+        pipe.vae.register_to_config(force_upcast=False)  # float16 overflows there; bfloat16 does not
+    return pipe
+
+
+def pick_device(device: str | None) -> torch.device:
+    """The device that is named, else the first GPU, else the CPU."""
+    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def pick_dtype(dtype: str | None, device: torch.device) -> torch.dtype:
+    """The named type (``bfloat16``, ``float16``, ``float32``), else bfloat16 on a GPU and float32 on a CPU."""
+    if dtype is None:
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    found = getattr(torch, dtype, None)
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise ValueError(f"dtype {dtype!r} is none of bfloat16, float16, float32")
+    return found
+
+
+def pick_scheduler(pipe: DiffusionPipeline, name: str | None) -> Any:
+    """The pipeline's scheduler, or the named class of diffusers with that scheduler's configuration."""
+    if name is None:
+        return pipe.scheduler
+    cls = getattr(diffusers, name, None)
+    if cls is None or not hasattr(cls, "set_timesteps"):
+        raise ValueError(f"scheduler {name!r} is no scheduler of diffusers {diffusers.__version__}")
+    return remade(cls, pipe.scheduler)
+
+
+def remade(cls: Any, scheduler: Any) -> Any:
+    """A scheduler of class ``cls`` with this one's settings, those that it does not know left out unsaid."""
+    known = inspect.signature(cls.__init__).parameters
+    config = {k: v for k, v in scheduler.config.items() if k in known or k.startswith("_")}
+    return cls.from_config(config)
+
+
+def _source(weights: str | None) -> str:
+    if weights is None:
+        raise ValueError(f"weights are needed: a folder with {INDEX}, or a hub id such as owner/model")
+    path = Path(weights).expanduser()
+    if path.is_dir():
+        if not (path / INDEX).is_file():
+            raise ValueError(f"no diffusers model in {path}: {INDEX} is missing")
+        return str(path)
+    if path.exists():
+        raise ValueError(f"{path} is a file: a diffusers model is a folder with {INDEX}")
+    if HUB_ID.fullmatch(weights):
+        return weights
+    raise ValueError(f"no folder {path}, and {weights!r} is no hub id (owner/model)")
+
+
+def _where(source: str) -> str:
+    return source if Path(source).is_dir() else f"hub model {source}"
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= MESSAGE_CHARS else text[:MESSAGE_CHARS] + " ..."

@@ -1,0 +1,167 @@
+"""Differential diffusion as a scheduler: each latent takes part in as many of the last steps as its strength says.
+
+A latent with k of N steps stays the source, noised to the level of the step at hand, until k steps are left;
+from then on the model denoises it. Where k is 0 it ends as the source itself, exactly. With one k everywhere
+this is image-to-image of strength k / N. (Levin and Fried, Differential Diffusion, arXiv 2306.00950.)
+
+It is a mix-in for the schedulers of diffusers rather than a callback, because the scheduler is where every
+family meets: it sees the source, in whatever layout and scaling the family has, and every step.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers.schedulers.scheduling_utils import SchedulerOutput
+
+from qrefine.models.diffusion.load import remade
+
+# one step's answer depends on that step's sample alone: no history, no fresh noise. A sample that waits in a
+# batch which was entered earlier then gets, to the bit, what it would get on its own
+MEMORYLESS = frozenset({"DDIMScheduler", "EulerDiscreteScheduler", "FlowMatchEulerDiscreteScheduler"})
+
+
+@dataclass
+class StrengthJob:
+    """One batch. ``steps``: (B, h, w) integers, how many of the ``total`` steps each latent takes part in.
+
+    ``pack`` brings (B, ..., C, h, w) latents to the layout in which the family's steps see them.
+    """
+
+    steps: torch.Tensor
+    total: int
+    seeds: Sequence[int]
+    pack: Callable[[torch.Tensor], torch.Tensor]
+
+    def __post_init__(self) -> None:
+        self.at = self.total - int(self.steps.max())  # the step that comes next, of 0..total
+        self.waiting: list[tuple[torch.Tensor, torch.Tensor]] = []  # after each step: who waits, and as what
+
+    def draw(self, like: torch.Tensor) -> torch.Tensor:
+        """Standard normal noise, each sample's from its own seed; on the CPU, so the same on every device."""
+        draws = [torch.randn(like.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in self.seeds]
+        return torch.stack(draws).to(device=like.device, dtype=like.dtype)
+
+    def wait(self, levels: Sequence[torch.Tensor]) -> None:
+        """``levels``: the source (B, ..., C, h, w) noised to the level after each step to come, the last clean."""
+        batch, *_, height, width = levels[0].shape
+        steps = self.steps.to(levels[0].device).reshape(batch, *[1] * (levels[0].ndim - 3), height, width)
+        packed = self.pack(steps.expand_as(levels[0]))
+        self.waiting = [
+            (packed < self.total - step, self.pack(level)) for step, level in enumerate(levels, start=self.at)
+        ]
+
+    def generators(self, device: torch.device) -> list[torch.Generator]:
+        """For schedulers that draw noise in their steps."""
+        return [torch.Generator(device).manual_seed((seed + 1) % 2**63) for seed in self.seeds]
+
+
+class StrengthSchedule:
+    """Mix-in over a scheduler of diffusers; see `differential`."""
+
+    job: StrengthJob
+    timesteps: torch.Tensor
+    _draws: bool
+
+    def begin(self, job: StrengthJob) -> None:
+        """What the next call of the pipeline is to do."""
+        self.job = job
+        self._in_step: list[torch.Generator] | None = None
+
+    def add_noise(self, original_samples: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> Any:
+        add = super().add_noise  # type: ignore[misc]
+        return self._enter(original_samples, timesteps, add)
+
+    def scale_noise(self, sample: torch.Tensor, timestep: Any = None, noise: torch.Tensor | None = None) -> Any:
+        scale = super().scale_noise  # type: ignore[misc]
+        return self._enter(sample, timestep, lambda source, drawn, t: scale(source, t, drawn))
+
+    def _enter(
+        self, source: torch.Tensor, timesteps: torch.Tensor, add: Callable[..., torch.Tensor]
+    ) -> torch.Tensor:
+        """The pipeline prepares its latents: noise the source with each sample's noise, for all steps to come.
+
+        Noising looks its level up in a table, for which the host would wait for the GPU inside the loop.
+        """
+        job = self.job
+        source = source.contiguous()  # kernels differ by memory layout: a late entry must look like any other
+        noise = job.draw(source)
+        noised = add(source, noise, timesteps)
+        levels = [self._noised(source, noise, step, add) for step in range(job.at + 1, job.total)]
+        self._begin_at(job.at)
+        job.wait([*levels, source])
+        return noised
+
+    def _noised(
+        self, source: torch.Tensor, noise: torch.Tensor, step: int, add: Callable[..., torch.Tensor]
+    ) -> torch.Tensor:
+        self._begin_at(step)
+        return add(source, noise, self.timesteps[step].expand(len(source)))
+
+    def _begin_at(self, step: int) -> None:
+        if hasattr(self, "set_begin_index"):  # it goes before the timestep in the schedulers that have it
+            self.set_begin_index(step)
+
+    def step(
+        self, model_output: torch.Tensor, timestep: Any, sample: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> Any:
+        """The scheduler's step; then what still waits goes back to the source at the next step's noise level."""
+        as_object = kwargs.pop("return_dict", True)
+        if self._draws:
+            self._in_step = self._in_step or self.job.generators(sample.device)
+            kwargs["generator"] = self._in_step
+        previous, *rest = super().step(  # type: ignore[misc]
+            model_output, timestep, sample, *args, return_dict=False, **kwargs
+        )
+        waits, source = self.job.waiting.pop(0)
+        self.job.at += 1
+        previous = torch.where(waits, source.to(previous.dtype), previous).contiguous()
+        return SchedulerOutput(prev_sample=previous) if as_object else (previous, *rest)
+
+
+def differential(scheduler: Any, steps: int) -> Any:
+    """A scheduler like the given one with `StrengthSchedule` mixed in.
+
+    Raises ValueError where its ``steps`` steps are not that many calls of the model, one after the other.
+    """
+    base = type(scheduler)
+    if issubclass(base, StrengthSchedule):
+        base = base.__mro__[2]
+    if getattr(base, "order", 1) != 1 or _calls(base, scheduler, steps) != steps:
+        raise ValueError(
+            f"{base.__name__} does not make one model call per step: set the option scheduler to"
+            " EulerDiscreteScheduler or DPMSolverMultistepScheduler"
+        )
+    draws = "generator" in inspect.signature(base.step).parameters  # each sample gets its own
+    cls = type(f"Differential{base.__name__}", (StrengthSchedule, base), {"_draws": draws})
+    return remade(cls, scheduler)
+
+
+def memoryless(scheduler: Any) -> bool:
+    """Whether samples that enter at different steps may share a batch without changing each other."""
+    known = any(cls.__name__ in MEMORYLESS for cls in type(scheduler).__mro__)
+    return known and not scheduler.config.get("stochastic_sampling", False)
+
+
+def _calls(base: Any, scheduler: Any, steps: int) -> int:
+    trial = remade(base, scheduler)
+    trial.set_timesteps(steps, **({"mu": 1.0} if trial.config.get("use_dynamic_shifting") else {}))
+    return len(trial.timesteps)
+
+
+def exact_strength(k: int, steps: int, rounds_down: bool) -> float:
+    """The strength of which a pipeline makes exactly ``k`` of ``steps`` steps, for 1 <= k <= steps.
+
+    Some families take int(steps * s) steps, others leave out int(steps - steps * s); half a step keeps clear of
+    what floating point makes of k / steps.
+    """
+    return min(1.0, (k + 0.5) / steps) if rounds_down else (k - 0.5) / steps
+
+
+def rounds_down(pipe: Any) -> bool:
+    """Whether 5.5 steps are 5 to this pipeline, or 6."""
+    return bool(pipe.get_timesteps(10, 0.55, pipe.device)[1] == 5)

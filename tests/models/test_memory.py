@@ -1,0 +1,46 @@
+"""Batches of one size, halved where memory runs out."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from qrefine.models.memory import FittingBatches
+
+
+class Network:
+    def __init__(self, most):
+        self.most = most
+        self.sizes = []
+
+    def __call__(self, batch):
+        self.sizes.append(len(batch))
+        if len(batch) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return [10 * item for item in batch]
+
+
+def test_every_batch_has_the_full_size():
+    network = Network(8)
+    assert FittingBatches(4).map([1, 2, 3, 4, 5], network) == [10, 20, 30, 40, 50]
+    assert network.sizes == [4, 4]
+    assert FittingBatches(4).map([], network) == []
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_the_size_remembered(caplog):
+    network, batches = Network(2), FittingBatches(8)
+    assert batches.map(list(range(5)), network) == [0, 10, 20, 30, 40]
+    assert network.sizes == [8, 4, 2, 2, 2]
+    batches.map([1], network)
+    assert network.sizes[-1] == 2
+    assert caplog.text.count("out of memory") == 2
+
+
+def test_one_that_never_fits_raises():
+    with pytest.raises(torch.OutOfMemoryError):
+        FittingBatches(2).map([1], Network(0))
+
+
+def test_a_size_below_one_is_refused():
+    with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
+        FittingBatches(0)
