@@ -16,7 +16,11 @@ SOURCES = [*MODULES, *sorted((ROOT / "jobs").glob("*.py"))]
 MOST_LINES = 300
 
 # each may import those below it and its own; data and pipelines lie side by side, data on top
-LAYERS = ("errors", "config", "quality", "models", "pipelines", "data", "stream", "report", "demo", "cli", "jobs")
+LAYERS = (
+    *("errors", "config", "quality", "models", "pipelines", "data", "training"),
+    *("stream", "inspection", "plan", "report", "demo", "commands", "cli", "jobs"),
+)
+RAY_TRAIN = "jobs/ray_workers.py"  # trains on several GPUs; the package itself knows Ray in its stream alone
 FORBIDDEN_MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 FORBIDDEN_CALLS = {"eval", "exec", "yaml.load", "yaml.unsafe_load", "yaml.full_load", "os.system"}
 
@@ -48,7 +52,7 @@ def named(path: Path) -> str:
 @pytest.mark.parametrize("path", SOURCES, ids=named)
 def test_only_the_stream_imports_ray(path: Path) -> None:
     ray = [name for name in imports(path) if name.partition(".")[0] == "ray"]
-    assert not ray or layer(path) == "stream"
+    assert not ray or layer(path) == "stream" or named(path) == RAY_TRAIN
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=named)

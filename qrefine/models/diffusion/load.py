@@ -21,10 +21,11 @@ try:
 except ImportError as error:
     raise ImportError(f"{error}: pip install 'qrefine[diffusion]'") from error
 
+from qrefine.models.checkpoint import one_line
+
 INDEX = "model_index.json"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 TASKS = {"image-to-image": AutoPipelineForImage2Image, "inpainting": AutoPipelineForInpainting}
-MESSAGE_CHARS = 300
 
 _loaded: WeakValueDictionary[tuple[Any, ...], DiffusionPipeline] = WeakValueDictionary()
 _schedulers: dict[tuple[Any, ...], Any] = {}  # as they were loaded: whoever has the pipeline changes its own
@@ -61,7 +62,7 @@ def load_pipeline(
         else:
             pipe = TASKS[task].from_pipe(base, scheduler=_schedulers[key])
     except Exception as error:  # diffusers, transformers, the hub and safetensors throw classes of their own
-        raise ValueError(f"{_where(source)} is no {task} model of diffusers: {_one_line(error)}") from error
+        raise ValueError(f"{_where(source)} is no {task} model of diffusers: {one_line(error)}") from error
     return prepare(pipe)
 
 
@@ -127,8 +128,3 @@ def _source(weights: str | None) -> str:
 
 def _where(source: str) -> str:
     return source if Path(source).is_dir() else f"hub model {source}"
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= MESSAGE_CHARS else text[:MESSAGE_CHARS] + " ..."
