@@ -52,8 +52,7 @@ def report(
 ) -> None:
     """Write one self-contained HTML file about a table: scores, failures, judges, a gallery of before and after.
 
-    It is made in bounded memory from the table; the images before refinement come from the source shards, where
-    those can still be read.
+    Made in bounded memory from the table; the sources come from their shards, where those can be read.
     """
     from qrefine.report.page import ReportOptions, write_report
 

@@ -6,6 +6,8 @@ holds one GPU; without, it is CPU time, which other processes on the machine do 
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -42,9 +44,13 @@ class Measured:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured: the samples, seconds to load the models, bytes of a row beside its image."""
+    """What was measured: the samples, the stages' names, bytes of a row beside its image.
+
+    ``load_seconds``: wall time until a new actor can work: a process, its imports, its models.
+    """
 
     samples: tuple[Measured, ...]
+    stages: tuple[str, ...]
     load_seconds: float
     row_bytes: float
     gpu: str | None  # its name; None: seconds are CPU time
@@ -67,7 +73,7 @@ def measure(
     try:
         started = time.perf_counter()
         stages = build_stages(MODEL_STAGES, config)
-        load_seconds = time.perf_counter() - started
+        load_seconds = time.perf_counter() - started + _start_seconds()
         todo = [(Measured(stratum), raw) for stratum, samples in enumerate(drawn) for raw in samples]
         batches = [todo[k : k + config.stream.batch_size] for k in range(0, len(todo), config.stream.batch_size)]
         rows: list[dict[str, object]] = []
@@ -79,7 +85,17 @@ def measure(
     finally:
         torch.set_num_threads(threads)
     measured = tuple(one for one, _ in todo)
-    return Measurement(measured, load_seconds, _row_bytes(rows[: config.stream.part_rows], config), gpu)
+    names = tuple(type(stage).__name__.lower() for stage in stages)
+    if config.mode == "fused":  # its noise comes with the inpainter's
+        names = tuple(name for name in names if name != "noise")
+    return Measurement(measured, names, load_seconds, _row_bytes(rows[: config.stream.part_rows], config), gpu)
+
+
+def _start_seconds() -> float:
+    """Seconds that a new process takes until it has imported what an actor needs."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import qrefine.stream.pools, torch"], check=False, capture_output=True)
+    return time.perf_counter() - started
 
 
 class Clock:

@@ -2,7 +2,8 @@
 
 Each replicate draws shards anew among those that were read, and samples anew within them. What a sample on one
 machine cannot tell is how well a stream keeps its actors busy; EFFICIENCY is the range that was seen, and enters
-the wall time of each replicate.
+the wall time of each replicate. Where none (or all) of the samples needed a stage the bootstrap says that none (or
+all) ever will; shares are therefore widened to Wilson's interval, which does not.
 """
 
 from __future__ import annotations
@@ -83,11 +84,16 @@ def predict(
         # with GPUs the writers encode, on CPUs that are idle otherwise
         return images(draw) * draw.mean(lambda m: m.total - (m.seconds.get("encode", 0.0) if on_gpu else 0.0))
 
-    def need(stage: str) -> Of:
-        return lambda draw: draw.mean(lambda m: stage in m.needed)
+    def share(of: Callable[[Measured], float]) -> Estimate:
+        found = estimate(lambda draw: draw.mean(of))
+        low, high = wilson(found.value, len(measurement.samples))
+        return Estimate(found.value, min(low, found.low), max(high, found.high))
 
-    def status(name: str) -> Of:
-        return lambda draw: draw.mean(lambda m: m.status == name)
+    def need(stage: str) -> Estimate:
+        return share(lambda m: stage in m.needed)
+
+    def status(name: str) -> Estimate:
+        return share(lambda m: m.status == name)
 
     def each(stage: str) -> Of:
         return lambda draw: draw.mean_where(stage)
@@ -103,8 +109,8 @@ def predict(
         unit="GPU" if on_gpu else "CPU",
         device=measurement.gpu or "CPU",
         images=estimate(images),
-        needs={stage: estimate(need(stage)) for stage in stages if stage not in ("decode", "encode")},
-        statuses={name: estimate(status(name)) for name in STATUSES},
+        needs={stage: need(stage) for stage in measurement.stages},
+        statuses={name: status(name) for name in STATUSES},
         stage_seconds={stage: estimate(each(stage)) for stage in stages},
         hours=hours,
         bytes_out=estimate(lambda d: images(d) * (d.mean(lambda m: m.bytes_out) + measurement.row_bytes)),
@@ -176,6 +182,14 @@ def _images(shards: Sequence[Shard], draw: _Draw) -> float:
     if all(sizes) and all(size is not None for size in total):
         return sum(counts) * sum(size or 0 for size in total) / sum(size or 0 for size in sizes)
     return sum(counts) / len(counts) * len(shards)
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """Wilson's score interval of a share that was seen among ``count`` samples, at COVERAGE."""
+    z = 1.96
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * (share * (1 - share) / count + z * z / (4 * count * count)) ** 0.5
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def _estimate(value: float, replicates: NDArray[np.float64]) -> Estimate:

@@ -55,9 +55,13 @@ def show(plan: Plan) -> RenderableType:
     stages = Table(box=None, padding=(0, 3, 0, 0))
     for name in ("stage", "images that need it", f"{plan.unit} seconds each"):
         stages.add_column(name)
-    for stage, seconds in plan.stage_seconds.items():
-        need = plan.needs.get(stage)
-        stages.add_row(stage, "" if need is None else _share(need), _number(seconds))
+    for stage in dict.fromkeys([*plan.needs, *plan.stage_seconds]):
+        need, seconds = plan.needs.get(stage), plan.stage_seconds.get(stage)
+        stages.add_row(
+            stage,
+            "" if need is None else _share(need),
+            "not seen: not in the hours" if seconds is None else _number(seconds),
+        )
     walls = Table(box=None, padding=(0, 3, 0, 0))
     walls.add_column(f"{plan.unit}s")
     walls.add_column("wall time")

@@ -12,17 +12,16 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qrefine.config import ImageSettings
 from qrefine.data.shards import read_shard
 from qrefine.errors import UserError
+from qrefine.report.rows import ChunkRows, Flags, Rows, Values
 from qrefine.report.scan import TableScan
-from qrefine.report.statistics import Flags, Judge, Rows, Values
+from qrefine.report.statistics import Judge
 
 log = logging.getLogger(__name__)
 
@@ -47,25 +46,6 @@ class Pick:
     @property
     def place(self) -> Place:
         return self.part, self.position
-
-
-class ChunkRows(Rows):
-    """A chunk with what choosing needs of it: the part, and one hash per row."""
-
-    def __init__(self, table: Any, part: str, first: int) -> None:
-        super().__init__(table)
-        self.part, self.first = part, first
-
-    @cached_property
-    def hashes(self) -> NDArray[np.uint64]:
-        """64 well mixed bits of shard and index (the finaliser of MurmurHash3)."""
-        codes, names = self.codes("shard")
-        salts = [hashlib.sha256((name or "").encode()).digest()[:8] for name in names]
-        mixed = np.array([int.from_bytes(salt, "big") for salt in salts], dtype=np.uint64)[codes]
-        mixed = mixed ^ self.numbers("index").astype(np.uint64)
-        for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
-            mixed = (mixed ^ (mixed >> np.uint64(33))) * np.uint64(factor)
-        return mixed ^ (mixed >> np.uint64(33))
 
 
 class Top:

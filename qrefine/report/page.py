@@ -17,7 +17,8 @@ from qrefine.config import Bounds, RefineConfig
 from qrefine.data.storage import canonical, open_filesystem, storage_error
 from qrefine.report import charts
 from qrefine.report.cards import Card, make_card
-from qrefine.report.gallery import ChunkRows, Section, look_up, sections
+from qrefine.report.gallery import Section, look_up, sections
+from qrefine.report.rows import ChunkRows
 from qrefine.report.scan import TableScan
 from qrefine.report.statistics import COLUMNS, GROUPS, LOWER_IS_BETTER, PATHS, Statistics, Tally
 

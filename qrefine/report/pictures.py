@@ -17,7 +17,7 @@ DETAIL = 288  # of the region shown pixel by pixel
 OVERLAY = 96  # of a map's picture; the browser enlarges it smoothly
 QUALITIES = (85, 75, 60, 45, 30)  # WebP's, tried in turn
 LOW = np.array([214, 40, 29], dtype=np.uint8)  # the colour of low quality
-MOST_OPAQUE = 0.8
+MOST_OPAQUE = 0.65
 
 
 def thumbnail(image: Image, side: int = SIDE) -> Image:

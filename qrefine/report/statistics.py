@@ -10,15 +10,14 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from qrefine.config import Bounds
 from qrefine.data.parts import error_kind
+from qrefine.report.rows import Rows, Values
 
 BINS = 50  # of q
 CELLS = 40  # of q before against q after, a side
@@ -45,59 +44,6 @@ COLUMNS = (
     "run",
     "config",
 )
-
-Flags = NDArray[np.bool_]
-Values = NDArray[np.float64]
-
-
-class Rows:
-    """A chunk's columns as arrays; numbers are NaN where the table has null."""
-
-    def __init__(self, table: pa.Table) -> None:
-        self.table = table
-
-    def __len__(self) -> int:
-        return int(self.table.num_rows)
-
-    def numbers(self, name: str) -> Values:
-        column = self.table[name].cast(pa.float64()).combine_chunks()
-        return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
-
-    def codes(self, name: str) -> tuple[NDArray[np.int64], list[str | None]]:
-        """A string column as positions into its distinct values."""
-        column = self.table[name].combine_chunks().dictionary_encode(null_encoding="encode")
-        return column.indices.to_numpy(zero_copy_only=False).astype(np.int64), column.dictionary.to_pylist()
-
-    def equals(self, name: str, value: str) -> Flags:
-        found = pc.fill_null(pc.equal(self.table[name], value), False)
-        return np.asarray(found.combine_chunks().to_numpy(zero_copy_only=False), dtype=bool)
-
-    @cached_property
-    def before(self) -> Values:
-        return self.numbers("quality_before")
-
-    @cached_property
-    def after(self) -> Values:
-        return self.numbers("quality_after")
-
-    @cached_property
-    def refined(self) -> Flags:
-        return self.equals("status", "refined")
-
-    @cached_property
-    def failed(self) -> Flags:
-        return self.equals("status", "failed")
-
-    @cached_property
-    def stages(self) -> dict[str, Flags]:
-        """Which rows hold which stage."""
-        column = self.table["stages"].combine_chunks()
-        parents = pc.list_parent_indices(column).to_numpy(zero_copy_only=False)
-        names = pc.list_flatten(column).dictionary_encode()
-        flags = {name: np.zeros(len(self), dtype=bool) for name in names.dictionary.to_pylist()}
-        for position, name in enumerate(names.dictionary.to_pylist()):
-            flags[name][parents[names.indices.to_numpy(zero_copy_only=False) == position]] = True
-        return flags
 
 
 @dataclass

@@ -38,6 +38,7 @@ class Tally:
     bytes_to_do: int = 0  # of the planned shards; 0: the store does not tell
     bytes_done: int = 0
     started: float = field(default_factory=time.monotonic)
+    _complete: set[str] = field(default_factory=set)  # of the shards that this run completed
 
     @property
     def samples(self) -> int:
@@ -63,7 +64,8 @@ class Tally:
         self.bytes_out += record.size
         self.bytes_done += record.source_bytes
         self.failed_shards += sum(n for kind, n in record.errors.items() if kind.startswith("shard "))
-        if ledger.complete(record.shard):
+        if ledger.complete(record.shard) and record.shard not in self._complete:
+            self._complete.add(record.shard)  # several parts of it may come in one commit
             self.shards_done += 1
 
     @property

@@ -9,7 +9,7 @@ from qrefine.data.shards import RawSample
 from qrefine.data.storage import Shard
 from qrefine.plan import predict as module
 from qrefine.plan.measure import Measured, Measurement
-from qrefine.plan.predict import predict
+from qrefine.plan.predict import predict, wilson
 from qrefine.plan.sampling import ShardSample, choose_shards
 
 ROWS = 100
@@ -39,7 +39,7 @@ def sampled(
         for position in rng.choice(ROWS, each, replace=False):
             one = population[int(shard.url)][position]
             drawn.append(Measured(stratum, one.status, one.needed, one.seconds, one.bytes_out))
-    return shards, read, Measurement(tuple(drawn), 3.0, 50.0, gpu)
+    return shards, read, Measurement(tuple(drawn), ("map", "inpaint"), 3.0, 50.0, gpu)
 
 
 def test_intervals_cover_the_truth_about_as_often_as_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +83,9 @@ def test_a_cost_needs_a_gpu_and_a_price() -> None:
 def test_encoding_costs_no_gpu() -> None:
     shards, read = [Shard("0", 1)], [ShardSample(Shard("0", 1), ROWS, True, ())]
     one = Measured(0, "refined", {"map"}, {"map": 2.0, "encode": 1.0}, 1)
-    gpu, cpu = (predict(shards, read, Measurement((one,) * 8, 0.0, 0.0, name)) for name in ("H100", None))
+    gpu, cpu = (
+        predict(shards, read, Measurement((one,) * 8, ("map",), 0.0, 0.0, name)) for name in ("H100", None)
+    )
     assert cpu.hours.value == pytest.approx(1.5 * gpu.hours.value)
 
 
@@ -94,3 +96,19 @@ def test_more_actors_take_less_time_and_models_load_once_each() -> None:
     assert two.value - 3.0 == pytest.approx((one.value - 3.0) / 2)
     assert one.low < one.value < one.high
     assert plan.bytes_out.value == pytest.approx(400 * 1050)
+
+
+def test_what_no_sample_needed_may_still_be_needed() -> None:
+    shards, read = [Shard("0", 1)], [ShardSample(Shard("0", 1), ROWS, True, ())]
+    kept = Measured(0, "kept", {"map"}, {"map": 1.0}, 1)
+    plan = predict(shards, read, Measurement((kept,) * 24, ("map", "inpaint"), 0.0, 0.0, None))
+    need = plan.needs["inpaint"]
+    assert (need.value, need.low) == (0, 0)
+    assert need.high == pytest.approx(0.138, abs=0.001)  # Wilson's for 0 of 24
+    assert plan.statuses["kept"].low == pytest.approx(1 - 0.138, abs=0.001)
+    assert "inpaint" not in plan.stage_seconds
+
+
+@pytest.mark.parametrize(("share", "count", "low", "high"), [(0.5, 10, 0.237, 0.763), (1.0, 10, 0.722, 1.0)])
+def test_wilson(share: float, count: int, low: float, high: float) -> None:
+    assert wilson(share, count) == (pytest.approx(low, abs=0.001), pytest.approx(high, abs=0.001))

@@ -17,7 +17,7 @@ from qrefine.data.shards import read_shard
 from qrefine.data.table import Table
 from qrefine.pipelines.refiner import MODEL_STAGES, build_stages
 from qrefine.stream.blocks import raw_blocks, run_on_batch
-from qrefine.stream.write import Target, write_batch
+from qrefine.stream.write import ROWS_AT_ONCE, Target, write_batch
 from tests.conftest import encoded, photo
 
 RUN = "20260101T000000-00000000"
@@ -81,8 +81,13 @@ def synthetic_table(folder: Path, shards: int, rows: int, part_rows: int, seed: 
         members = list(synthetic_rows(rows, f"/gone/{shard:06d}.tar", rng, image))
         tables = pa.Table.from_pylist(members, schema=schema)
         records = [
-            write_part(table.root, {}, [tables.slice(start, part_rows)], RUN)
+            write_part(table.root, {}, _row_groups(tables.slice(start, part_rows)), RUN)
             for start in range(0, rows, part_rows)
         ]
         table.commit(records, run=RUN, config="0" * 16)
     return folder
+
+
+def _row_groups(rows: pa.Table) -> list[pa.Table]:
+    """As a run writes them: a few rows each."""
+    return [rows.slice(start, ROWS_AT_ONCE) for start in range(0, rows.num_rows, ROWS_AT_ONCE)]

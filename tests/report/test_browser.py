@@ -69,6 +69,7 @@ def visit(browser: object, real_page: Path) -> Visit:
 
 def test_no_request_and_no_complaint(visit: Visit) -> None:
     assert visit.quiet(), (visit.complaints, visit.requests)
+    assert visit.page.evaluate("performance.getEntriesByType('navigation')[0].domComplete") < 2000  # ms
     visit.page.evaluate("[...document.images].forEach(image => { image.loading = 'eager' })")
     visit.page.wait_for_function("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
 
@@ -129,6 +130,8 @@ def test_j_and_k_walk_through_the_cards(visit: Visit) -> None:
     visit.page.keyboard.press("j")
     second = visit.page.locator(".view.open .card").nth(1)
     assert second.evaluate("card => card.contains(document.activeElement)")
+    ring = "card => getComputedStyle(card.querySelector('.frame'), '::after').borderTopStyle"
+    assert second.evaluate(ring) == "solid"  # the focus is seen
     visit.page.keyboard.press("k")
     assert not second.evaluate("card => card.contains(document.activeElement)")
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from qrefine.report.page import ReportOptions, write_report
 from qrefine.report.pictures import data_uri, most_changed, overlay
 from tests.conftest import PLAIN, noisy, photo, write_tar
 from tests.report.tables import RUN, refined_table
+from tests.test_cli import qrefine
 
 
 def report(table: Path, folder: Path, config: RefineConfig | None = None, **options: object) -> str:
@@ -131,3 +134,16 @@ def test_a_table_without_rows_and_one_of_failures_alone(tmp_path: Path, plain: R
     text = report(refined_table([broken], tmp_path / "failed", plain), tmp_path)
     assert "image member is empty" in text
     assert "There are none." in text
+
+
+def test_it_needs_neither_torch_nor_ray() -> None:
+    code = "import sys, qrefine.report.page; print('torch' in sys.modules, 'ray' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+def test_the_command_writes_the_file(real: Path, tmp_path: Path) -> None:
+    done = qrefine("report", real, "-o", tmp_path / "report.html", "--gallery", 1, "--lower-is-better", "piqe")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"report     {tmp_path / 'report.html'} (")
+    assert (tmp_path / "report.html").read_text().count("<article") == 5

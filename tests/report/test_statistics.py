@@ -12,8 +12,9 @@ import pytest
 from qrefine.config import Bounds
 from qrefine.data.table import open_table
 from qrefine.report import statistics as module
+from qrefine.report.rows import Rows
 from qrefine.report.scan import TableScan
-from qrefine.report.statistics import COLUMNS, LOWER_IS_BETTER, Moments, Rows, Statistics, generator
+from qrefine.report.statistics import COLUMNS, LOWER_IS_BETTER, Moments, Statistics, generator
 
 BOUNDS = Bounds()
 

@@ -26,6 +26,15 @@ def test_a_tally_counts_each_shard_once_when_it_is_complete() -> None:
     assert (tally.quality_before, tally.quality_after, tally.scored, tally.extra_images) == (1.0, 1.5, 2, 2)
 
 
+def test_a_shard_whose_parts_come_in_one_commit_counts_once() -> None:
+    tally, ledger = Tally(shards=1), Ledger()
+    parts = [record("a", (0, 4), None, kept=4), record("a", (4, 8), None, kept=4), record("a", (8, 9), 9, kept=1)]
+    assert all(ledger.admit(part.shard, Rows.from_ranges(part.rows), part.shard_rows) for part in parts)
+    for part in parts:
+        tally.add(part, ledger)
+    assert tally.shards_done == 1
+
+
 def test_without_a_terminal_there_are_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.StringIO()
     tally = Tally(shards=4, bytes_to_do=400, bytes_done=100, shards_done=1, started=0.0)
