@@ -22,7 +22,7 @@ import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 
-from qrefine.config import Bounds, RefineConfig, load_config
+from qrefine.config import Bounds, RefineConfig, load_config, sample_seed
 from qrefine.data.images import ImageError, decode
 from qrefine.data.shards import read_shard
 from qrefine.data.storage import list_shards
@@ -31,7 +31,7 @@ from qrefine.errors import UserError
 from qrefine.models.registry import load_judge
 from qrefine.pipelines.enhance import Enhance
 from qrefine.pipelines.refiner import build_stages, run_stages
-from qrefine.pipelines.sample import Sample, Stage, sample_seed
+from qrefine.pipelines.sample import Sample, Stage
 from qrefine.quality.map import Image
 
 NAMES = ("noise", "inpaint", "enhance")

@@ -148,6 +148,11 @@ class RefineConfig(Settings):
         return self.model_dump(mode="json", exclude={"stream", "storage_options"})
 
 
+def sample_seed(key: str, seed: int) -> int:
+    """Seed of a sample from its key and the configuration's seed; 63 bits, the same on any worker."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{key}".encode()).digest()[:8], "big") >> 1
+
+
 def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> RefineConfig:
     """Settings from a YAML file (or the defaults) with ``a.b=value`` overrides, each value read as YAML.
 

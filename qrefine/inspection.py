@@ -13,12 +13,12 @@ import PIL.ImageFont
 from rich.style import Style
 from rich.text import Text
 
-from qrefine.config import Bounds, RefineConfig
+from qrefine.config import Bounds, RefineConfig, sample_seed
 from qrefine.data.images import ImageError, decode
 from qrefine.data.storage import canonical, open_filesystem, storage_error
 from qrefine.errors import UserError
 from qrefine.pipelines.refiner import MODEL_STAGES, build_stages
-from qrefine.pipelines.sample import Sample, guarded, sample_seed
+from qrefine.pipelines.sample import Sample, guarded
 from qrefine.quality.map import Image, Plane, QualityMap
 from qrefine.quality.regions import flatten, fractions, mask, strength
 from qrefine.report.pictures import map_over, thumbnail

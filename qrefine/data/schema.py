@@ -11,10 +11,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from qrefine.config import RefineConfig
+from qrefine.config import RefineConfig, sample_seed
 from qrefine.data.shards import RawSample
 from qrefine.errors import UserError
-from qrefine.pipelines.sample import sample_seed
 from qrefine.quality.map import QualityMap
 from qrefine.quality.regions import fractions
 

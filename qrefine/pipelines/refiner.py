@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from qrefine.config import RefineConfig, load_config
+from qrefine.config import RefineConfig, load_config, sample_seed
 from qrefine.models.registry import load_judge, load_mapper, load_restorer
 from qrefine.pipelines.accept import Accept
 from qrefine.pipelines.enhance import Enhance
 from qrefine.pipelines.inpaint import Inpaint
 from qrefine.pipelines.noise import Noise
-from qrefine.pipelines.sample import Sample, Stage, guarded, sample_seed
+from qrefine.pipelines.sample import Sample, Stage, guarded
 from qrefine.quality.map import Image, Mapper, QualityMap
 
 MODEL_STAGES = ("map", "noise", "inpaint", "enhance", "accept")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -53,11 +52,6 @@ class Stage(Protocol):
     def wants(self, sample: Sample) -> bool: ...
 
     def __call__(self, samples: Sequence[Sample]) -> list[Sample]: ...
-
-
-def sample_seed(key: str, seed: int) -> int:
-    """Seed of a sample from its key and the configuration's seed; 63 bits, the same on any worker."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{key}".encode()).digest()[:8], "big") >> 1
 
 
 def guarded(stage: Stage, samples: Sequence[Sample]) -> list[Sample]:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from qrefine.config import RefineConfig
+from qrefine.config import RefineConfig, sample_seed
 from qrefine.data.images import ImageError, decode, encode, icc_profile
 from qrefine.data.schema import Outcome
 from qrefine.data.shards import RawSample
-from qrefine.pipelines.sample import Sample, Stage, guarded, sample_seed
+from qrefine.pipelines.sample import Sample, Stage, guarded
 from qrefine.quality.map import QualityMap
 
 RAW = pa.schema(

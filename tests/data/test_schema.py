@@ -9,11 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from qrefine.config import RefineConfig, load_config
+from qrefine.config import RefineConfig, load_config, sample_seed
 from qrefine.data.schema import STATUSES, Outcome, judge_column, make_row, table_schema
 from qrefine.data.shards import RawSample
 from qrefine.errors import UserError
-from qrefine.pipelines.sample import sample_seed
 from qrefine.quality.map import QualityMap
 from tests.conftest import encoded, photo
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from qrefine.pipelines.sample import Sample, guarded, sample_seed
+from qrefine.config import sample_seed
+from qrefine.pipelines.sample import Sample, guarded
 from tests.conftest import photo
 from tests.pipelines.backends import quality
 
