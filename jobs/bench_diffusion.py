@@ -150,7 +150,7 @@ def unet_share(restorer: DiffusersRestorer, corpus: Corpus, peak: float) -> dict
         restore_defects(restorer, corpus.images, corpus.strengths, corpus.prompts, list(range(len(corpus))))
     finally:
         unet.forward = forward
-    rate = found.flops / found.seconds
+    rate = found.flops / found.seconds if found.seconds else 0.0  # no defect in the corpus
     return {"unet_tflops": rate / 1e12, "unet_seconds": found.seconds, "peak_share": rate / peak}
 
 
