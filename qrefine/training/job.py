@@ -113,7 +113,7 @@ def _write(task: Task, given: Options, photos: Photos, net: nn.Module, state: St
     first, last = np.mean(state.losses[:100]), np.mean(state.losses[-500:])
     data = (
         f"{len(photos.images)} clean photographs ({photos.too_small} smaller than the crop and "
-        f"{photos.unreadable} unreadable ones left out) from `{' '.join(given.photos) or 'none'}`, and scenes by "
+        f"{photos.unreadable} unreadable ones left out) from `{' '.join(Path(p).name for p in given.photos) or 'none'}`, and scenes by "
         f"program (`qrefine/training/scenes.py`) for {task.recipe.scenes:.0%} of the crops"
         f"{'' if photos.images else ' (all of them here)'}. Damage by program: `qrefine/training/degradations.py`."
     )

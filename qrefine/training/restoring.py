@@ -21,7 +21,7 @@ from qrefine.training.regions import soft_region
 RECIPE = Recipe(
     size=128, scenes=0.15, clean=0.1, whole=0.6, second=0.15, mild=0.25,
     weights=(
-        ("blur", 5), ("noise", 3), ("compression", 4), ("resampling", 4), ("surface", 2), ("content", 0.8),
+        ("blur", 5), ("noise", 5), ("compression", 4), ("resampling", 4), ("surface", 2), ("content", 0.8),
         ("mixture", 2.5),
     ),
 )  # fmt: skip
@@ -33,7 +33,7 @@ LQ, MQ, HQ = 0.4, 0.7, 0.8
 FREQUENCIES = 0.05
 """Weight of the error of the spectrum, beside that of the pixels."""
 
-FLOOR = 0.02
+FLOOR = 0.1
 """Added to a sample's mean error before the division, in [0, 1] of white."""
 
 SMOOTH = 2 / 255
