@@ -111,9 +111,10 @@ def _write(task: Task, given: Options, photos: Photos, net: nn.Module, state: St
     save_weights(net, given.out, task.architecture, {"steps": str(state.step), "seed": str(given.run.seed)})
     count = sum(p.numel() for p in net.parameters())
     first, last = np.mean(state.losses[:100]), np.mean(state.losses[-500:])
+    names = " ".join(Path(pattern).name for pattern in given.photos) or "none"  # folders are nobody's business
     data = (
         f"{len(photos.images)} clean photographs ({photos.too_small} smaller than the crop and "
-        f"{photos.unreadable} unreadable ones left out) from `{' '.join(Path(p).name for p in given.photos) or 'none'}`, and scenes by "
+        f"{photos.unreadable} unreadable ones left out) from `{names}`, and scenes by "
         f"program (`qrefine/training/scenes.py`) for {task.recipe.scenes:.0%} of the crops"
         f"{'' if photos.images else ' (all of them here)'}. Damage by program: `qrefine/training/degradations.py`."
     )
