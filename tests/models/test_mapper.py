@@ -8,7 +8,7 @@ from qrefine.models.mapper import EmbeddedMapper
 from qrefine.models.mapper_net import FAMILIES, MapperNet, band_energies, contrast_normalised
 from qrefine.training.degradations import FAMILIES as CAUSES
 from qrefine.training.degradations import degrade
-from qrefine.training.scenes import dead_leaves
+from tests.conftest import photo
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def mapper():
 
 @pytest.fixture(scope="module")
 def scene():
-    return dead_leaves(256, np.random.default_rng(3)).clip(0, 255).astype(np.uint8)
+    return photo("astronaut", 256)
 
 
 def noise(height, width, seed=0):
@@ -69,7 +69,7 @@ def test_damage_lowers_quality_where_it_is(mapper, scene, kind):
     damaged = scene.copy()
     damaged[:, :128] = degrade(scene, kind, 0.8, np.random.default_rng(0))[:, :128]
     values = mapper([damaged])[0].values
-    assert values[:, :7].mean() < values[:, 9:].mean() - 0.15
+    assert values[:, :7].mean() < values[:, 9:].mean() - 0.3
     assert mapper([scene])[0].score > mapper([damaged])[0].score
 
 
