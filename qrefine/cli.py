@@ -1,6 +1,6 @@
 """The command line. Errors that a person can mend are one line and exit code 2; ``--debug`` shows the rest.
 
-Exit codes: 0 done; 1 a bug; 2 something to mend (arguments, input, rights); 3 done, but shards failed;
+Exit codes: 0 done; 1 the run broke, continue with the same command; 2 something to mend (arguments, input, rights); 3 done, but shards failed;
 4 another run holds the table; 130 interrupted, continue with the same command.
 """
 

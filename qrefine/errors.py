@@ -13,3 +13,9 @@ class TableBusyError(UserError):
     """Another live run holds the table's lease."""
 
     exit_code = 4
+
+
+class BrokenRunError(UserError):
+    """Ray itself broke down under a run; what is committed stays."""
+
+    exit_code = 1

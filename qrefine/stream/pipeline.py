@@ -12,7 +12,7 @@ from ray.exceptions import RayError
 
 from qrefine.config import RefineConfig
 from qrefine.data.parts import PartRecord
-from qrefine.errors import UserError
+from qrefine.errors import BrokenRunError, UserError
 from qrefine.stream.pools import HELPER_CPUS, PoolActor, Topology
 from qrefine.stream.source import ShardPlan, ShardSource
 from qrefine.stream.write import Target, write_batch
@@ -67,7 +67,7 @@ def failure_stream(plans: Sequence[ShardPlan], target: Target, reason: str) -> D
 def records(dataset: Dataset) -> Iterator[PartRecord]:
     """Run the dataset; gives the record of each part as soon as it is written.
 
-    Raises UserError with the worker's own line where a model could not be loaded.
+    Raises UserError with the worker's own line where a model could not be loaded, BrokenRunError where Ray gave up.
     """
     try:
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
@@ -77,7 +77,10 @@ def records(dataset: Dataset) -> Iterator[PartRecord]:
         said = re.findall(rf"{UserError.__name__}: (.+)", str(error))  # the cause arrives as a worker's traceback
         if said:
             raise UserError(said[-1]) from error
-        raise
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BrokenRunError(
+            f"Ray broke down: {reason}; what is committed stays: the same command continues"
+        ) from error
 
 
 def block_bytes(plans: Sequence[ShardPlan], actors: int, config: RefineConfig) -> float:

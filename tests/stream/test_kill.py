@@ -81,7 +81,7 @@ def test_ten_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
         driver = start(folder, table)
         kills[kind] += kill_one(driver, kind, rng)
         driver.wait(timeout=300)
-        if kind != "driver" or driver.returncode == 0:
+        if driver.returncode == 0:  # else the next start continues: a killed agent of Ray takes its node with it
             check(table)
             table = tmp_path / f"table-{turn + 1}"
         if sum(kills.values()) >= ROUNDS:
