@@ -1,7 +1,7 @@
 """The command line. Errors that a person can mend are one line and exit code 2; ``--debug`` shows the rest.
 
-Exit codes: 0 done; 1 the run broke, continue with the same command; 2 something to mend (arguments, input, rights); 3 done, but shards failed;
-4 another run holds the table; 130 interrupted, continue with the same command.
+Exit codes: 0 done; 1 the run broke, the same command continues; 2 something to mend (arguments, input, rights);
+3 done, but shards failed; 4 another run holds the table; 130 interrupted, the same command continues.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def failure_stream(plans: Sequence[ShardPlan], target: Target, reason: str) -> D
 def records(dataset: Dataset) -> Iterator[PartRecord]:
     """Run the dataset; gives the record of each part as soon as it is written.
 
-    Raises UserError with the worker's own line where a model could not be loaded, BrokenRunError where Ray gave up.
+    Raises UserError with the worker's own line where no model could be loaded, BrokenRunError where Ray gave up.
     """
     try:
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
