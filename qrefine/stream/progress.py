@@ -33,7 +33,6 @@ class Tally:
     quality_before: float = 0.0  # sums over the scored samples
     quality_after: float = 0.0
     scored: int = 0
-    bytes_out: int = 0
     failed_shards: int = 0
     bytes_to_do: int = 0  # of the planned shards; 0: the store does not tell
     bytes_done: int = 0
@@ -61,7 +60,6 @@ class Tally:
         self.quality_before += before
         self.quality_after += after
         self.scored += scored
-        self.bytes_out += record.size
         self.bytes_done += record.source_bytes
         self.failed_shards += sum(n for kind, n in record.errors.items() if kind.startswith("shard "))
         if ledger.complete(record.shard) and record.shard not in self._complete:

@@ -10,7 +10,7 @@ fit fails alone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,3 +134,29 @@ def to_host(pixels: torch.Tensor) -> Finish:
         return host.numpy()
 
     return finish
+
+
+def jobs_of(
+    make: Callable[..., Job],
+    images: Sequence[Image],
+    strengths: Sequence[Plane],
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+) -> list[Job]:
+    """A job per image that has something to restore; ``make`` takes its position and what belongs to it."""
+    every = enumerate(zip(images, strengths, prompts, seeds, strict=True))
+    return [make(i, *one) for i, one in every if one[1].any()]
+
+
+def all_pasted(images: Sequence[Image], found: Mapping[int, Image], strengths: Sequence[Plane]) -> list[Image]:
+    """The images with what was found for them, by position, pasted in; the others as they came."""
+    return [
+        pasted(image, found[i], plane) if i in found else image
+        for i, (image, plane) in enumerate(zip(images, strengths, strict=True))
+    ]
+
+
+def pasted(image: Image, restored: Image, strength: Plane) -> Image:
+    """The restored pixels where the strength is above 0, the image's own elsewhere."""
+    height, width = strength.shape
+    return np.where(strength[..., None] > 0, restored[:height, :width], image)

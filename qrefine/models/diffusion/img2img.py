@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 
-from qrefine.models.diffusion.batches import Batches, Finish, Job, Size, to_device, to_host
+from qrefine.models.diffusion.batches import Batches, Finish, Job, Size, all_pasted, jobs_of, to_device, to_host
 from qrefine.models.diffusion.load import load_pipeline, pick_device, pick_dtype, pick_scheduler, prepare
 from qrefine.models.diffusion.schedule import StrengthJob, differential, exact_strength, memoryless, rounds_down
 from qrefine.models.diffusion.text import PromptEncoder, collate, shape_key
@@ -104,16 +104,8 @@ class DiffusersRestorer:
         seeds: Sequence[int],
     ) -> list[Image]:
         """See `qrefine.models.base.Restorer`. Sizes outside the buckets are padded to what the model takes."""
-        jobs = [
-            self._job(i, *one)
-            for i, one in enumerate(zip(images, strengths, prompts, seeds, strict=True))
-            if one[1].any()
-        ]
-        found = self.batches.run(jobs, self._launch)
-        return [
-            pasted(image, found[i], plane) if i in found else image
-            for i, (image, plane) in enumerate(zip(images, strengths, strict=True))
-        ]
+        found = self.batches.run(jobs_of(self._job, images, strengths, prompts, seeds), self._launch)
+        return all_pasted(images, found, strengths)
 
     def _job(self, index: int, image: Image, strength: Plane, prompt: str, seed: int) -> Job:
         text = self.text(prompt)
@@ -207,12 +199,6 @@ def pack(pipe: Any, latents: torch.Tensor) -> torch.Tensor:
     if not hasattr(pipe, "_pack_latents"):
         return latents
     return pipe._pack_latents(latents, latents.shape[0], *latents.shape[-3:])
-
-
-def pasted(image: Image, restored: Image, strength: Plane) -> Image:
-    """The restored pixels where the strength is above 0, the image's own elsewhere."""
-    height, width = strength.shape
-    return np.where(strength[..., None] > 0, restored[:height, :width], image)
 
 
 def padded(image: Image, strength: Plane, align: int) -> tuple[Image, Plane]:

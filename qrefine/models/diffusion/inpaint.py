@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 
-from qrefine.models.diffusion.batches import Batches, Finish, Job, to_device, to_host
+from qrefine.models.diffusion.batches import Batches, Finish, Job, all_pasted, jobs_of, to_device, to_host
 from qrefine.models.diffusion.img2img import (
     CONTEXT_SHARE,
     GPU_BATCH,
@@ -21,7 +21,6 @@ from qrefine.models.diffusion.img2img import (
     native_side,
     open_pipeline,
     padded,
-    pasted,
 )
 from qrefine.models.diffusion.load import pick_scheduler
 from qrefine.models.diffusion.text import PromptEncoder, collate, shape_key
@@ -82,16 +81,8 @@ class NativeInpainter:
         seeds: Sequence[int],
     ) -> list[Image]:
         """See `qrefine.models.base.Restorer`."""
-        jobs = [
-            self._job(i, *one)
-            for i, one in enumerate(zip(images, strengths, prompts, seeds, strict=True))
-            if one[1].any()
-        ]
-        found = self.batches.run(jobs, self._launch)
-        return [
-            pasted(image, found[i], plane) if i in found else image
-            for i, (image, plane) in enumerate(zip(images, strengths, strict=True))
-        ]
+        found = self.batches.run(jobs_of(self._job, images, strengths, prompts, seeds), self._launch)
+        return all_pasted(images, found, strengths)
 
     def _job(self, index: int, image: Image, strength: Plane, prompt: str, seed: int) -> Job:
         text = self.text(prompt)
