@@ -42,8 +42,11 @@ def choose_shards(shards: Sequence[Shard], most: int, seed: int) -> list[Shard]:
 
 
 def draw_samples(shard: Shard, most: int, config: RefineConfig, seed: int) -> ShardSample:
-    """At most ``most`` samples of a shard by reservoir sampling, in one pass that holds no others in memory."""
-    rng = np.random.default_rng([seed, *shard.url.encode()])
+    """At most ``most`` samples of a shard by reservoir sampling, in one pass that holds no others in memory.
+
+    Drawn from the seed and the shard's own name, without its folders: a copy of a corpus has the same plan.
+    """
+    rng = np.random.default_rng([seed, *shard.url.rpartition("/")[2].encode()])
     reservoir: list[RawSample] = []
     seen = size = 0
     counted = False

@@ -35,6 +35,17 @@ def test_every_sample_is_as_likely(tmp_path: Path, plain: RefineConfig) -> None:
     assert all(55 < drawn[k] < 130 for k in range(10))  # 90 +- 8 expected
 
 
+def test_a_copy_of_a_corpus_draws_the_same_samples(tmp_path: Path, plain: RefineConfig) -> None:
+    image = encoded(photo(size=8))
+    drawn = []
+    for folder in ("here", "elsewhere"):
+        (tmp_path / folder).mkdir()
+        path = write_tar(tmp_path / folder / "a.tar", [(f"{k:03d}.png", image) for k in range(20)])
+        sample = draw_samples(Shard(str(path), path.stat().st_size), 5, plain, 0)
+        drawn.append([raw.index for raw in sample.drawn])
+    assert drawn[0] == drawn[1]
+
+
 def test_a_large_shard_is_extrapolated_by_bytes(
     tmp_path: Path, plain: RefineConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
