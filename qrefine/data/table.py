@@ -136,7 +136,7 @@ class Table:
             self.delta.update_incremental()
         except CommitFailedError as error:
             self.delta.update_incremental()
-            present = {part["path"] for part in self._parts()}
+            present = set(pa.table(self.delta.get_add_actions())["path"].to_pylist())
             if not {record.path for record in records} <= present or gone & present:
                 reason = " ".join(str(error).split())
                 raise TableBusyError(

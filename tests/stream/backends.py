@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from qrefine.quality.map import Image, QualityMap
+import numpy as np
+
+from qrefine.quality.map import Image, Plane, QualityMap
 from qrefine.quality.piqe import PiqeMapper
 
 KILLER = 77  # an image whose first pixel is this grey kills the process that maps it
@@ -20,3 +22,30 @@ class DangerousMapper(PiqeMapper):
             if (image[0, 0] == THROWER).all():
                 raise RuntimeError("this image cannot be mapped")
         return super().__call__(images)
+
+
+class BrightnessMapper:
+    """A stub: what is dark counts as bad."""
+
+    def __init__(self, weights: str | None = None, grid: int = 4) -> None:
+        self._grid = grid
+
+    def __call__(self, images: Sequence[Image]) -> list[QualityMap]:
+        return [QualityMap(np.full((self._grid, self._grid), image.mean() / 255, np.float32)) for image in images]
+
+
+class BrightRestorer:
+    """A stub: what it may change becomes bright."""
+
+    context = 0
+
+    def __init__(self, weights: str | None = None) -> None:
+        pass
+
+    def __call__(
+        self, images: Sequence[Image], strengths: Sequence[Plane], prompts: Sequence[str], seeds: Sequence[int]
+    ) -> list[Image]:
+        return [
+            np.where(plane[..., None] > 0, 255, image).astype(np.uint8)
+            for image, plane in zip(images, strengths, strict=True)
+        ]
