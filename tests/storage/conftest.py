@@ -61,7 +61,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         yield Store(Path(folder), int(port))
         return
     if shutil.which("radosgw") is None or shutil.which("ceph-osd") is None:
-        pytest.skip("needs Ceph: apt-get install ceph-mon ceph-osd radosgw ceph-common")
+        pytest.skip("Ceph is missing and could not be installed: tests/storage/ceph.sh install")
     found = Store(tmp_path_factory.mktemp("ceph"), free_ports())
     try:
         found.ceph("start")
@@ -85,6 +85,6 @@ def bucket(environment: dict[str, str]) -> str:
     """A new bucket's URL."""
     import s3fs
 
-    name = f"qrefine-{uuid.uuid4().hex[:12]}"
+    name = f"test-{uuid.uuid4().hex[:12]}"
     s3fs.S3FileSystem(skip_instance_cache=True).mkdir(name)
     return f"s3://{name}"

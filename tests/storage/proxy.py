@@ -47,12 +47,17 @@ class FaultProxy:
 
     ``slow``: the answer takes a while. ``500``, ``503``: the store never sees the request. ``reset before``: nor
     here, and the connection breaks. ``reset after``: the store has done it, and the answer is lost. ``cut``: the
-    answer breaks in mid-body. ``throttle``: it comes at a trickle.
+    answer breaks in mid-body. ``throttle``: it comes at a trickle. ``done`` is called where the store has done a
+    request whose answer will be lost.
     """
 
-    def __init__(self, target_port: int, choose: Chooser = lambda request: None, port: int = 0) -> None:
-        self._target_port, self._asked_port = target_port, port
-        self.choose = choose
+    def __init__(
+        self,
+        target_port: int,
+        choose: Chooser = lambda request: None,
+        done: Callable[[str], None] = lambda fault: None,
+    ) -> None:
+        self._target_port, self.choose, self._done = target_port, choose, done
         self.port = 0
         self.requests = 0
         self.faults: Counter[str] = Counter()
@@ -75,7 +80,7 @@ class FaultProxy:
         self._thread.join(10)
 
     async def _start(self) -> asyncio.Server:
-        return await asyncio.start_server(self._serve, "127.0.0.1", self._asked_port, limit=1 << 20)
+        return await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -114,6 +119,7 @@ class FaultProxy:
             await sender.drain()
             if fault == "reset after":
                 await upstream.read()
+                self._done(fault)
                 _reset(writer)
                 return
             sent = 0

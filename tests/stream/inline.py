@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -40,7 +40,7 @@ STUB = (
 BLOCK_BYTES = 1500.0  # two or three of the tests' images
 PROTOCOL = {module.__file__ for module in (parts, storage, lease, table, driver, committer, write)}
 CHILDREN = multiprocessing.get_context("forkserver")  # plain forks would inherit deltalake's dead threads
-CHILDREN.set_forkserver_preload([__name__])
+CHILDREN.set_forkserver_preload([__name__, "s3fs"])
 
 
 class Inline:
@@ -71,16 +71,19 @@ def start(
     before: Callable[..., None] | None = None,
     *given: Any,
     settings: Sequence[str] = STUB,
+    environment: Mapping[str, str] | None = None,
 ) -> Any:
     """A process that runs ``qrefine refine`` on the arguments; ``before(*given)`` is called in it first."""
-    process = CHILDREN.Process(target=_refine, args=(list(arguments), list(settings), before, given))
+    process = CHILDREN.Process(
+        target=_refine, args=(list(arguments), list(settings), dict(environment or {}), before, given)
+    )
     process.start()
     return process
 
 
-def run(arguments: Sequence[str], before: Callable[..., None] | None = None, *given: Any) -> int:
+def run(arguments: Sequence[str], before: Callable[..., None] | None = None, *given: Any, **options: Any) -> int:
     """The exit code; the negative number of a signal that ended it."""
-    process = start(arguments, before, *given)
+    process = start(arguments, before, *given, **options)
     process.join(120)
     code = process.exitcode
     assert code is not None, "it hangs"
@@ -88,8 +91,13 @@ def run(arguments: Sequence[str], before: Callable[..., None] | None = None, *gi
 
 
 def _refine(
-    arguments: list[str], settings: list[str], before: Callable[..., None] | None, given: tuple[Any, ...]
+    arguments: list[str],
+    settings: list[str],
+    environment: dict[str, str],
+    before: Callable[..., None] | None,
+    given: tuple[Any, ...],
 ) -> None:
+    os.environ.update(environment)
     without_ray()
     load_config(None, settings)  # what a mistake in the test's settings says
     flags = [flag for setting in settings for flag in ("--set", setting)]

@@ -57,7 +57,7 @@ def write_corpus(folder: Path) -> None:
 Found = dict[tuple[str, int], tuple[str, bytes]]
 
 
-def read(table: Path) -> tuple[Found, int]:
+def read(table: Path | str) -> tuple[Found, int]:
     """Status and pixels of each sample, and how many rows there are beyond one for each."""
     columns = ["shard", "index", "status", "image"]
     rows = open_table(str(table)).to_pyarrow_table(columns=columns).to_pylist()
