@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 SHARD_PATTERNS = ("*.tar", "*.tar.gz", "*.tgz")
 READ_BYTES = 1 << 20
-START_RETRIES = 2  # of what a run asks first: a wrong address should be told soon
+START_RETRIES = 1  # of what a run asks first: a wrong address should be told soon
 ALIASES = {"s3a": "s3", "gcs": "gs"}  # one name each, which every library knows
 
 

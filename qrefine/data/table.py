@@ -20,13 +20,14 @@ from deltalake.transaction import CommitProperties, RemoveAction, Transaction
 from qrefine.data.ledger import Ledger, Rows
 from qrefine.data.options import delta_options
 from qrefine.data.parts import PREFIX, PartRecord, write_part
-from qrefine.data.retry import lost_store, storage_error
+from qrefine.data.retry import lost_store, retrying, storage_error
 from qrefine.data.storage import canonical, look, open_filesystem
 from qrefine.errors import TableBusyError, UserError
 
 log = logging.getLogger(__name__)
 
-COMMIT_RETRIES = 20
+COMMIT_RETRIES = 20  # of Delta, where other engines commit at the same moment
+COMMIT_PATIENCE = 2  # of ours with a store that breaks off; deltalake's client has ten of its own for each request
 # who commits, in Delta's words. To add parts conflicts with nothing in its eyes, but a commit under a name fails
 # where another one under that name came since its writer last read the log: the second lock, behind the lease
 WRITER = "qrefine"
@@ -46,7 +47,8 @@ class Table:
         root = canonical(url)
         look(root, storage_options)  # a store that refuses says so more clearly to fsspec
         try:
-            delta = DeltaTable(root, storage_options=delta_options(root, storage_options))
+            options = delta_options(root, storage_options)
+            delta = retrying(lambda: DeltaTable(root, storage_options=options), root)
         except TableNotFoundError as error:
             raise UserError(f"there is no table at {root}") from error
         except (DeltaError, OSError) as error:
@@ -59,12 +61,11 @@ class Table:
         root = canonical(url)
         look(root, storage_options)
         try:
-            delta = DeltaTable.create(
+            options = delta_options(root, storage_options)
+            # mode: two runs that start at once both come away with the same table
+            delta = retrying(
+                lambda: DeltaTable.create(root, schema, mode="ignore", name="qrefine", storage_options=options),
                 root,
-                schema,
-                mode="ignore",  # two runs that start at once both come away with the same table
-                name="qrefine",
-                storage_options=delta_options(root, storage_options),
             )
         except (DeltaError, OSError) as error:
             raise storage_error(root, error) from error
@@ -82,7 +83,7 @@ class Table:
 
     def last_config(self) -> str | None:
         """Digest of the configuration that the last commit was made with; None where no run has committed."""
-        entries = (entry.get("qrefine") for entry in self.delta.history(20))
+        entries = (entry.get("qrefine") for entry in retrying(lambda: self.delta.history(20), self.root))
         return next((entry["config"] for entry in entries if entry and "config" in entry), None)
 
     def ledger(self) -> Ledger:
@@ -129,21 +130,29 @@ class Table:
             app_transactions=[Transaction(WRITER, self.version + 1)],
         )
         actions = [*(record.add_action() for record in records), *removes]
+        added = {record.path for record in records}
+        try:
+            retrying(lambda: self._commit(actions, properties, added, gone), self.root, COMMIT_PATIENCE)
+            retrying(self.delta.update_incremental, self.root, COMMIT_PATIENCE)
+        except (DeltaError, OSError) as error:
+            raise lost_store(self.root, error) from error
+
+    def _commit(
+        self, actions: Sequence[Any], properties: CommitProperties, added: set[str], removed: set[str]
+    ) -> None:
+        """One attempt; the name in the commit (WRITER) lets a second one find that the first was done."""
         try:
             self.delta.create_write_transaction(
                 actions, "append", self.delta.schema(), commit_properties=properties
             )
-            self.delta.update_incremental()
         except CommitFailedError as error:
             self.delta.update_incremental()
             present = set(pa.table(self.delta.get_add_actions())["path"].to_pylist())
-            if not {record.path for record in records} <= present or gone & present:
+            if not added <= present or removed & present:
                 reason = " ".join(str(error).split())
                 raise TableBusyError(
                     f"{self.root}: another commit came between ({reason}); the same command goes on from there"
                 ) from error
-        except (DeltaError, OSError) as error:
-            raise lost_store(self.root, error) from error
 
     def drop_failed(self, run: str) -> int:
         """Take the failed rows out of the table, in one commit, so that they are planned anew; how many."""
@@ -168,7 +177,8 @@ class Table:
         """
         filesystem, base = open_filesystem(self.root, self._storage_options)
         known = {part["path"] for part in self._parts()}
-        known |= set(self.delta.vacuum(0, dry_run=True, enforce_retention_duration=False))
+        listed = retrying(lambda: self.delta.vacuum(0, enforce_retention_duration=False, dry_run=True), self.root)
+        known |= set(listed)
         filesystem.invalidate_cache(base)
         names = {path.rpartition("/")[2] for path in filesystem.ls(base, detail=False)}
         leftovers = [

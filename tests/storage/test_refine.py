@@ -192,11 +192,18 @@ def test_a_driver_that_dies_at_a_request_leaves_a_table_that_opens_and_the_next_
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_run_ends_well_where_requests_fail(
-    store: Store, corpus: str, bucket: str, environment: dict[str, str], expected: Found, fault: str
+    store: Store,
+    corpus: str,
+    bucket: str,
+    environment: dict[str, str],
+    expected: Found,
+    tmp_path: Path,
+    fault: str,
 ) -> None:
     with FaultProxy(store.port, share(0.15 if fault != "slow" else 0.05, [fault], seed=3)) as proxy:
-        code = refine([corpus, f"{bucket}/t"], {**environment, "AWS_ENDPOINT_URL": proxy.url})
-        assert code == 0
+        through = {**environment, "AWS_ENDPOINT_URL": proxy.url}
+        code = inline.run([corpus, f"{bucket}/t"], environment=through, said=tmp_path / "said")
+        assert code == 0, (tmp_path / "said").read_text()
         assert proxy.faults[fault] > 3
     assert read(f"{bucket}/t") == (expected, 0)
 
@@ -247,12 +254,19 @@ def command(arguments: list[str], environment: Mapping[str, str], **options: Any
     ids=["wrong secret", "unknown key", "no such bucket", "nobody listens", "no such host"],
 )
 def test_what_is_not_transient_is_one_line(
-    local: Path, bucket: str, environment: dict[str, str], place: str, url: str, changes: dict[str, str], said: str
+    local: Path,
+    bucket: str,
+    environment: dict[str, str],
+    tmp_path: Path,
+    place: str,
+    url: str,
+    changes: dict[str, str],
+    said: str,
 ) -> None:
     url = url.format(bucket=bucket)
-    arguments = [f"{url}/*.tar", str(local.parent / "t")] if place == "input" else [str(local), url]
-    code, text = command(["refine", *arguments], {**environment, **changes})
-    assert code == 2
+    arguments = [f"{url}/*.tar", str(tmp_path / "t")] if place == "input" else [str(local), url]
+    assert inline.run(arguments, environment={**environment, **changes}, said=tmp_path / "said") == 2
+    text = (tmp_path / "said").read_text()
     assert text.count("\n") == 1, text
     assert text.startswith("qrefine: cannot use s3://")
     assert said in text

@@ -72,10 +72,14 @@ def start(
     *given: Any,
     settings: Sequence[str] = STUB,
     environment: Mapping[str, str] | None = None,
+    said: Path | None = None,
 ) -> Any:
-    """A process that runs ``qrefine refine`` on the arguments; ``before(*given)`` is called in it first."""
+    """A process that runs ``qrefine refine`` on the arguments; ``before(*given)`` is called in it first.
+
+    What it says goes to the file ``said``.
+    """
     process = CHILDREN.Process(
-        target=_refine, args=(list(arguments), list(settings), dict(environment or {}), before, given)
+        target=_refine, args=(list(arguments), list(settings), dict(environment or {}), said, before, given)
     )
     process.start()
     return process
@@ -94,6 +98,7 @@ def _refine(
     arguments: list[str],
     settings: list[str],
     environment: dict[str, str],
+    said: Path | None,
     before: Callable[..., None] | None,
     given: tuple[Any, ...],
 ) -> None:
@@ -102,10 +107,9 @@ def _refine(
     load_config(None, settings)  # what a mistake in the test's settings says
     flags = [flag for setting in settings for flag in ("--set", setting)]
     sys.argv = ["qrefine", "refine", *arguments, *flags]
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
-        if "QREFINE_LOUD" not in os.environ:
-            os.dup2(nowhere.fileno(), 2)
+    with open(said or os.devnull, "a") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
     if before is not None:
         before(*given)
     cli.main()
