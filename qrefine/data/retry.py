@@ -31,6 +31,7 @@ FINAL_NUMBERS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG}
 FINAL_NAMES = re.compile(
     r"Credential|Profile|ParamValidation|Config|Token|NotFound"
 )  # of botocore's and others' classes
+BROKEN_NAMES = re.compile(r"Payload|Connection|Incomplete")  # some carry a status of 400 that no server sent
 TRANSIENT_STATUSES = {408, 409, 425, 429}
 
 T = TypeVar("T")
@@ -63,7 +64,7 @@ def transient(error: BaseException) -> bool:
     """Whether the same request may succeed later: what is not known to be final counts as transient."""
     for cause in _causes(error):
         status = http_status(cause)
-        if isinstance(cause, TimeoutError):
+        if isinstance(cause, (TimeoutError, ConnectionError)) or BROKEN_NAMES.search(type(cause).__name__):
             return True
         if isinstance(cause, FINAL) or getattr(cause, "errno", None) in FINAL_NUMBERS:
             return False

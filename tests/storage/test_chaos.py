@@ -53,7 +53,7 @@ def start(inputs: list[str], output: str, log: Path, environment: Mapping[str, s
 
 
 def rows_of(table: str) -> tuple[Rows, int]:
-    """Key, status and decoded pixels of each sample, by its shard's folder and name; and how many rows are too many."""
+    """Key, status and pixels of each sample, by its shard's folder and name; and how many rows are too many."""
     columns = ["shard", "index", "key", "status", "image"]
     found: Rows = {}
     count = 0
