@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -296,7 +297,6 @@ def test_options_in_the_yaml_are_enough_and_no_secret_is_seen(
 ) -> None:
     """Ray's logs, its dashboard, the table and what the command says hold neither key nor secret."""
     import ray
-    import requests
 
     environment = store.environment
     for name in environment:
@@ -333,8 +333,8 @@ def test_options_in_the_yaml_are_enough_and_no_secret_is_seen(
         pages += ["api/v0/runtime_envs?detail=1", "api/data/datasets/job", "logical/actors", "nodes?view=summary"]
         seen = ""
         for page in pages:
-            answer = requests.get(f"http://{context.dashboard_url}/{page}", timeout=30)
-            seen += answer.text
+            with urllib.request.urlopen(f"http://{context.dashboard_url}/{page}", timeout=60) as answer:
+                seen += answer.read().decode()
         assert "PoolActor" in seen
     finally:
         ray.shutdown()
