@@ -28,9 +28,8 @@ FINAL = (
     ImportError,
 )
 FINAL_NUMBERS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG}
-FINAL_NAMES = re.compile(
-    r"Credential|Profile|ParamValidation|Config|Token|NotFound"
-)  # of botocore's and others' classes
+# by the names of classes: botocore and the like need not be installed
+FINAL_NAMES = re.compile(r"Credential|Profile|ParamValidation|Config|Token|NotFound")
 BROKEN_NAMES = re.compile(r"Payload|Connection|Incomplete")  # some carry a status of 400 that no server sent
 TRANSIENT_STATUSES = {408, 409, 425, 429}
 

@@ -174,8 +174,10 @@ def _create_remotely(filesystem: Any, path: str, data: bytes) -> None:
         # s3fs knows AWS' answer to a lost race; other stores send 412 alone
         if not isinstance(error, FileExistsError) and http_status(error.__cause__ or error) != 412:
             raise
-        if filesystem.cat_file(path) != data:
-            raise FileExistsError(path) from error
+        with contextlib.suppress(FileNotFoundError):  # it was there, and is gone: not ours
+            if retrying(lambda: filesystem.cat_file(path), path) == data:
+                return
+        raise FileExistsError(path) from error
 
 
 def upload(filesystem: Any, path: str, file: IO[bytes]) -> None:

@@ -22,7 +22,7 @@ import pytest
 from qrefine.config import load_config
 from qrefine.data.images import decode
 from qrefine.data.parts import PREFIX
-from qrefine.data.storage import list_shards, open_filesystem
+from qrefine.data.storage import list_shards, look, open_filesystem
 from qrefine.data.table import open_table
 from qrefine.demo import write_corpus
 from tests.storage.conftest import Store
@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.storage, pytest.mark.slow, pytest.mark.timeout(3600)]
 
 EVENTS = ("worker", "driver", "restart", "driver", "worker", "driver")
 FAULT_RATE = 0.05
-LONGEST_WAIT_S = 10.0
+LONGEST_WAIT_S = 4.0
 IMAGES = load_config().images
 Rows = dict[tuple[str, int], tuple[str, str, bytes]]
 
@@ -78,22 +78,25 @@ def upload(folders: list[str], bucket: str) -> list[str]:
     return inputs
 
 
-def strike(event: str, driver: subprocess.Popen[bytes], store: Store, rng: random.Random) -> bool:
-    """Do it at a random moment while actors are at work; False where the run ended before that."""
-    while not victims(driver, "actor"):
+def version(table: str) -> int:
+    return int(open_table(table).version()) if look(table, {}) else 0
+
+
+def strike(event: str, driver: subprocess.Popen[bytes], table: str, store: Store, rng: random.Random) -> bool:
+    """Do it at a random moment after a commit, while actors are at work; False where the run ended before that."""
+    before = version(table)
+    while version(table) == before:
         if driver.poll() is not None:
             return False
-        time.sleep(0.1)
+        time.sleep(0.5)
     time.sleep(rng.uniform(0, LONGEST_WAIT_S))
-    if driver.poll() is not None:
+    found = victims(driver, "driver" if event == "driver" else "actor")
+    if driver.poll() is not None or not found:
         return False
     if event == "restart":
         store.ceph("stop")
         store.ceph("start")
         return True
-    found = victims(driver, {"worker": "actor"}.get(event, event))
-    if not found:
-        return False
     below = psutil.Process(driver.pid).children(recursive=True) if event == "driver" else []
     os.kill(rng.choice(found).pid, signal.SIGKILL)
     psutil.wait_procs(below, timeout=60)  # the Ray that it started ends by itself
@@ -117,7 +120,7 @@ def test_kills_a_restart_and_failing_requests_change_no_row(
         through = {**environment, "AWS_ENDPOINT_URL": proxy.url}
         while events or not codes[0]:
             driver = start(inputs, output, log, through)
-            while events and strike(events[0], driver, store, rng):
+            while events and strike(events[0], driver, output, store, rng):
                 done[events.pop(0)] += 1
             codes[driver.wait(1200)] += 1
             assert sum(codes.values()) < 20, log.read_text()
