@@ -298,6 +298,7 @@ def test_options_in_the_yaml_are_enough_and_no_secret_is_seen(
     """Ray's logs, its dashboard, the table and what the command says hold neither key nor secret."""
     import ray
 
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # all that a dashboard shows, to whoever may see it
     environment = store.environment
     for name in environment:
         monkeypatch.delenv(name)
