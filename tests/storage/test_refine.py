@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -292,6 +293,7 @@ def forget_keys(config: str) -> None:
 # Ray, from shards on the store to a table on it
 
 
+@pytest.mark.slow
 def test_options_in_the_yaml_are_enough_and_no_secret_is_seen(
     store: Store, corpus: str, bucket: str, expected: Found, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -345,6 +347,7 @@ def test_options_in_the_yaml_are_enough_and_no_secret_is_seen(
         assert secret not in said
         assert secret not in seen
         assert not [path for path in logs if secret.encode() in path.read_bytes()]
+    shutil.rmtree(folder)
     monkeypatch.undo()
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
