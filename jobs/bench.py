@@ -1,20 +1,59 @@
-"""Benchmarks, each a ratio from one run: ``python jobs/bench.py --diffusion [its own options]``."""
+"""Benchmarks: every figure is a ratio from one run, or comes with what it was measured against.
+
+python jobs/bench.py efficiency against scale savings scorer startup [--photos GLOB] [--out bench.json]
+python jobs/bench.py diffusion --model sdxl    (on a GPU; options of its own)
+"""
 
 from __future__ import annotations
 
+import argparse
 import importlib
+import os
+import platform
 import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
 
-BENCHMARKS = {"--diffusion": "bench_diffusion"}
+from benchmarks.measure import as_json, say, show
+from benchmarks.options import Options
+from qrefine.training.photos import load_photos
+
+BENCHMARKS = ("efficiency", "against", "scale", "savings", "scorer", "startup")
+LEAST_SIDE = 256  # of the photographs that a corpus is made of
+PACKAGES = ("qrefine", "ray", "torch", "pyarrow", "deltalake", "webdataset")
 
 
 def main(arguments: list[str]) -> int:
-    """Run the benchmark that the first argument names with the arguments behind it; 2 where there is none."""
-    if not arguments or arguments[0] not in BENCHMARKS:
-        print(f"usage: bench.py {' | '.join(BENCHMARKS)} [options]", file=sys.stderr)
-        return 2
-    benchmark = importlib.import_module(BENCHMARKS[arguments[0]])
-    return int(benchmark.main(arguments[1:]))
+    """Run the benchmarks that are named; 2 where there is none of such a name."""
+    if arguments[:1] == ["diffusion"]:
+        return int(importlib.import_module("benchmarks.diffusion").main(arguments[1:]))
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
+    parser.add_argument("names", nargs="+", choices=BENCHMARKS, metavar="NAME", help=" | ".join(BENCHMARKS))
+    parser.add_argument("--photos", action="append", default=[], metavar="GLOB", help="instead of made scenes")
+    parser.add_argument("--out", type=Path, help="write the figures as JSON")
+    parser.add_argument("--tiny", action="store_true", help="in miniature, to see that it works: no figures")
+    given = parser.parse_args(arguments)
+    machine = {
+        "cores": os.cpu_count(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "tiny": given.tiny,
+        **{name: version(name) for name in PACKAGES},
+    }
+    photos = load_photos(given.photos, LEAST_SIDE).images if given.photos else ()
+    results = {}
+    for name in given.names:
+        with tempfile.TemporaryDirectory(prefix="qrefine-bench-") as folder:
+            say(f"{name} ...")
+            results[name] = importlib.import_module(f"benchmarks.{name}").run(
+                Options(Path(folder), photos, given.tiny)
+            )
+        show(f"{name}{' (tiny: no figures)' if given.tiny else ''}", results[name])
+        if given.out:
+            given.out.write_text(as_json(results, machine))
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What refining only what is broken is worth on a GPU: images/s against stock diffusers, in one run.
 
-    python jobs/bench_diffusion.py --model sdxl [--images 40] [--batch 8] [--compile] [--out bench.json]
+    python jobs/bench.py diffusion --model sdxl [--images 40] [--batch 8] [--compile] [--out bench.json]
 
 Models of real size with random weights (`random_models`); 30 steps, strength 0.5. In the corpus 40 % of the
 images need nothing and the others have one defect of 15 % of their area. Over the same images:

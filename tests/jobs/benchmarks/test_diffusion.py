@@ -9,7 +9,7 @@ import torch
 
 pytest.importorskip("diffusers", reason="the extra qrefine[diffusion] is not installed")
 
-from jobs.bench_diffusion import main, make_corpus, seconds
+from benchmarks.diffusion import main, make_corpus, seconds
 from qrefine.models.diffusion.random_models import random_pipeline
 
 

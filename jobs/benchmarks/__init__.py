@@ -1,0 +1,1 @@
+"""Benchmarks, each a ratio from one run; ``jobs/bench.py`` runs them."""

@@ -1,0 +1,145 @@
+"""2. Against what people would write: the same scoring job and the same refinement with other tools.
+
+Every run is a process of its own, and its start-up is taken out. Before any rate counts, the outputs are compared:
+the same keys, statuses and scores as ours, or the peer is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import yaml
+
+from benchmarks.corpus import write_corpus
+from benchmarks.measure import Figure, marginal_rates, say
+from benchmarks.options import Options
+from qrefine.config import parse_config
+from qrefine.data.table import open_table
+
+SHARDS = 8
+COLUMNS = ["key", "status", "quality_before", "quality_after"]
+CLOSE = 1e-4  # of q: batches and threads may change the last bits
+JOBS = {"scoring": ((), "1.5"), "refining": (("noise", "inpaint", "enhance"), "1.3")}
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A script in ``peers/``; the variable may name another Python that has its packages."""
+
+    name: str
+    packages: tuple[str, ...]
+    variable: str = ""
+
+    @property
+    def python(self) -> str:
+        return os.environ.get(self.variable, sys.executable)
+
+    def version(self) -> str | None:
+        """Its packages and their versions; None where one is missing."""
+        code = (
+            f"from importlib.metadata import version; print(*(f'{{p}} {{version(p)}}' for p in {self.packages}))"
+        )
+        done = subprocess.run([self.python, "-c", code], capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+
+PEERS = (
+    Peer("ray_guide", ("ray", "pyarrow")),
+    Peer("loader", ("webdataset", "torch", "pyarrow")),
+    Peer("daft_script", ("daft", "pyarrow"), "QREFINE_BENCH_DAFT"),  # it wants an older pyarrow than ours
+)
+
+
+def run(options: Options) -> list[Figure]:
+    """Our images/s over each peer's, for scoring (no stage runs) and for refining."""
+    samples = options.of(24, 2)
+    shards = write_corpus(
+        options.folder / "against", shards=SHARDS, samples=samples, side=options.of(512, 96), needy=0.25,
+        photos=options.photos,
+    )  # fmt: skip
+    versions = {peer: version for peer in PEERS if (version := peer.version())}
+    for peer in PEERS:
+        if peer not in versions:
+            say(f"{peer.name} is left out: {', '.join(peer.packages)} are not all in {peer.python}")
+    figures = []
+    for job, (stages, goal) in JOBS.items():
+        config = parse_config({"stages": list(stages), "judges": []})
+        folder = options.folder / job
+        folder.mkdir()
+        settings = folder / "config.yaml"
+        settings.write_text(yaml.safe_dump(config.digested()))
+        runs = _runs(list(versions), settings, shards, samples, folder)
+        ours = _ours(runs, folder, len(shards) * samples)
+        for peer in versions:
+            runs[peer.name](len(shards) * samples)
+            _compare(peer.name, ours, ds.dataset(folder / peer.name).to_table(columns=COLUMNS))
+        rates = marginal_rates(runs, samples, len(shards) * samples)
+        best = max(rate for name, rate in rates.items() if name != "qrefine")
+        figures.append(Figure(f"{job}: qrefine / the best of the others", rates["qrefine"] / best, "x", goal))
+        figures += [
+            Figure(
+                f"{job}: qrefine / {peer.name}", rates["qrefine"] / rates[peer.name], "x", "1",
+                f"{rates['qrefine']:.2f} and {rates[peer.name]:.2f} images/s; {version}",
+            )
+            for peer, version in versions.items()
+        ]  # fmt: skip
+    return figures
+
+
+def _runs(
+    peers: Sequence[Peer], settings: Path, shards: Sequence[str], samples: int, folder: Path
+) -> dict[str, Callable[[int], object]]:
+    """What does so many images with each tool, into a folder that is emptied first."""
+
+    def ours(count: int) -> None:
+        arguments = ["refine", *shards[: count // samples], str(_emptied(folder / "qrefine")), "-c", str(settings)]
+        _process([sys.executable, "-m", "qrefine.cli", *arguments])
+
+    def theirs(peer: Peer) -> Callable[[int], object]:
+        def work(count: int) -> None:
+            out = str(_emptied(folder / peer.name))
+            arguments = [peer.name, str(settings), out, str(os.cpu_count()), *shards[: count // samples]]
+            _process([peer.python, "-m", "benchmarks.peers", *arguments])
+
+        return work
+
+    return {"qrefine": ours, **{peer.name: theirs(peer) for peer in peers}}
+
+
+def _ours(runs: dict[str, Callable[[int], object]], folder: Path, images: int) -> pa.Table:
+    runs["qrefine"](images)
+    return open_table(str(folder / "qrefine")).to_pyarrow_table(columns=COLUMNS)
+
+
+def _compare(name: str, ours: pa.Table, theirs: pa.Table) -> None:
+    """Raises RuntimeError unless both tables say the same of the same samples."""
+    ours, theirs = (table.select(COLUMNS).sort_by("key").to_pylist() for table in (ours, theirs))
+    if [(row["key"], row["status"]) for row in ours] != [(row["key"], row["status"]) for row in theirs]:
+        raise RuntimeError(f"{name}: other keys or statuses than qrefine's")
+    for a, b in zip(ours, theirs, strict=True):
+        if any(abs(a[column] - b[column]) > CLOSE for column in COLUMNS[2:]):
+            raise RuntimeError(f"{name}: other scores of {a['key']} than qrefine's")
+
+
+def _process(command: Sequence[str]) -> None:
+    path = os.pathsep.join((str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")))
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path}
+    )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command[1:4])} ended with {done.returncode}: {done.stderr[-2000:]}")
+
+
+def _emptied(folder: Path) -> Path:
+    """The folder, moved aside if it was there: deleting it is not what is measured."""
+    if folder.exists():
+        number = sum(1 for _ in folder.parent.glob(f"{folder.name}.*"))
+        folder.rename(folder.with_name(f"{folder.name}.{number}"))
+    return folder

@@ -1,0 +1,72 @@
+"""Corpora for the benchmarks: made by program and seeded, or of photographs that are given."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from benchmarks.stubs import MARK
+from qrefine.quality.map import Image
+from qrefine.training.degradations import degrade
+from qrefine.training.scenes import scene
+
+DISTINCT = 16  # images that a corpus repeats: making more would take longer than what is measured
+
+
+def write_corpus(
+    folder: Path,
+    *,
+    shards: int,
+    samples: int,
+    side: int,
+    needy: float,
+    photos: Sequence[Image] = (),
+    drifting: bool = False,
+    seed: int = 0,
+) -> list[str]:
+    """Shards of JPEGs of ``side`` pixels, a share ``needy`` of them noisy all over; gives their paths.
+
+    ``drifting``: the share changes along the corpus from shard to shard, 0 to 2 x ``needy`` and back, as where
+    generators were mixed. The corner of a needy image is white and of the others black, for sleeping models.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    good = [_fitted(photos[i % len(photos)], side) if photos else scene(side, rng) for i in range(DISTINCT)]
+    poor = [degrade(image, "gaussian_noise", 0.7, rng) for image in good]
+    encoded = {False: [_encoded(image, 0) for image in good], True: [_encoded(image, 255) for image in poor]}
+    paths = []
+    for shard in range(shards):
+        share = needy * (1 - np.cos(4 * np.pi * shard / max(1, shards))) if drifting else needy
+        path = folder / f"{shard:06d}.tar"
+        with tarfile.open(path, "w") as tar:
+            for index in range(samples):
+                # evenly spread, not drawn: two corpora of one recipe need the same work
+                needs = int((index + 1) * share) > int(index * share)
+                data = encoded[needs][(shard * samples + index) % DISTINCT]
+                member = tarfile.TarInfo(f"{shard:06d}{index:06d}.jpg")
+                member.size = len(data)
+                tar.addfile(member, BytesIO(data))
+        paths.append(str(path))
+    return paths
+
+
+def _fitted(photo: Image, side: int) -> Image:
+    """The middle square of a photograph at the side asked for."""
+    height, width = photo.shape[:2]
+    edge = min(height, width)
+    top, left = (height - edge) // 2, (width - edge) // 2
+    square = photo[top : top + edge, left : left + edge]
+    return np.asarray(cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA))
+
+
+def _encoded(image: Image, corner: int) -> bytes:
+    image = image.copy()
+    image[: 2 * MARK, : 2 * MARK] = corner  # whole JPEG blocks, so that their mean survives
+    done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+    assert done
+    return bytes(data)

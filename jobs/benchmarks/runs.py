@@ -1,0 +1,104 @@
+"""The job as a benchmark runs it, and the bare loops that it is measured against."""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+
+from benchmarks import stubs
+from benchmarks.measure import say
+from qrefine.config import RefineConfig, parse_config, sample_seed
+from qrefine.data.images import decode
+from qrefine.data.schema import table_schema
+from qrefine.data.shards import read_shard
+from qrefine.data.table import Table
+from qrefine.pipelines.refiner import MODEL_STAGES, build_stages, run_stages
+from qrefine.pipelines.sample import Sample
+from qrefine.stream.blocks import raw_blocks, run_on_batch
+from qrefine.stream.driver import Summary, refine
+from qrefine.stream.write import Target, write_batch
+
+BATCHES = (1, 8, 32)  # that a bare loop may choose from
+BLOCK = 2.0**20
+
+
+def sleeping(seconds: float, stream: dict[str, Any] | None = None) -> RefineConfig:
+    """Settings in which the mapper takes ``seconds`` an image, and so does each restoring stage."""
+    name, options = f"{stubs.__name__}:{{}}", {"seconds": seconds}
+    restorer = {"name": name.format("SleepingRestorer"), "options": options}
+    return parse_config(
+        {
+            "mapper": {"name": name.format("SleepingMapper"), "options": options},
+            "inpaint": restorer,
+            "enhance": {"blind": restorer},
+            "judges": [],
+            "stream": stream or {},
+        }
+    )
+
+
+def whole_job(shards: Sequence[str], config: RefineConfig) -> Summary:
+    """`qrefine refine` of the shards into a table that is thrown away."""
+    with tempfile.TemporaryDirectory() as folder:
+        summary = refine(shards, f"{folder}/table", config)
+    if summary.failed:
+        raise RuntimeError(f"{summary.failed} samples failed: {summary.errors}")
+    return summary
+
+
+def in_memory(shards: Sequence[str], config: RefineConfig) -> float:
+    """Images/s of one process that does nothing but run the models on decoded images, at its best batch size."""
+    stages = build_stages(MODEL_STAGES, config)
+    samples = [
+        Sample(decode(raw.image, config.images), raw.prompt or "", sample_seed(raw.key, config.seed))
+        for shard in shards
+        for raw in read_shard(shard, config.images)
+        if raw.image is not None
+    ]
+    run_stages(stages, samples[: max(BATCHES)])  # kernels compile, libraries load
+    best = 0.0
+    for batch in BATCHES:
+        started = time.perf_counter()
+        for start in range(0, len(samples), batch):
+            run_stages(stages, samples[start : start + batch])
+        rate = len(samples) / (time.perf_counter() - started)
+        say(f"in memory, {torch.get_num_threads()} threads, batch {batch}: {rate:.2f} images/s")
+        best = max(best, rate)
+    return best
+
+
+def bare_processes(shards: Sequence[str], config: RefineConfig, count: int) -> float:
+    """Images/s of ``count`` processes that read, decode, run the models, encode and write, each its own shards.
+
+    The same functions as the job's, without Ray, commits, lease and progress; their start-up is not counted.
+    """
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder, context.Pool(count) as pool:
+        root = Table.open_or_create(f"{folder}/table", table_schema(config.judges), {}).root
+        work = partial(_bare, config=config, root=root)
+        pool.map(work, [[shards[0]]] * count, chunksize=1)  # imports and models, once in each
+        started = time.perf_counter()
+        done = sum(pool.map(work, [list(shards[k::count]) for k in range(count)], chunksize=1))
+        return done / (time.perf_counter() - started)
+
+
+_stages: dict[str, Any] = {}  # of a bare process, built once
+
+
+def _bare(shards: Sequence[str], config: RefineConfig, root: str) -> int:
+    torch.set_num_threads(1)
+    stages = _stages.setdefault(config.digest, build_stages(MODEL_STAGES, config))
+    done = 0
+    for shard in shards:
+        for block in raw_blocks(read_shard(shard, config.images), BLOCK):
+            for start in range(0, block.num_rows, config.stream.batch_size):
+                batch = block.slice(start, config.stream.batch_size)
+                write_batch(run_on_batch(batch, stages, config), Target(config, root, "bare"))
+            done += block.num_rows
+    return done

@@ -1,0 +1,65 @@
+"""4. Quality-aware saving: refining what needs it against refining everything alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from benchmarks.corpus import write_corpus
+from benchmarks.measure import Figure, marginal_rates
+from benchmarks.options import Options
+from benchmarks.runs import whole_job
+from qrefine.config import RefineConfig, parse_config
+from qrefine.data.images import decode
+from qrefine.data.shards import read_shard
+from qrefine.pipelines.refiner import Refiner
+from qrefine.quality.piqe import piqe_score
+
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+SHARDS = 5
+GOALS = {0.25: "3"}
+JUDGED = 12  # images of each share that PIQE looks at, after either way
+
+
+def everything_alike() -> RefineConfig:
+    """Bounds of 1: every image is refined over its whole area, and kept if it came out better."""
+    bounds = {"lq": 0.4, "mq": 1.0, "hq": 1.0}
+    return parse_config({"bounds": bounds, "judges": [], "accept": {"min_gain": 0.0, "tolerance": 1.0}})
+
+
+def run(options: Options) -> list[Figure]:
+    """Images/s with a quality map over images/s without, by the share in need; PIQE (lower is better) beside."""
+    samples, side = options.of(12, 2), options.of(512, 96)
+    aware, alike = RefineConfig(judges=()), everything_alike()
+    figures = []
+    for share in (0.5,) if options.tiny else SHARES:
+        shards = write_corpus(
+            options.folder / f"needy-{share:g}", shards=SHARDS, samples=samples, side=side, needy=share,
+            photos=options.photos,
+        )  # fmt: skip
+        rates = marginal_rates(
+            {"aware": _job(shards, samples, aware), "alike": _job(shards, samples, alike)},
+            samples,
+            SHARDS * samples,
+        )
+        judged = [_piqe(shards[0], config, options.of(JUDGED, 1)) for config in (aware, alike)]
+        figures.append(
+            Figure(
+                f"refining what needs it / everything alike, {share:.0%} in need",
+                rates["aware"] / rates["alike"], "x", GOALS.get(share, ""),
+                f"{rates['aware']:.2f}, {rates['alike']:.2f} images/s; PIQE {judged[0]:.1f}, {judged[1]:.1f}",
+            )
+        )  # fmt: skip
+    return figures
+
+
+def _job(shards: Sequence[str], samples: int, config: RefineConfig) -> Callable[[int], object]:
+    return lambda count: whole_job(shards[: count // samples], config)
+
+
+def _piqe(shard: str, config: RefineConfig, count: int) -> float:
+    """Mean PIQE of a shard's first images after refinement."""
+    raw = [sample.image for sample in read_shard(shard, config.images) if sample.image is not None][:count]
+    results = Refiner(config)([decode(data, config.images) for data in raw])
+    return float(np.mean([piqe_score(result.image) for result in results]))

@@ -1,0 +1,67 @@
+"""5. Our mapper's way against pyiqa's: PaQ-2-PiQ, the same architecture and weights, images/s and memory."""
+
+from __future__ import annotations
+
+import resource
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.measure import Figure, say, seconds
+from benchmarks.options import Options
+from qrefine.models.roi_pool import RoiPoolMapper, RoIPoolModel
+from qrefine.quality.map import Image
+
+BATCHES = (1, 16)
+GRID = 20  # pyiqa's
+
+
+def run(options: Options) -> list[Figure]:
+    """Images/s of ours over pyiqa's at each batch size; ours alone, with the reason, where pyiqa is not there."""
+    side = options.of(512, 64)
+    images = list(np.random.default_rng(0).integers(0, 256, (max(BATCHES), side, side, 3), dtype=np.uint8))
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / "paq2piq.pt"
+        torch.save(RoIPoolModel().state_dict(), weights)
+        ours = RoiPoolMapper(str(weights), grid=GRID)
+    try:
+        theirs, reason = _pyiqa(), f"pyiqa {version('pyiqa')}"
+    except (ImportError, PackageNotFoundError, RuntimeError) as error:
+        theirs, reason = None, f"pyiqa is not here: {' '.join(str(error).split())[:80]}"
+        say(reason)
+    figures = []
+    for batch in BATCHES:
+        rate = _rate(lambda batch=batch: ours(images[:batch]), batch)  # type: ignore[misc]
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        note = f"{rate:.2f} images/s, peak {peak:.0f} MiB; {reason}"
+        if theirs is None:
+            figures.append(Figure(f"RoI-pool mapper, batch {batch}", rate, "images/s", "", note))
+            continue
+        other = _rate(lambda batch=batch: theirs(images[:batch]), batch)  # type: ignore[misc]
+        goal = "3" if batch == max(BATCHES) else ""
+        figures.append(
+            Figure(f"RoI-pool mapper / pyiqa's, batch {batch}", rate / other, "x", goal, f"{note} {other:.2f}")
+        )
+    return figures
+
+
+def _pyiqa() -> Callable[[list[Image]], object]:
+    import pyiqa
+
+    metric = pyiqa.create_metric("paq2piq", pretrained=False)
+
+    def score(images: list[Image]) -> object:
+        stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
+        with torch.inference_mode():
+            return metric(stacked)
+
+    return score
+
+
+def _rate(work: Callable[[], object], images: int) -> float:
+    work()
+    return images / min(seconds(work) for _ in range(5))

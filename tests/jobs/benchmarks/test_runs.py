@@ -1,0 +1,69 @@
+"""What the benchmarks compare does the same work: the job, the bare loops, the peers."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.dataset as ds
+import pytest
+
+from benchmarks.corpus import write_corpus
+from benchmarks.runs import bare_processes, in_memory, sleeping
+from qrefine.config import RefineConfig
+from qrefine.data.images import decode
+from qrefine.data.shards import read_shard
+from qrefine.pipelines.refiner import Refiner
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    return write_corpus(tmp_path_factory.mktemp("corpus"), shards=2, samples=4, side=96, needy=0.5)
+
+
+def test_bare_loops_do_all_images(shards):
+    config = sleeping(0.0)
+    assert in_memory(shards, config) > 0
+    assert bare_processes(shards, config, 2) > 0
+
+
+def test_a_peer_says_what_the_refiner_says(shards, tmp_path):
+    config = sleeping(0.0)
+    out = str(tmp_path / "out")
+    importlib.import_module("benchmarks.peers.loader").run(shards, out, config, 1)
+    rows = {row["key"]: row for row in ds.dataset(out).to_table().to_pylist()}
+    samples = [raw for shard in shards for raw in read_shard(shard, RefineConfig().images)]
+    assert rows.keys() == {raw.key for raw in samples}
+    refiner = Refiner(config)
+    for raw in samples:
+        result = refiner([decode(raw.image, config.images)])[0]
+        assert rows[raw.key]["status"] == result.status
+        assert rows[raw.key]["quality_after"] == pytest.approx(result.after.score)
+        assert (rows[raw.key]["image"] == raw.image) == (result.status == "kept")
+    assert {row["status"] for row in rows.values()} == {"refined", "kept"}
+
+
+def test_an_unknown_benchmark_is_refused():
+    done = subprocess.run([sys.executable, "jobs/bench.py", "speed"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "invalid choice: 'speed'" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_every_benchmark_runs_in_miniature(tmp_path):
+    names = ["efficiency", "against", "scale", "savings", "scorer", "startup"]
+    out = tmp_path / "bench.json"
+    done = subprocess.run(
+        [sys.executable, "jobs/bench.py", *names, "--tiny", "--out", str(out)],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(out.read_text())["figures"]
+    assert figures.keys() == set(names)
+    assert all(figure["value"] > 0 for found in figures.values() for figure in found)
