@@ -148,9 +148,13 @@ class RefineConfig(Settings):
         return self.model_dump(mode="json", exclude={"stream", "storage_options"})
 
 
-def sample_seed(key: str, seed: int) -> int:
-    """Seed of a sample from its key and the configuration's seed; 63 bits, the same on any worker."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{key}".encode()).digest()[:8], "big") >> 1
+def sample_seed(key: str, seed: int, draw: int = 0) -> int:
+    """Seed of a sample from its key and the configuration's seed; 63 bits, the same on any worker.
+
+    Another ``draw`` gives another seed, for a sample that is done again by the same settings.
+    """
+    text = f"{seed}.{draw}/{key}" if draw else f"{seed}/{key}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> RefineConfig:

@@ -98,6 +98,13 @@ class Lease:
             self._lost.set()
         return not self._lost.is_set()
 
+    def check(self) -> None:
+        """Raises TableBusyError where another run took the table over."""
+        if not self.held():
+            raise TableBusyError(
+                f"{self._root}: another run took the table over while this one was paused; it goes on there"
+            )
+
     def _acquire(self) -> None:
         while True:
             generation = self._highest()

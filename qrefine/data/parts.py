@@ -20,6 +20,7 @@ from qrefine.data.ledger import Rows
 from qrefine.data.storage import open_filesystem
 
 PREFIX = "qrefine-"  # other engines write part-*: those are theirs to remove
+STATISTICS = ("shard", "index", "status", "quality_after", "config", "shard_version", "shard_rows")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class PartRecord:
     shard: str
     rows: tuple[tuple[int, int], ...]  # ranges of the index, half open
     shard_rows: int | None
+    version: str | None  # of the shard
     statuses: dict[str, int]
     stats: str
     errors: dict[str, int]  # by kind
@@ -87,6 +89,7 @@ def write_part(
         shard=shards[0].as_py(),
         rows=Rows(rows["index"].to_pylist()).ranges,
         shard_rows=pc.max(rows["shard_rows"]).as_py(),
+        version=pc.max(rows["shard_version"]).as_py(),
         statuses=dict(Counter(rows["status"].to_pylist())),
         stats=part_stats(rows),
         errors=dict(Counter(error_kind(e) for e in rows["error"].to_pylist() if e is not None)),
@@ -111,7 +114,7 @@ def _writer(file: Any, schema: pa.Schema) -> pq.ParquetWriter:
 def part_stats(rows: pa.Table) -> str:
     """Delta's statistics: with them a resume knows its rows from the log alone, and queries skip parts."""
     low, high, nulls = {}, {}, {}
-    for name in ("shard", "index", "status", "quality_after", "shard_rows"):
+    for name in STATISTICS:
         nulls[name] = rows[name].null_count
         if nulls[name] < rows.num_rows:
             extremes = pc.min_max(rows[name]).as_py()

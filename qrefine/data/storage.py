@@ -22,6 +22,8 @@ from qrefine.errors import UserError
 log = logging.getLogger(__name__)
 
 SHARD_PATTERNS = ("*.tar", "*.tar.gz", "*.tgz")
+# of gcs, s3 and http, abfs, hdfs, local disks, http without an etag
+VERSION_MARKS = ("md5Hash", "ETag", "etag", "modificationTime", "mtime", "Last-Modified")
 READ_BYTES = 1 << 20
 FIRST_WAIT_S = 0.2
 LONGEST_WAIT_S = 20.0
@@ -29,10 +31,11 @@ LONGEST_WAIT_S = 20.0
 
 @dataclass(frozen=True)
 class Shard:
-    """A shard as the listing shows it; ``size`` in bytes, None where the store does not tell."""
+    """A shard as the listing shows it; ``size`` in bytes and ``version`` None where the store does not tell."""
 
     url: str
     size: int | None
+    version: str | None = None  # changes with the content: its size, and the store's etag or time of change
 
 
 def canonical(url: str) -> str:
@@ -82,8 +85,16 @@ def _list_one(url: str, storage_options: dict[str, Any]) -> list[Shard]:
         raise storage_error(url, error) from error
     infos = [_followed(filesystem, info) for info in infos]
     return [
-        Shard(full_url(filesystem, info["name"]), info.get("size")) for info in infos if info["type"] == "file"
+        Shard(full_url(filesystem, info["name"]), info.get("size"), _version(info))
+        for info in infos
+        if info["type"] == "file"
     ]
+
+
+def _version(info: dict[str, Any]) -> str | None:
+    """Of what fsspec's file systems tell, the first that changes with the content, behind the size."""
+    mark = next((info[name] for name in VERSION_MARKS if info.get(name)), None)
+    return None if mark is None else f"{info.get('size')}-{str(mark).strip(chr(34))}"
 
 
 def _followed(filesystem: Any, info: dict[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,8 @@ RAW = pa.schema(
         ("metadata", pa.string()),
         ("error", pa.string()),
         ("shard_rows", pa.int32()),
+        ("version", pa.string()),
+        ("draw", pa.int64()),
     ]
 )
 WORK = pa.schema(
@@ -96,7 +98,7 @@ def _load(row: dict[str, Any], stages: Sequence[Stage], config: RefineConfig) ->
     sample = Sample(
         EMPTY,
         row["prompt"] or "",
-        sample_seed(row["key"], config.seed),
+        sample_seed(row["key"], config.seed, row["draw"]),
         _map(row.get("before")),
         EMPTY if row.get("pixels") is not None else None,
         tuple(row.get("stages") or ()),

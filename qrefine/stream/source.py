@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -13,7 +13,7 @@ from ray.data.datasource import ReadTask
 
 from qrefine.config import RefineConfig
 from qrefine.data.ledger import Ranges, Rows
-from qrefine.data.shards import read_shard
+from qrefine.data.shards import RawSample, read_shard
 from qrefine.stream.blocks import RAW, raw_blocks
 
 MOST_TASKS = 10_000  # a driver with more read tasks spends its time on them
@@ -26,6 +26,9 @@ class ShardPlan:
     url: str
     size: int | None
     done: Ranges = ()
+    version: str | None = None
+    redrawn: Ranges = ()  # rows that need another seed
+    draw: int = 0  # which one
 
 
 class ShardSource(Datasource):
@@ -63,12 +66,16 @@ class ShardSource(Datasource):
 
 def _read(plans: Sequence[ShardPlan], config: RefineConfig, block_bytes: float) -> Iterator[pa.Table]:
     for plan in plans:
-        done = Rows.from_ranges(plan.done)
-        samples = read_shard(
-            plan.url,
-            config.images,
-            config.storage_options,
-            retries=config.stream.read_retries,
-            wanted=lambda index, done=done: index not in done,  # type: ignore[misc]
-        )
-        yield from raw_blocks(samples, block_bytes)
+        yield from raw_blocks(_samples(plan, config), block_bytes)
+
+
+def _samples(plan: ShardPlan, config: RefineConfig) -> Iterator[RawSample]:
+    done, redrawn = Rows.from_ranges(plan.done), Rows.from_ranges(plan.redrawn)
+    for sample in read_shard(
+        plan.url,
+        config.images,
+        config.storage_options,
+        retries=config.stream.read_retries,
+        wanted=lambda index: index not in done,
+    ):
+        yield replace(sample, version=plan.version, draw=plan.draw if sample.index in redrawn else 0)
