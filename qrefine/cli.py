@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table as Grid
 
-from qrefine import commands
+from qrefine import commands, table_commands
 from qrefine.commands import ConfigOption, SetOption
 from qrefine.config import load_config, to_yaml
 from qrefine.errors import UserError
@@ -100,6 +100,7 @@ def demo(
 
 
 commands.add_to(app)
+table_commands.add_to(app)
 
 
 def print_summary(summary: Summary) -> None:

@@ -17,6 +17,7 @@ import os
 import socket
 import threading
 import time
+import uuid
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from types import TracebackType
@@ -32,6 +33,11 @@ log = logging.getLogger(__name__)
 FOLDER = "_qrefine"  # readers of Delta and Hive tables pass over names that begin with an underscore
 EXPIRY_S = 60.0
 RENEW_S = 10.0
+
+
+def new_run() -> str:
+    """A run's id; ids ascend with the second of their making."""
+    return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
 
 
 @dataclass(frozen=True)

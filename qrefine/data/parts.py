@@ -74,7 +74,7 @@ def write_part(
         writer = None
         for table in tables:
             if writer is None:
-                writer = stack.enter_context(_writer(file, table.schema))
+                writer = stack.enter_context(row_writer(file, table.schema))
             writer.write_table(table)
             light.append(table.drop_columns(["image"]))
         stack.close()  # the footer, before the size is read
@@ -99,7 +99,7 @@ def write_part(
     )
 
 
-def _writer(file: Any, schema: pa.Schema) -> pq.ParquetWriter:
+def row_writer(file: Any, schema: pa.Schema) -> pq.ParquetWriter:
     """Images are stored as they are (they are compressed already), the rest as zstd."""
     plain = [name for name in _leaves(schema) if name != "image.bytes"]
     return pq.ParquetWriter(

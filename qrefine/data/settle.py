@@ -66,7 +66,7 @@ def decide(
     """By part: the old rows that stay, and the new rows that take a place; and counts of what became of them."""
     results = {row["index"]: row for table in new.values() for row in table.to_pylist()}
     total = max((row["shard_rows"] for row in results.values() if row["shard_rows"] is not None), default=None)
-    counts = {"replaced": 0, "not better": 0, "failed again": 0}
+    counts = {"replaced": 0, "not better": 0, "failed": 0}
     lost: set[int] = set()  # new results that do not count
     gone: set[int] = set()  # old rows that do not stay
     for row in _rows(old.values(), again.rows):
@@ -76,7 +76,7 @@ def decide(
                 gone.add(index)
         elif result["status"] == "failed" and (row["status"] != "failed" or row["error"] == result["error"]):
             lost.add(index)
-            counts["failed again"] += 1
+            counts["failed"] += 1
         elif index in again.contested and not _better(result, row):
             lost.add(index)
             counts["not better"] += 1

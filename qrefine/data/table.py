@@ -41,11 +41,15 @@ class Table:
         self._storage_options = storage_options
 
     @classmethod
-    def open(cls, url: str, storage_options: dict[str, Any]) -> Table:
-        """An existing table; raises UserError where there is none."""
+    def open(cls, url: str, storage_options: dict[str, Any], version: int | None = None) -> Table:
+        """An existing table, as it is or at a version; raises UserError where there is none."""
         root = canonical(url)
         try:
             delta = DeltaTable(root, storage_options=delta_options(storage_options))
+            if version is not None:
+                if not 0 <= version <= delta.version():
+                    raise UserError(f"{root} has versions 0 to {delta.version()}, and no version {version}")
+                delta.load_as_version(version)
         except TableNotFoundError as error:
             raise UserError(f"there is no table at {root}") from error
         except (DeltaError, OSError) as error:
@@ -135,8 +139,7 @@ class Table:
 
     def restore(self, version: int, run: str) -> int:
         """Make the table what it was at a version, by a new commit; the new version. Raises UserError."""
-        if not 0 <= version <= self.version:
-            raise UserError(f"{self.root} has versions 0 to {self.version}, and no version {version}")
+        Table.open(self.root, self._storage_options, version)
         try:
             self.delta.restore(
                 version,

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
 from typing import Any
 
 import pyarrow as pa
@@ -15,7 +13,7 @@ from ray.data import Dataset
 
 from qrefine.config import RefineConfig
 from qrefine.data.changes import AgainRows, compare
-from qrefine.data.lease import FOLDER, Lease
+from qrefine.data.lease import FOLDER, Lease, new_run
 from qrefine.data.ledger import Ledger, Rows
 from qrefine.data.parts import PartRecord, write_part
 from qrefine.data.pieces import build_ledger
@@ -85,11 +83,6 @@ def refine(
     run = new_run()
     with Lease(table.root, config.storage_options, run) as lease:
         return Run(config, table, shards, run, lease, debug, notify).refine(retry_failed)
-
-
-def new_run() -> str:
-    """A run's id; ids ascend with the second of their making."""
-    return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
 
 
 def check_models(config: RefineConfig) -> None:

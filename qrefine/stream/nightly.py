@@ -15,7 +15,7 @@ from typing import Any
 
 from qrefine.config import RefineConfig
 from qrefine.data.changes import Again, plan_digest
-from qrefine.data.lease import Lease
+from qrefine.data.lease import Lease, new_run
 from qrefine.data.ledger import Rows
 from qrefine.data.night import NightPlan, View
 from qrefine.data.parts import PartRecord
@@ -25,7 +25,7 @@ from qrefine.data.settle import MergeJob
 from qrefine.data.staging import Entry, Staging
 from qrefine.data.storage import list_shards
 from qrefine.data.table import Table
-from qrefine.stream.driver import Run, check_models, new_run
+from qrefine.stream.driver import Run, check_models
 from qrefine.stream.merging import merge
 from qrefine.stream.session import session
 
@@ -48,7 +48,7 @@ class NightSummary:
     unread: int  # shards whose reader died in each pass: their rows stay as they were
     errors: dict[str, int]
     continued: int  # of the samples: those that a night before left ready when it was killed
-    settled: dict[str, int]  # rows done again: replaced, not better, failed again
+    settled: dict[str, int]  # rows done again: replaced, not better, failed
     compacted: int  # shards whose small parts were put together
     vacuumed: int  # parts that no version within the retention shows
     leftovers_removed: int

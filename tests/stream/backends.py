@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+import cv2
+import numpy as np
+
 from qrefine.quality.map import Image, QualityMap
 from qrefine.quality.piqe import PiqeMapper
 
@@ -20,3 +23,27 @@ class DangerousMapper(PiqeMapper):
             if (image[0, 0] == THROWER).all():
                 raise RuntimeError("this image cannot be mapped")
         return super().__call__(images)
+
+
+class DiceRestorer:
+    """Mixes the image with a smooth version of it, by as much as the sample's seed says."""
+
+    context = 8
+
+    def __init__(self, weights: str | None = None) -> None:
+        del weights
+
+    def __call__(
+        self,
+        images: Sequence[Image],
+        strengths: Sequence[np.ndarray],
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+    ) -> list[Image]:
+        return [self._one(*job) for job in zip(images, strengths, seeds, strict=True)]
+
+    def _one(self, image: Image, plane: np.ndarray, seed: int) -> Image:
+        weight = plane[..., None] * np.random.default_rng(seed).uniform(0, 1)
+        return np.rint(weight * cv2.medianBlur(np.ascontiguousarray(image), 5) + (1 - weight) * image).astype(
+            np.uint8
+        )
