@@ -16,7 +16,7 @@ from tests.data.test_parts import SCHEMA, part, rows
 
 @pytest.fixture
 def table(tmp_path: Path) -> Table:
-    """Version 1: three shards. Version 2: of the first other rows, the second gone, the third as it was, a new one."""
+    """Version 1: three shards. Version 2: of the first other rows, the second gone, the third as it was."""
     table = Table.open_or_create(str(tmp_path), SCHEMA, {})
     first = part(tmp_path, rows([(0, "kept"), (1, "refined"), (2, "failed"), (3, "kept")], "a.tar", 4, run="r1"))
     second = part(tmp_path, rows([(0, "kept"), (1, "kept")], "b.tar", 2, run="r1"))
