@@ -21,7 +21,8 @@ import webdataset
 from qrefine.data.images import SIGNATURE_BYTES, image_format
 from qrefine.data.merge import Source, in_order, part_opener, regrouped
 from qrefine.data.parts import row_writer
-from qrefine.data.storage import canonical, open_filesystem, storage_error, write_object
+from qrefine.data.retry import storage_error
+from qrefine.data.storage import canonical, open_filesystem, write_object
 from qrefine.data.table import Table
 from qrefine.data.where import parse_where
 from qrefine.errors import UserError
