@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from qrefine.data.ledger import Rows
 from qrefine.data.parts import PartRecord, write_part
 from qrefine.data.pieces import ReadColumns
+from qrefine.data.retry import retrying
 from qrefine.data.storage import open_filesystem
 
 GROUP_BYTES = 16 << 20  # of a row group that is written
@@ -59,7 +60,7 @@ def part_reader(root: str, storage_options: dict[str, Any]) -> ReadColumns:
         with open_part(path) as file:
             return pq.read_table(file, columns=list(columns))
 
-    return read
+    return lambda path, columns: retrying(lambda: read(path, columns), path)
 
 
 def in_order(open_part: OpenPart, sources: Iterable[Source]) -> Iterator[pa.Table]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from qrefine.data.lease import FOLDER
 from qrefine.data.parts import PartRecord
+from qrefine.data.retry import retrying
 from qrefine.data.storage import open_filesystem, write_object
 
 STAGED = "staged-"
@@ -92,8 +93,7 @@ class Staging:
 
     def _read(self) -> Iterable[Entry]:
         for path in _objects(self._filesystem, self._folder):  # run ids and numbers ascend: as they were written
-            for values in json.loads(self._filesystem.cat_file(path)):
-                yield Entry.from_dict(values)
+            yield from _entries(self._filesystem, path)
 
 
 def staged_parts(root: str, storage_options: dict[str, Any], version: int) -> set[str]:
@@ -108,20 +108,23 @@ def staged_parts(root: str, storage_options: dict[str, Any], version: int) -> se
             _remove(filesystem, folder)
             continue
         for path in _objects(filesystem, folder):
-            for values in json.loads(filesystem.cat_file(path)):
-                names |= {record.path for record in Entry.from_dict(values).records}
+            names |= {record.path for entry in _entries(filesystem, path) for record in entry.records}
     return names
+
+
+def _entries(filesystem: Any, path: str) -> list[Entry]:
+    data = retrying(lambda: filesystem.cat_file(path), path)
+    return [Entry.from_dict(values) for values in json.loads(data)]
 
 
 def _objects(filesystem: Any, folder: str) -> list[str]:
     filesystem.invalidate_cache(folder)
     try:
-        return sorted(path.rstrip("/") for path in filesystem.ls(folder, detail=False))
+        return sorted(path.rstrip("/") for path in retrying(lambda: filesystem.ls(folder, detail=False), folder))
     except FileNotFoundError:
         return []
 
 
 def _remove(filesystem: Any, folder: str) -> None:
-    filesystem.invalidate_cache(folder)
-    if filesystem.exists(folder):
-        filesystem.rm(folder, recursive=True)
+    if _objects(filesystem, folder):
+        retrying(lambda: filesystem.rm(folder, recursive=True), folder)

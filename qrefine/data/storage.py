@@ -76,6 +76,7 @@ def _expand_braces(pattern: str) -> list[str]:
 
 def _list_one(url: str, storage_options: dict[str, Any]) -> list[Shard]:
     filesystem, path = open_filesystem(url, storage_options)
+    filesystem.invalidate_cache()  # else a process that goes on lists what was there when it began
     info = look(url, storage_options)  # first: a name may hold brackets, an address a question mark
     try:
         infos = [] if info is None else [info]

@@ -21,7 +21,7 @@ from qrefine.data.merge import Source, merge_parts, part_reader
 from qrefine.data.options import delta_options
 from qrefine.data.parts import PREFIX, PartRecord
 from qrefine.data.pieces import Piece, build_ledger, read_pieces
-from qrefine.data.retry import lost_store, storage_error
+from qrefine.data.retry import lost_store, retrying, storage_error
 from qrefine.data.schema import check_columns
 from qrefine.data.staging import staged_parts
 from qrefine.data.storage import canonical, look, open_filesystem
@@ -194,7 +194,7 @@ class Table:
         """Names of the Parquet files in the table's folder, committed or not."""
         filesystem, base = open_filesystem(self.root, self._storage_options)
         filesystem.invalidate_cache(base)
-        names = {path.rpartition("/")[2] for path in filesystem.ls(base, detail=False)}
+        names = {path.rpartition("/")[2] for path in retrying(lambda: filesystem.ls(base, detail=False), base)}
         return {name for name in names if name.endswith(".parquet")}
 
     def remove_leftovers(self, run: str) -> int:

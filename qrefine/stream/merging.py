@@ -14,12 +14,12 @@ from qrefine.data.table import PART_BYTES
 from qrefine.errors import BrokenRunError
 from qrefine.stream.write import Target
 
-RETRIES = 3  # where a worker dies
+RETRIES = 3  # where a worker dies or the store fails; each try writes parts of its own
 
 
 def merge(jobs: Sequence[MergeJob], target: Target, add: Callable[[list[Entry]], None]) -> None:
     """Run the jobs; ``add`` is called with what is done every few seconds. Raises BrokenRunError."""
-    task = ray.remote(num_cpus=1, max_retries=RETRIES)(_merge)
+    task = ray.remote(num_cpus=1, max_retries=RETRIES, retry_exceptions=True)(_merge)
     most = max(1, int(ray.cluster_resources().get("CPU", 1)))
     waiting = list(reversed(jobs))
     running: list[ray.ObjectRef] = []

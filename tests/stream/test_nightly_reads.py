@@ -2,62 +2,43 @@
 
 from __future__ import annotations
 
-import logging
-import threading
+import json
+import subprocess
+import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import s3fs
-from moto.server import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import make_server
 
 from qrefine.config import load_config
 from qrefine.data.table import Table
 from qrefine.stream.driver import refine
 from qrefine.stream.nightly import nightly
 from tests.conftest import PLAIN, encoded, noisy, photo, write_tar
+from tests.stream.counting_store import TAKE
 
 pytestmark = pytest.mark.usefixtures("cluster")
 SHARDS, SAMPLES = 100, 2
 
 
-class Counted:
-    """Counts the bytes that a WSGI application sends, by object; bodies of objects alone, no listings."""
-
-    def __init__(self, app: Callable[..., Iterable[bytes]]) -> None:
-        self._app = app
-        self.sent: Counter[str] = Counter()
-        self._lock = threading.Lock()
-
-    def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterator[bytes]:
-        path = environ["PATH_INFO"]
-        body = environ["REQUEST_METHOD"] == "GET" and path.count("/") > 1 and path[-1] != "/"
-        for data in self._app(environ, start):
-            if body:
-                with self._lock:
-                    self.sent[path] += len(data)
-            yield data
-
-    def take(self) -> Counter[str]:
-        with self._lock:
-            sent, self.sent = self.sent, Counter()
-        return sent
-
-
 @pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[dict[str, Any], Counted]]:
-    """An S3 server of this process, its fsspec options, and what it sent."""
-    monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    counted = Counted(DomainDispatcherApplication(create_backend_app))
-    server = make_server("127.0.0.1", 0, counted, threaded=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield {"key": "k", "secret": "s", "endpoint_url": f"http://127.0.0.1:{server.port}"}, counted
-    server.shutdown()
+def store() -> Iterator[str]:
+    """The address of an S3 server."""
+    command = [sys.executable, "-m", "tests.stream.counting_store"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        yield f"http://127.0.0.1:{server.stdout.readline().strip()}"
+        server.terminate()
+
+
+def take(store: str) -> dict[str, int]:
+    """Bytes of each object that the store sent since the last time."""
+    with urllib.request.urlopen(f"{store}{TAKE}") as answer:
+        found: dict[str, int] = json.load(answer)
+    return found
 
 
 def put(filesystem: s3fs.S3FileSystem, folder: Path, number: int, round: int) -> None:
@@ -68,20 +49,18 @@ def put(filesystem: s3fs.S3FileSystem, folder: Path, number: int, round: int) ->
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_a_night_reads_new_and_changed_shards_and_no_other_body(
-    tmp_path: Path, store: tuple[dict[str, Any], Counted]
-) -> None:
-    options, counted = store
+def test_a_night_reads_new_and_changed_shards_and_no_other_body(tmp_path: Path, store: str) -> None:
+    options = {"key": "k", "secret": "s", "endpoint_url": store}
     filesystem = s3fs.S3FileSystem(**options, skip_instance_cache=True)
     for bucket in ("corpus", "tables"):
         filesystem.mkdir(bucket)
     for number in range(SHARDS):
         put(filesystem, tmp_path, number, 0)
     config = load_config(None, PLAIN).model_copy(update={"storage_options": options})
-    counted.take()
+    take(store)
     began = time.monotonic()
     whole = refine(["s3://corpus"], "s3://tables/t", config)
-    full_s, full = time.monotonic() - began, counted.take()
+    full_s, full = time.monotonic() - began, take(store)
     assert whole.samples == SHARDS * SAMPLES
 
     for number in (7, 42):
@@ -89,10 +68,10 @@ def test_a_night_reads_new_and_changed_shards_and_no_other_body(
     for number in range(SHARDS, SHARDS + 3):
         put(filesystem, tmp_path, number, 0)
     version = Table.open("s3://tables/t", options).version
-    counted.take()
+    take(store)
     began = time.monotonic()
     summary = nightly(["s3://corpus"], "s3://tables/t", config)
-    night_s, night = time.monotonic() - began, counted.take()
+    night_s, night = time.monotonic() - began, take(store)
     assert (summary.plan.new, summary.plan.changed, summary.samples) == (3, 2, 5 * SAMPLES)
     assert summary.version == version + 1
 
@@ -107,6 +86,6 @@ def test_a_night_reads_new_and_changed_shards_and_no_other_body(
     assert shards["night"] < 0.1 * shards["full"]
     table = Table.open("s3://tables/t", options)
     assert table.ledger().row_count == (SHARDS + 3) * SAMPLES
-    counted.take()
+    take(store)
     assert not nightly(["s3://corpus"], "s3://tables/t", config).committed
-    assert not any(path.endswith((".tar", ".parquet")) for path in counted.take())
+    assert not any(path.endswith((".tar", ".parquet")) for path in take(store))
