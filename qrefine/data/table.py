@@ -203,6 +203,7 @@ class Table:
         Parts that an older version of the table still shows are not leftovers: the log names them. Nor are those
         that a run staged which can still be continued: their journal names them.
         """
+        self.delta.update_incremental()  # the lease's last holder may have committed since this was opened
         filesystem, base = open_filesystem(self.root, self._storage_options)
         known = set(self._actions()["path"].to_pylist())
         known |= set(self.delta.vacuum(0, dry_run=True, enforce_retention_duration=False))

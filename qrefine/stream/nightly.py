@@ -53,6 +53,8 @@ class NightSummary:
     vacuumed: int  # parts that no version within the retention shows
     leftovers_removed: int
     seconds: float
+    cpus: float  # that the night could use; GPUs as logical ones
+    gpus: float
 
     @property
     def exit_code(self) -> int:
@@ -87,7 +89,6 @@ def nightly(
     run = new_run()
     table = Table.open_or_create(output, table_schema(config.judges), config.storage_options)
     with Lease(table.root, config.storage_options, run) as lease:
-        table.delta.update_incremental()  # to what the lease's last holder left
         night = _Night(Run(config, table, shards, run, lease, debug, notify), inputs, again or Again(), prune)
         return night.work()
 
@@ -191,4 +192,6 @@ class _Night:
             vacuumed=0,
             leftovers_removed=self.leftovers,
             seconds=time.monotonic() - self.began,
+            cpus=self.run.cpus,
+            gpus=self.run.gpus,
         )
