@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import signal
 import subprocess
@@ -39,17 +40,12 @@ def start(folder: Path, table: Path) -> subprocess.Popen[bytes]:
 
 def kill(driver: subprocess.Popen[bytes]) -> None:
     """The driver at once, and what it leaves: the night must not be saved by its own children."""
-    try:
-        below = psutil.Process(driver.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        below = []
+    below = psutil.Process(driver.pid).children(recursive=True)  # a zombie at worst: nobody waited for it yet
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     for process in below:
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-        except psutil.NoSuchProcess:
-            pass
 
 
 def rows_of(table: Path, version: int) -> dict[tuple[str, int], tuple[str, float]]:

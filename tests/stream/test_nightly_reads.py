@@ -1,8 +1,12 @@
-"""What a night reads of a corpus and of its table on an object store, counted at the server."""
+"""What a night reads of a corpus and of its table on an object store, counted at the server.
+
+``QREFINE_CORPUS=... pytest -m slow -s`` on this file measures with real images and the shipped settings.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -13,7 +17,9 @@ from pathlib import Path
 import pytest
 import s3fs
 
-from qrefine.config import load_config
+from qrefine.config import ImageSettings, load_config
+from qrefine.data.shards import read_shard
+from qrefine.data.storage import list_shards
 from qrefine.data.table import Table
 from qrefine.stream.driver import refine
 from qrefine.stream.nightly import nightly
@@ -21,7 +27,7 @@ from tests.conftest import PLAIN, encoded, noisy, photo, write_tar
 from tests.stream.counting_store import TAKE
 
 pytestmark = pytest.mark.usefixtures("cluster")
-SHARDS, SAMPLES = 100, 2
+SHARDS, SAMPLES = 100, 4
 
 
 @pytest.fixture
@@ -41,22 +47,36 @@ def take(store: str) -> dict[str, int]:
     return found
 
 
-def put(filesystem: s3fs.S3FileSystem, folder: Path, number: int, round: int) -> None:
-    images = [noisy(photo("chelsea", 64), seed=number * 10 + round), photo("coffee", 64 - round)]
-    members = [(f"{number:03d}{i}.png", encoded(image)) for i, image in enumerate(images)]
+def images() -> list[bytes]:
+    """Those of the corpus that ``QREFINE_CORPUS`` names, else small photographs."""
+    corpus = os.environ.get("QREFINE_CORPUS")
+    if corpus:
+        shards = list_shards([corpus], {})
+        return [s.image for shard in shards for s in read_shard(shard.url, ImageSettings()) if s.image]
+    names = ("astronaut", "chelsea", "coffee", "rocket")
+    return [encoded(noisy(photo(names[i % 4], 64), seed=i)) for i in range(32)]
+
+
+def put(filesystem: s3fs.S3FileSystem, found: list[bytes], folder: Path, number: int, shift: int = 0) -> None:
+    members = [
+        (f"{number:03d}{i}.png", found[(number * SAMPLES + i + shift) % len(found)]) for i in range(SAMPLES)
+    ]
     filesystem.put_file(str(write_tar(folder / "x.tar", members)), f"corpus/{number:06d}.tar")
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1800)
 def test_a_night_reads_new_and_changed_shards_and_no_other_body(tmp_path: Path, store: str) -> None:
     options = {"key": "k", "secret": "s", "endpoint_url": store}
     filesystem = s3fs.S3FileSystem(**options, skip_instance_cache=True)
     for bucket in ("corpus", "tables"):
         filesystem.mkdir(bucket)
+    found = images()
     for number in range(SHARDS):
-        put(filesystem, tmp_path, number, 0)
-    config = load_config(None, PLAIN).model_copy(update={"storage_options": options})
+        put(filesystem, found, tmp_path, number)
+    config = load_config(None, () if "QREFINE_CORPUS" in os.environ else PLAIN).model_copy(
+        update={"storage_options": options}
+    )
     take(store)
     began = time.monotonic()
     whole = refine(["s3://corpus"], "s3://tables/t", config)
@@ -64,9 +84,9 @@ def test_a_night_reads_new_and_changed_shards_and_no_other_body(tmp_path: Path, 
     assert whole.samples == SHARDS * SAMPLES
 
     for number in (7, 42):
-        put(filesystem, tmp_path, number, 1)
+        put(filesystem, found, tmp_path, number, shift=len(found) // 2)
     for number in range(SHARDS, SHARDS + 3):
-        put(filesystem, tmp_path, number, 0)
+        put(filesystem, found, tmp_path, number)
     version = Table.open("s3://tables/t", options).version
     take(store)
     began = time.monotonic()
