@@ -42,7 +42,7 @@ def fsspec_options(url: str, storage_options: dict[str, Any]) -> dict[str, Any]:
     if protocol_of(url) in S3:
         config = dict(options.get("config_kwargs") or {})
         if not {"AWS_RETRY_MODE", "AWS_MAX_ATTEMPTS"} & set(os.environ):
-            config.setdefault("retries", {"mode": "standard", "max_attempts": 4})
+            config.setdefault("retries", {"mode": "standard", "max_attempts": 3})
         options["config_kwargs"] = config
     return options
 

@@ -28,7 +28,9 @@ FINAL = (
     ImportError,
 )
 FINAL_NUMBERS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG}
-FINAL_NAMES = re.compile(r"Credential|Profile|ParamValidation|Config|Token")  # of botocore's and others' classes
+# by the names of classes: botocore and the like need not be installed
+FINAL_NAMES = re.compile(r"Credential|Profile|ParamValidation|Config|Token|NotFound")
+BROKEN_NAMES = re.compile(r"Payload|Connection|Incomplete")  # some carry a status of 400 that no server sent
 TRANSIENT_STATUSES = {408, 409, 425, 429}
 
 T = TypeVar("T")
@@ -61,7 +63,7 @@ def transient(error: BaseException) -> bool:
     """Whether the same request may succeed later: what is not known to be final counts as transient."""
     for cause in _causes(error):
         status = http_status(cause)
-        if isinstance(cause, TimeoutError):
+        if isinstance(cause, (TimeoutError, ConnectionError)) or BROKEN_NAMES.search(type(cause).__name__):
             return True
         if isinstance(cause, FINAL) or getattr(cause, "errno", None) in FINAL_NUMBERS:
             return False
@@ -74,6 +76,9 @@ def transient(error: BaseException) -> bool:
 
 def http_status(error: BaseException) -> int | None:
     """The status of the answer behind an error of botocore, aiohttp, gcsfs or azure; None where there is none."""
+    told = re.search(r"↳ (\d{3}) [A-Z]", _plain(error))  # deltalake's errors are text
+    if told:
+        return int(told[1])
     response = getattr(error, "response", None)
     if isinstance(response, dict):
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
@@ -112,7 +117,7 @@ def lost_store(url: str, error: Exception) -> UserError:
 
 def _reason(error: Exception) -> str:
     """The error in a line; of deltalake's trees, which repeat the request's text, what the store answered."""
-    text = re.sub(r"\x1b\[\d*m", "", str(error))
+    text = _plain(error)
     status = re.search(r"↳ (\d{3} [A-Z][A-Za-z ]+)$", text, re.MULTILINE)
     code = re.search(r"<Code>(\w+)</Code>", text)
     said = [found[1].strip() for found in (status, code) if found]
@@ -122,6 +127,11 @@ def _reason(error: Exception) -> str:
         said = [str(found["Code"]) for found in errors if found.get("Code")][:1]
         said += [" ".join(text.replace("↳", " ").split())] if text and text != "None" else []
     return ": ".join(dict.fromkeys(said)) or type(error).__name__
+
+
+def _plain(error: BaseException) -> str:
+    """An error's text without the colours that deltalake gives it."""
+    return re.sub(r"\x1b\[\d*m", "", str(error))
 
 
 def _refused(text: str) -> bool:

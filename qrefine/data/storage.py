@@ -26,7 +26,7 @@ SHARD_PATTERNS = ("*.tar", "*.tar.gz", "*.tgz")
 # of gcs, s3 and http, abfs, hdfs, local disks, http without an etag
 VERSION_MARKS = ("md5Hash", "ETag", "etag", "modificationTime", "mtime", "Last-Modified")
 READ_BYTES = 1 << 20
-START_RETRIES = 2  # of what a run asks first: a wrong address should be told soon
+START_RETRIES = 1  # of what a run asks first: a wrong address should be told soon
 ALIASES = {"s3a": "s3", "gcs": "gs"}  # one name each, which every library knows
 
 
@@ -186,8 +186,10 @@ def _create_remotely(filesystem: Any, path: str, data: bytes) -> None:
         # s3fs knows AWS' answer to a lost race; other stores send 412 alone
         if not isinstance(error, FileExistsError) and http_status(error.__cause__ or error) != 412:
             raise
-        if filesystem.cat_file(path) != data:
-            raise FileExistsError(path) from error
+        with contextlib.suppress(FileNotFoundError):  # it was there, and is gone: not ours
+            if retrying(lambda: filesystem.cat_file(path), path) == data:
+                return
+        raise FileExistsError(path) from error
 
 
 def upload(filesystem: Any, path: str, file: IO[bytes]) -> None:

@@ -29,7 +29,8 @@ from qrefine.errors import TableBusyError, UserError
 
 log = logging.getLogger(__name__)
 
-COMMIT_RETRIES = 20
+COMMIT_RETRIES = 20  # of Delta, where other engines commit at the same moment
+COMMIT_PATIENCE = 2  # of ours with a store that breaks off; deltalake's client has ten of its own for each request
 RETENTION = "7 days"  # of parts that no longer are in the newest version
 PART_BYTES = 128 << 20  # of parts that are written when small ones are put together
 # who commits, in Delta's words. To add parts conflicts with nothing in its eyes, but a commit under a name fails
@@ -51,11 +52,12 @@ class Table:
         root = canonical(url)
         look(root, storage_options)  # a store that refuses says so more clearly to fsspec
         try:
-            delta = DeltaTable(root, storage_options=delta_options(root, storage_options))
+            options = delta_options(root, storage_options)
+            delta = retrying(lambda: DeltaTable(root, storage_options=options), root)
             if version is not None:
                 if not 0 <= version <= delta.version():
                     raise UserError(f"{root} has versions 0 to {delta.version()}, and no version {version}")
-                delta.load_as_version(version)
+                retrying(lambda: delta.load_as_version(version), root)
         except TableNotFoundError as error:
             raise UserError(f"there is no table at {root}") from error
         except (DeltaError, OSError) as error:
@@ -76,13 +78,18 @@ class Table:
         root = canonical(url)
         look(root, storage_options)
         try:
-            delta = DeltaTable.create(
+            options = delta_options(root, storage_options)
+            # mode: two runs that start at once both come away with the same table
+            delta = retrying(
+                lambda: DeltaTable.create(
+                    root,
+                    schema,
+                    mode="ignore",
+                    name="qrefine",
+                    configuration={"delta.deletedFileRetentionDuration": f"interval {RETENTION}"},
+                    storage_options=options,
+                ),
                 root,
-                schema,
-                mode="ignore",  # two runs that start at once both come away with the same table
-                name="qrefine",
-                configuration={"delta.deletedFileRetentionDuration": f"interval {RETENTION}"},
-                storage_options=delta_options(root, storage_options),
             )
         except (DeltaError, OSError) as error:
             raise storage_error(root, error) from error
@@ -100,7 +107,7 @@ class Table:
 
     def last_config(self) -> str | None:
         """Digest of the configuration that the last commit was made with; None where no run has committed."""
-        entries = (entry.get("qrefine") for entry in self.delta.history(20))
+        entries = (entry.get("qrefine") for entry in retrying(lambda: self.delta.history(20), self.root))
         return next((entry["config"] for entry in entries if entry and "config" in entry), None)
 
     def pieces(self) -> list[Piece]:
@@ -127,21 +134,29 @@ class Table:
             app_transactions=[Transaction(WRITER, self.version + 1)],
         )
         actions = [*(record.add_action() for record in records), *removes]
+        added = {record.path for record in records}
+        try:
+            retrying(lambda: self._commit(actions, properties, added, gone), self.root, COMMIT_PATIENCE)
+            retrying(self.delta.update_incremental, self.root, COMMIT_PATIENCE)
+        except (DeltaError, OSError) as error:
+            raise lost_store(self.root, error) from error
+
+    def _commit(
+        self, actions: Sequence[Any], properties: CommitProperties, added: set[str], removed: set[str]
+    ) -> None:
+        """One attempt; the name in the commit (WRITER) lets a second one find that the first was done."""
         try:
             self.delta.create_write_transaction(
                 actions, "append", self.delta.schema(), commit_properties=properties
             )
-            self.delta.update_incremental()
         except CommitFailedError as error:
             self.delta.update_incremental()
             present = set(self._actions()["path"].to_pylist())
-            if not {record.path for record in records} <= present or gone & present:
+            if not added <= present or removed & present:
                 reason = " ".join(str(error).split())
                 raise TableBusyError(
                     f"{self.root}: another commit came between ({reason}); the same command goes on from there"
                 ) from error
-        except (DeltaError, OSError) as error:
-            raise lost_store(self.root, error) from error
 
     def drop_failed(self, run: str) -> int:
         """Take the failed rows out of the table, in one commit, so that they are planned anew; how many."""
@@ -203,10 +218,13 @@ class Table:
         Parts that an older version of the table still shows are not leftovers: the log names them. Nor are those
         that a run staged which can still be continued: their journal names them.
         """
-        self.delta.update_incremental()  # the lease's last holder may have committed since this was opened
+        retrying(
+            self.delta.update_incremental, self.root
+        )  # the lease's last holder may have committed since this was opened
         filesystem, base = open_filesystem(self.root, self._storage_options)
         known = set(self._actions()["path"].to_pylist())
-        known |= set(self.delta.vacuum(0, dry_run=True, enforce_retention_duration=False))
+        listed = retrying(lambda: self.delta.vacuum(0, enforce_retention_duration=False, dry_run=True), self.root)
+        known |= set(listed)
         known |= staged_parts(self.root, self._storage_options, self.version)
         leftovers = [
             name

@@ -27,6 +27,10 @@ class AnswerError(Exception):
         self.status = status
 
 
+class ClientPayloadError(Exception):
+    """As aiohttp's: a body that broke off; its parser says 400."""
+
+
 class NoCredentialsError(Exception):
     pass
 
@@ -53,7 +57,7 @@ TRANSIENT = [
     AnswerError(429),
     caused(OSError(errno.EBUSY, None), StoreError("SlowDown", 503)),
     caused(TimeoutError(), StoreError("RequestTimeout", 400)),
-    RuntimeError("payload is not complete"),
+    caused(ClientPayloadError("payload is not complete"), AnswerError(400)),
 ]
 
 

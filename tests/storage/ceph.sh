@@ -3,11 +3,21 @@
 #
 #   ceph.sh start DIR PORT   make it in DIR, or start it again with what it holds; S3 at http://127.0.0.1:PORT
 #   ceph.sh stop DIR PORT    stop it; DIR stays
+#   ceph.sh install          Debian's packages, where they are missing
 #
 # `start` returns when the gateway answers. DIR/environment then holds the address and the keys as AWS_* variables.
 # The monitor listens on PORT + 1. Everything is on loopback, unreplicated, and without authentication inside.
-# Debian packages: ceph-mon ceph-osd radosgw ceph-common
 set -euo pipefail
+
+packages=(ceph-mon ceph-osd radosgw ceph-common)
+install() {
+  type -P ceph-mon ceph-osd radosgw ceph monmaptool >/dev/null && return
+  local root=()
+  [[ $EUID == 0 ]] || root=(sudo -n)
+  export DEBIAN_FRONTEND=noninteractive
+  "${root[@]}" apt-get update -qq && "${root[@]}" apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+}
+[[ ${1-} != install ]] || { install; exit; }
 
 usage() { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 [[ $# == 3 && $3 =~ ^[0-9]+$ ]] || usage
@@ -96,8 +106,8 @@ END
 
 start() {
   local part
-  for part in ceph-mon ceph-osd radosgw radosgw-admin ceph monmaptool; do
-    type -P "$part" >/dev/null || { echo "ceph.sh: $part is missing: apt-get install ceph-mon ceph-osd radosgw ceph-common" >&2; exit 3; }
+  for part in ceph-mon ceph-osd radosgw ceph monmaptool; do
+    type -P "$part" >/dev/null || { echo "ceph.sh: $part is missing: apt-get install ${packages[*]}" >&2; exit 3; }
   done
   if [[ -e $dir/environment ]]; then  # it was made before
     start_mon; start_osd; start_gateway
