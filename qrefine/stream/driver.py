@@ -23,6 +23,7 @@ from qrefine.data.storage import Shard, list_shards, open_filesystem, write_obje
 from qrefine.data.table import Table
 from qrefine.models.registry import check_backends
 from qrefine.stream.committer import Committer
+from qrefine.stream.metrics import Meter
 from qrefine.stream.pipeline import failure_stream, records, refine_stream
 from qrefine.stream.pools import Topology, plan_topology
 from qrefine.stream.progress import Display, Tally
@@ -103,7 +104,7 @@ class _Run:
         self.target = Target(config, table.root, run)
         self.debug, self.notify = debug, notify
         self.ledger = Ledger()
-        self.tally = Tally(shards=len(shards))
+        self.tally = Tally(shards=len(shards), meter=Meter(run))
         self.retried_rows = 0
         self.cpus = self.gpus = 0.0
 
@@ -120,7 +121,9 @@ class _Run:
         notes = self._notes()
         if plans:
             rows = f"; {self.ledger.row_count} rows are in the table" if self.ledger.row_count else ""
-            self.notify(f"{len(plans)} of {len(self.shards)} shards to do{rows}")
+            self.notify(f"run {self.run} with configuration {self.config.digest} into {self.table.root}")
+            size = f", {self.tally.bytes_to_do / 1e6:,.0f} MB" if self.tally.bytes_to_do else ""
+            self.notify(f"{len(plans)} of {len(self.shards)} shards to do{size}{rows}")
             self._stream(plans)
         summary = self._summary(done_before, leftovers, notes)
         if plans:
@@ -145,7 +148,8 @@ class _Run:
             resources = ray.cluster_resources()
             self.cpus, self.gpus = float(resources.get("CPU", 1)), float(resources.get("GPU", 0))
             topology = plan_topology(self.config, self.cpus, self.gpus)
-            self.notify("; ".join(f"{pool.size} x [{', '.join(pool.stages)}]" for pool in topology.pools))
+            nodes = sum(node["Alive"] for node in ray.nodes())
+            self.notify(f"{nodes} nodes, {self.cpus:g} CPUs, {self.gpus:g} GPUs: {topology}")
             self._drain(refine_stream(plans, topology, self.target), committer)
             self._reconcile(topology, committer)
 
@@ -171,6 +175,7 @@ class _Run:
             committer.add(self._lost_shard(plan))
         committer.flush()
         self.retried_rows = self.tally.samples - streamed
+        self.tally.meter.add("retried_samples", self.retried_rows)
 
     def _missing(self) -> list[ShardPlan]:
         return [
