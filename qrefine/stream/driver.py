@@ -149,7 +149,7 @@ class _Run:
             self.cpus, self.gpus = float(resources.get("CPU", 1)), float(resources.get("GPU", 0))
             topology = plan_topology(self.config, self.cpus, self.gpus)
             nodes = sum(node["Alive"] for node in ray.nodes())
-            self.notify(f"{nodes} nodes, {self.cpus:g} CPUs, {self.gpus:g} GPUs: {topology}")
+            self.notify(f"{nodes} node{'s' * (nodes > 1)}, {self.cpus:g} CPUs, {self.gpus:g} GPUs: {topology}")
             self._drain(refine_stream(plans, topology, self.target), committer)
             self._reconcile(topology, committer)
 

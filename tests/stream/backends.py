@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
+
+import ray
 
 from qrefine.quality.map import Image, QualityMap
 from qrefine.quality.piqe import PiqeMapper
@@ -20,3 +23,21 @@ class DangerousMapper(PiqeMapper):
             if (image[0, 0] == THROWER).all():
                 raise RuntimeError("this image cannot be mapped")
         return super().__call__(images)
+
+
+class SlowMapper(PiqeMapper):
+    """Takes as long as a model would, and writes down each image that it is given: one line with the node's id."""
+
+    def __init__(self, weights: str | None = None, grid: int = 8, seconds: float = 0.2, log: str | None = None):
+        super().__init__(weights, grid)
+        self.seconds, self.log = seconds, log
+
+    def __call__(self, images: Sequence[Image]) -> list[QualityMap]:
+        maps = []
+        for image in images:
+            time.sleep(self.seconds)
+            maps += super().__call__([image])
+            if self.log is not None:
+                with open(self.log, "a") as log:
+                    log.write(f"{ray.get_runtime_context().get_node_id()}\n")
+        return maps
