@@ -26,7 +26,7 @@ from qrefine.stream.committer import Committer
 from qrefine.stream.metrics import Meter
 from qrefine.stream.pipeline import failure_stream, records, refine_stream
 from qrefine.stream.pools import Topology, plan_topology
-from qrefine.stream.progress import Display, Tally
+from qrefine.stream.progress import Display, Tally, alive_nodes
 from qrefine.stream.session import session
 from qrefine.stream.source import ShardPlan
 from qrefine.stream.write import Target
@@ -148,7 +148,7 @@ class _Run:
             resources = ray.cluster_resources()
             self.cpus, self.gpus = float(resources.get("CPU", 1)), float(resources.get("GPU", 0))
             topology = plan_topology(self.config, self.cpus, self.gpus)
-            nodes = sum(node["Alive"] for node in ray.nodes())
+            nodes = alive_nodes()
             self.notify(f"{nodes} node{'s' * (nodes > 1)}, {self.cpus:g} CPUs, {self.gpus:g} GPUs: {topology}")
             self._drain(refine_stream(plans, topology, self.target), committer)
             self._reconcile(topology, committer)

@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from types import TracebackType
 
+import ray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from typing_extensions import Self
@@ -103,6 +104,11 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+def alive_nodes() -> int:
+    """Nodes of the Ray that this process is connected to; 0 where it is to none."""
+    return sum(node["Alive"] for node in ray.nodes()) if ray.is_initialized() else 0
+
+
 class Display:
     """Shows a tally while it is entered; a thread keeps it fresh, so that a slow batch is no silence."""
 
@@ -110,6 +116,7 @@ class Display:
         self._tally = tally
         self._console = console or Console(file=sys.stderr)
         self._told: set[str] = set()  # kinds of errors
+        self._nodes = alive_nodes()
         self._bars = Progress(
             TextColumn("shards"),
             BarColumn(),
@@ -148,6 +155,10 @@ class Display:
         for kind in errors.keys() - self._told:
             self._print(f"failing: {kind} ({errors[kind]} so far)")
             self._told.add(kind)
+        nodes = alive_nodes()
+        if nodes != self._nodes:
+            self._print(f"nodes: {nodes} alive, {self._nodes} before")
+            self._nodes = nodes
         if not self._console.is_terminal:
             self._print(tally.line())
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
-from ray._private import ray_constants
+from ray._private import ray_constants, ray_logging
 from ray.data import DataContext
 
 from qrefine.config import StreamSettings
@@ -52,7 +53,8 @@ def session(settings: StreamSettings, debug: bool = False) -> Iterator[None]:
         raise UserError(f"cannot use Ray at {settings.address or 'this machine'}: {error}") from error
     try:
         _configure(debug)
-        yield
+        with contextlib.nullcontext() if debug else _quiet_raylets():
+            yield
     finally:
         ray.shutdown()
 
@@ -74,6 +76,17 @@ def _loopback_only() -> Iterator[None]:
         os.environ.pop(switch)
         if said is not None:
             os.environ[switch] = said
+
+
+@contextmanager
+def _quiet_raylets() -> Iterator[None]:
+    """Drop what Ray prints of a lost node, twenty lines of its raylet's log; the progress lines count nodes."""
+    printer = ray_logging.stdout_deduplicator
+    before, printer.skip_re = printer.skip_re, re.compile("")
+    try:
+        yield
+    finally:
+        printer.skip_re = before
 
 
 @contextmanager

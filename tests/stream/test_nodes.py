@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import ray
+from ray._private.worker import global_worker
 from ray.cluster_utils import Cluster
+from ray.core.generated import autoscaler_pb2
 
 from qrefine.config import RefineConfig, load_config
 from qrefine.data.table import open_table
@@ -19,6 +21,7 @@ from tests.conftest import PLAIN, write_shards
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 MIB = 2**20
+NOTICE_S = 8.0
 
 
 @pytest.fixture
@@ -49,17 +52,17 @@ def slow_config(log: Path, *settings: str, seconds: float = 0.1) -> RefineConfig
     return load_config(None, [*PLAIN, mapper, options, "stages=[]", "stream.commit_seconds=0.5", *settings])
 
 
-def meanwhile(ready: Callable[[], bool], act: Callable[[], object]) -> threading.Thread:
-    """Does something once it is time, beside the run."""
+def begin(tmp_path: Path, config: RefineConfig) -> Future[Summary]:
+    """Refine beside the test, which alone may start and end nodes: Ray wants the main thread for that."""
+    return ThreadPoolExecutor(1).submit(refine, [str(tmp_path / "*.tar")], str(tmp_path / "table"), config)
 
-    def wait() -> None:
-        while not ready():
-            time.sleep(0.1)
-        act()
 
-    thread = threading.Thread(target=wait, daemon=True)
-    thread.start()
-    return thread
+def wait_for(run: Future[Summary], log: Path, images: int) -> None:
+    """Until so many images were computed."""
+    while len(lines(log)) < images:
+        if run.done():
+            pytest.fail(f"the run ended early: {run.result()}")
+        time.sleep(0.1)
 
 
 def lines(log: Path) -> list[str]:
@@ -79,14 +82,41 @@ def test_of_three_nodes_one_is_killed_and_little_is_done_twice(cluster: Cluster,
     connect(cluster)
     shards = write_shards(tmp_path, shards=20, samples=16, size=64)
     log = tmp_path / "log"
-    victim = nodes[0]
-    killer = meanwhile(lambda: len(lines(log)) >= 120, lambda: cluster.remove_node(victim, allow_graceful=False))
-    summary = refine([str(tmp_path / "*.tar")], str(tmp_path / "table"), slow_config(log))
-    killer.join(60)
+    run = begin(tmp_path, slow_config(log))
+    wait_for(run, log, 120)
+    cluster.remove_node(nodes[0], allow_graceful=False)
+    summary = run.result()
     check(shards, 16, tmp_path / "table", summary)
     by_node = Counter(lines(log))
-    print(f"by node: {by_node}, retried {summary.retried_rows}, {summary.images_per_second:.1f} images/s")
-    assert len(by_node) == 3, "not all GPUs were used"
     extra = len(lines(log)) / summary.samples
-    print(f"samples computed / samples: {extra:.3f}")
+    print(f"computed / samples: {extra:.3f}; {summary.retried_rows} retried; by node: {list(by_node.values())}")
+    assert len(by_node) == 3, "not all GPUs were used"
+    assert len(set(lines(log)[:60])) == 3, "the pool grew one by one"
     assert extra < 1.15
+
+
+def test_a_node_that_is_taken_back_and_a_new_one(cluster: Cluster, tmp_path: Path) -> None:
+    """As a spot node goes: a notice, a deadline, the end; and another joins."""
+    leaver, _ = add_gpu_node(cluster), add_gpu_node(cluster)
+    connect(cluster)
+    shards = write_shards(tmp_path, shards=12, samples=20, size=64)
+    log = tmp_path / "log"
+    run = begin(tmp_path, slow_config(log, seconds=0.2))
+    wait_for(run, log, 40)
+    accepted, why = global_worker.gcs_client.drain_node(
+        leaver.node_id,
+        autoscaler_pb2.DrainNodeReason.DRAIN_NODE_REASON_PREEMPTION,
+        "spot capacity is taken back",
+        int((time.time() + NOTICE_S) * 1000),
+    )
+    assert accepted, why
+    time.sleep(NOTICE_S)
+    cluster.remove_node(leaver, allow_graceful=False)
+    successor = add_gpu_node(cluster)
+    summary = run.result()
+    check(shards, 20, tmp_path / "table", summary)
+    by_node = Counter(lines(log))
+    extra = len(lines(log)) / summary.samples
+    print(f"computed / samples: {extra:.3f}; {summary.retried_rows} retried; by node: {list(by_node.values())}")
+    assert by_node[successor.node_id] > 8, "the new node was not used"
+    assert extra < 1.05, "what was under way before the notice was lost"
