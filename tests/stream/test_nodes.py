@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 import ray
@@ -38,7 +43,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
 
 
 def add_gpu_node(cluster: Cluster) -> ray._private.node.Node:
-    return cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=100 * MIB)
+    return cluster.add_node(num_cpus=4, num_gpus=1, object_store_memory=100 * MIB)
 
 
 def connect(cluster: Cluster) -> None:
@@ -120,3 +125,61 @@ def test_a_node_that_is_taken_back_and_a_new_one(cluster: Cluster, tmp_path: Pat
     print(f"computed / samples: {extra:.3f}; {summary.retried_rows} retried; by node: {list(by_node.values())}")
     assert by_node[successor.node_id] > 8, "the new node was not used"
     assert extra < 1.05, "what was under way before the notice was lost"
+
+
+def test_a_pool_grows_onto_a_node_that_joins(cluster: Cluster, tmp_path: Path) -> None:
+    add_gpu_node(cluster)
+    connect(cluster)
+    shards = write_shards(tmp_path, shards=12, samples=20, size=64)
+    log = tmp_path / "log"
+    run = begin(tmp_path, slow_config(log, seconds=0.2))
+    wait_for(run, log, 20)
+    newcomer = add_gpu_node(cluster)
+    check(shards, 20, tmp_path / "table", run.result())
+    by_node = Counter(lines(log))
+    print(f"by node: {list(by_node.values())}")
+    assert by_node[newcomer.node_id] > 8
+
+
+def test_a_pool_gives_gpus_back_while_readers_starve(cluster: Cluster, tmp_path: Path) -> None:
+    for _ in range(3):
+        add_gpu_node(cluster)
+    connect(cluster)
+    write_shards(tmp_path, shards=3, samples=20, size=64)
+    log = tmp_path / "log"
+    with trickling(tmp_path, seconds=35) as url:
+        sources = [f"{url}/{i:06d}.tar" for i in range(3)]
+        config = slow_config(log, "stream.block_mb=0.03", "stream.batch_size=2", seconds=0.01)
+        run = ThreadPoolExecutor(1).submit(refine, sources, str(tmp_path / "table"), config)
+        wait_for(run, log, 1)
+        assert ray.available_resources().get("GPU", 0) == 0, "the pool did not fill its GPUs at the start"
+        free = 0.0
+        while not run.done():
+            if len(lines(log)) < 60:
+                free = max(free, ray.available_resources().get("GPU", 0))
+            time.sleep(0.5)
+    assert run.result().samples == 60
+    print(f"GPUs given back in mid-run: {free:g} of 3")
+    assert free >= 1
+
+
+@contextmanager
+def trickling(folder: Path, seconds: float) -> Iterator[str]:
+    """A store so slow that each file takes this long."""
+
+    class Slow(SimpleHTTPRequestHandler):
+        def copyfile(self, source: BinaryIO, outputfile: BinaryIO) -> None:
+            data = source.read()
+            step = max(1, len(data) // int(10 * seconds))
+            for start in range(0, len(data), step):
+                outputfile.write(data[start : start + step])
+                outputfile.flush()
+                time.sleep(0.1)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Slow, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
