@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -21,6 +22,7 @@ from qrefine.errors import UserError
 
 Unit = Annotated[float, Field(ge=0, le=1)]
 DIGEST_CHARS = 16
+SECRET = re.compile(r"(?i)key|secret|token|pass|credential|connection_string")  # in the name of an option
 MOST_SHOWN = 100  # characters of a wrong value in an error
 
 
@@ -136,7 +138,9 @@ class RefineConfig(Settings):
     accept: AcceptSettings = AcceptSettings()
     judges: tuple[str, ...] = Field(("piqe",), description="reported beside, never deciding; refined rows only")
     images: ImageSettings = ImageSettings()
-    storage_options: dict[str, Any] = Field(default_factory=dict, description="fsspec's; secrets are never shown")
+    storage_options: dict[str, Any] = Field(
+        default_factory=dict, repr=False, description="fsspec's; secrets are never shown"
+    )
     stream: StreamSettings = StreamSettings()
 
     @property
@@ -187,6 +191,8 @@ def _override(data: dict[str, Any], override: str) -> None:
     path, equals, text = override.partition("=")
     if not equals or not path.strip():
         raise UserError(f"--set {override!r}: expected KEY=VALUE, such as --set bounds.mq=0.6")
+    if path.strip().startswith("storage_options") and SECRET.search(override):
+        raise UserError(f"--set {path.strip()}: others can read a command line; use the YAML or the environment")
     *parents, last = path.strip().split(".")
     for parent in parents:
         if data.get(parent) is None:

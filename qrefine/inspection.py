@@ -15,7 +15,8 @@ from rich.text import Text
 
 from qrefine.config import Bounds, RefineConfig, sample_seed
 from qrefine.data.images import ImageError, decode
-from qrefine.data.storage import canonical, open_filesystem, storage_error
+from qrefine.data.retry import storage_error
+from qrefine.data.storage import canonical, open_filesystem
 from qrefine.errors import UserError
 from qrefine.pipelines.refiner import MODEL_STAGES, build_stages
 from qrefine.pipelines.sample import Sample, guarded

@@ -5,8 +5,9 @@ holds it. Objects are created only where none is (``O_EXCL`` on disk, ``If-None-
 so of two runs that see a dead holder exactly one takes over. The holder renews its object; one that was not
 renewed for EXPIRY_S is dead, and so is one whose process is gone from this same machine.
 
-The lease spares two runs each other's work. It is not what keeps a table right: a holder that was paused
-beyond the expiry finds it lost before it commits, and Delta checks each commit once more.
+The lease spares two runs each other's work. It is not what keeps a table right: a holder that was paused beyond
+the expiry, or whose clock is wrong, finds it lost before it commits, and one that is paused between that look
+and its commit is refused by Delta's log, where a commit of ours fails if another came since (`Table.commit`).
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from typing import Any
 
 from typing_extensions import Self
 
-from qrefine.data.storage import open_filesystem, storage_error, write_object
-from qrefine.errors import TableBusyError
+from qrefine.data.retry import lost_store, retrying, storage_error
+from qrefine.data.storage import open_filesystem, write_object
+from qrefine.errors import TableBusyError, UserError
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +81,9 @@ class Lease:
         try:
             self._filesystem.makedirs(self._folder, exist_ok=True)
             self._acquire()
-        except OSError as error:
+        except UserError:
+            raise
+        except Exception as error:  # not all of the stores' classes are OSErrors
             raise storage_error(self._root, error) from error
         self._thread.start()
         return self
@@ -89,13 +93,19 @@ class Lease:
     ) -> None:
         self._stop.set()
         self._thread.join()
-        if self.held():
-            self._write(replace(self._holder, renewed=time.time(), released=True))
+        try:
+            if self.held():
+                self._write(replace(self._holder, renewed=time.time(), released=True))
+        except Exception:  # the work is done: a lease that is not given back expires
+            log.warning("the lease of %s could not be given back", self._root, exc_info=True)
 
     def held(self) -> bool:
-        """Whether this run still holds the lease; looks at the store."""
-        if not self._lost.is_set() and self._highest() > self._generation:
-            self._lost.set()
+        """Whether this run still holds the lease; looks at the store. Raises UserError where that stays away."""
+        try:
+            if not self._lost.is_set() and self._highest() > self._generation:
+                self._lost.set()
+        except Exception as error:  # not all of the stores' classes are OSErrors
+            raise lost_store(self._root, error) from error
         return not self._lost.is_set()
 
     def _acquire(self) -> None:
@@ -143,8 +153,15 @@ class Lease:
 
     def _generations(self) -> list[int]:
         self._filesystem.invalidate_cache(self._folder)
-        names = (path.rpartition("/")[2] for path in self._filesystem.ls(self._folder, detail=False))
+        names = (path.rpartition("/")[2] for path in retrying(self._listing, self._folder))
         return [int(name[6:-5]) for name in names if name.startswith("lease-") and name[6:-5].isdigit()]
+
+    def _listing(self) -> list[str]:
+        """Paths in the folder. A store has no empty folders: where no object is yet, there is none."""
+        try:
+            return list(self._filesystem.ls(self._folder, detail=False))
+        except FileNotFoundError:
+            return []
 
     def _highest(self) -> int:
         return max(self._generations(), default=0)
@@ -152,7 +169,8 @@ class Lease:
     def _read(self, generation: int) -> Holder | None:
         """The holder; None where the object is gone or is none of ours."""
         try:
-            return Holder(**json.loads(self._filesystem.cat_file(self._path(generation))))
+            path = self._path(generation)
+            return Holder(**json.loads(retrying(lambda: self._filesystem.cat_file(path), path)))
         except (FileNotFoundError, ValueError, TypeError):
             return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import tempfile
 import time
 import uuid
 from collections import Counter
@@ -17,9 +18,11 @@ import pyarrow.parquet as pq
 from deltalake.transaction import AddAction
 
 from qrefine.data.ledger import Rows
-from qrefine.data.storage import open_filesystem
+from qrefine.data.retry import lost_store
+from qrefine.data.storage import open_filesystem, upload
 
 PREFIX = "qrefine-"  # other engines write part-*: those are theirs to remove
+SPOOL_BYTES = 32 << 20  # of a part are held in memory until it is uploaded; a larger one lies on disk
 
 
 @dataclass(frozen=True)
@@ -63,12 +66,13 @@ def write_part(
 ) -> PartRecord:
     """Write rows of one shard under a name that is new on each attempt; nothing is visible until a commit.
 
-    The tables are streamed, each into a row group of its own, so that memory holds one of them.
+    The tables are streamed, each into a row group of its own, into a file from which a broken upload is repeated:
+    what a store breaks off costs no second pass through the models. Raises UserError where the store stays away.
     """
     path = f"{PREFIX}{run}-{uuid.uuid4().hex}.parquet"
     filesystem, base = open_filesystem(root, storage_options)
     light = []
-    with filesystem.open(f"{base}/{path}", "wb") as file, contextlib.ExitStack() as stack:
+    with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as file, contextlib.ExitStack() as stack:
         writer = None
         for table in tables:
             if writer is None:
@@ -77,6 +81,10 @@ def write_part(
             light.append(table.drop_columns(["image"]))
         stack.close()  # the footer, before the size is read
         size = file.tell()
+        try:
+            upload(filesystem, f"{base}/{path}", file)
+        except Exception as error:  # not all of the stores' classes are OSErrors
+            raise lost_store(root, error) from error
     rows = pa.concat_tables(light)
     shards = pc.unique(rows["shard"])
     if len(shards) != 1:

@@ -7,24 +7,25 @@ import glob
 import io
 import logging
 import os
-import random
-import time
+import shutil
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import braceexpand
 import fsspec
 
+from qrefine.data.options import fsspec_options, refuse_secrets
+from qrefine.data.retry import http_status, pause, retrying, storage_error, transient
 from qrefine.errors import UserError
 
 log = logging.getLogger(__name__)
 
 SHARD_PATTERNS = ("*.tar", "*.tar.gz", "*.tgz")
 READ_BYTES = 1 << 20
-FIRST_WAIT_S = 0.2
-LONGEST_WAIT_S = 20.0
+START_RETRIES = 2  # of what a run asks first: a wrong address should be told soon
+ALIASES = {"s3a": "s3", "gcs": "gs"}  # one name each, which every library knows
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,15 @@ class Shard:
 
 
 def canonical(url: str) -> str:
-    """The one name of a place: local paths become absolute, so that a resume from elsewhere finds its rows."""
+    """The one name of a place: local paths become absolute, so that a resume from elsewhere finds its rows.
+
+    Raises UserError where a URL carries a secret.
+    """
     if "://" not in url or url.startswith("file://"):
         return os.path.abspath(os.path.expanduser(url.removeprefix("file://")))
-    return url.rstrip("/")
+    refuse_secrets(url)
+    protocol, _, place = url.rstrip("/").partition("://")
+    return f"{ALIASES.get(protocol, protocol)}://{place}"
 
 
 def list_shards(patterns: Sequence[str], storage_options: dict[str, Any]) -> list[Shard]:
@@ -67,23 +73,38 @@ def _expand_braces(pattern: str) -> list[str]:
 
 def _list_one(url: str, storage_options: dict[str, Any]) -> list[Shard]:
     filesystem, path = open_filesystem(url, storage_options)
+    info = look(url, storage_options)  # first: a name may hold brackets, an address a question mark
     try:
-        infos = [filesystem.info(path)]  # first: a name may hold brackets, an address a question mark
-        if infos[0]["type"] == "directory":
+        infos = [] if info is None else [info]
+        if info is None and glob.has_magic(path):
+            infos = list(retrying(lambda: filesystem.glob(path, detail=True), url, START_RETRIES).values())
+        elif info is not None and info["type"] == "directory":
             folder = glob.escape(path.rstrip("/"))
             infos = [
                 info
                 for pattern in SHARD_PATTERNS
                 for info in filesystem.glob(f"{folder}/{pattern}", detail=True).values()
             ]
-    except FileNotFoundError:
-        infos = list(filesystem.glob(path, detail=True).values()) if glob.has_magic(path) else []
-    except OSError as error:
+    except Exception as error:  # not all of the stores' classes are OSErrors
         raise storage_error(url, error) from error
     infos = [_followed(filesystem, info) for info in infos]
     return [
         Shard(full_url(filesystem, info["name"]), info.get("size")) for info in infos if info["type"] == "file"
     ]
+
+
+def look(url: str, storage_options: dict[str, Any]) -> dict[str, Any] | None:
+    """What the store tells of a place; None where nothing is. Raises UserError where it refuses or is away."""
+    filesystem, path = open_filesystem(url, storage_options)
+    try:
+        found: dict[str, Any] = retrying(lambda: filesystem.info(path), url, START_RETRIES)
+        return found
+    except FileNotFoundError as error:
+        if "NoSuchBucket" in str(error.__cause__):
+            raise storage_error(url, error) from error
+        return None
+    except Exception as error:
+        raise storage_error(url, error) from error
 
 
 def _followed(filesystem: Any, info: dict[str, Any]) -> dict[str, Any]:
@@ -99,7 +120,7 @@ def _followed(filesystem: Any, info: dict[str, Any]) -> dict[str, Any]:
 def open_filesystem(url: str, storage_options: dict[str, Any]) -> tuple[Any, str]:
     """fsspec's file system of a URL, and the path on it; raises UserError for a protocol that is not there."""
     try:
-        return fsspec.core.url_to_fs(url, **(storage_options if "://" in url else {}))
+        return fsspec.core.url_to_fs(url, **fsspec_options(url, storage_options))
     except (ImportError, ValueError, TypeError, OSError) as error:
         raise storage_error(url, error) from error
 
@@ -118,7 +139,10 @@ def write_object(filesystem: Any, path: str, data: bytes, *, new: bool = False) 
     Object stores do both by themselves (``If-None-Match: *``); on disk a link and a rename do.
     """
     if "file" not in filesystem.protocol:
-        filesystem.pipe_file(path, data, mode="create" if new else "overwrite")
+        if new:
+            _create_remotely(filesystem, path, data)
+        else:
+            retrying(lambda: filesystem.pipe_file(path, data), path)
         return
     temporary = f"{path}.{uuid.uuid4().hex}"  # no tempfile: that is readable by its owner alone
     try:
@@ -139,38 +163,30 @@ def write_object(filesystem: Any, path: str, data: bytes, *, new: bool = False) 
             os.unlink(temporary)
 
 
-def storage_error(url: str, error: Exception) -> UserError:
-    """One line that says what a store refused and how to mend it."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    kind = type(error).__name__
-    if isinstance(error, ImportError):
-        hint = "install the extra for that store: pip install 'qrefine[s3]', [gcs] or [azure]"
-    elif "credential" in text.lower() or "credential" in kind.lower():
-        hint = "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or storage_options"
-    elif isinstance(error, PermissionError) or "403" in text or "denied" in text.lower():
-        hint = "check the credentials' rights and the bucket's name"
-    elif "connect" in text.lower() or "resolve" in text.lower():
-        hint = "check the address: AWS_ENDPOINT_URL or storage_options.endpoint_url"
-    else:
-        hint = "check the URL and storage_options"
-    return UserError(f"cannot use {url}: {text} ({hint})")
+def _create_remotely(filesystem: Any, path: str, data: bytes) -> None:
+    """Create an object where none is; one that is there and is this very one was created by an attempt before.
+
+    Its answer was lost, and the client tried again by itself.
+    """
+    try:
+        retrying(lambda: filesystem.pipe_file(path, data, mode="create"), path)
+    except Exception as error:
+        # s3fs knows AWS' answer to a lost race; other stores send 412 alone
+        if not isinstance(error, FileExistsError) and http_status(error.__cause__ or error) != 412:
+            raise
+        if filesystem.cat_file(path) != data:
+            raise FileExistsError(path) from error
 
 
-def delta_options(storage_options: dict[str, Any]) -> dict[str, str]:
-    """fsspec's options for S3 in the words of ``deltalake``; what the environment says needs no options."""
-    client = storage_options.get("client_kwargs") or {}
-    endpoint = storage_options.get("endpoint_url") or client.get("endpoint_url")
-    options = {
-        "AWS_ACCESS_KEY_ID": storage_options.get("key"),
-        "AWS_SECRET_ACCESS_KEY": storage_options.get("secret"),
-        "AWS_SESSION_TOKEN": storage_options.get("token"),
-        "AWS_REGION": storage_options.get("region") or client.get("region_name"),
-        "AWS_ENDPOINT_URL": endpoint,
-    }
-    address = endpoint or os.environ.get("AWS_ENDPOINT_URL", "")
-    if address.startswith("http://"):
-        options["AWS_ALLOW_HTTP"] = "true"
-    return {name: str(value) for name, value in options.items() if value is not None}
+def upload(filesystem: Any, path: str, file: IO[bytes]) -> None:
+    """Write a file's bytes to a place that nobody reads yet; as a whole again where the store breaks."""
+
+    def once() -> None:
+        file.seek(0)
+        with filesystem.open(path, "wb") as target:
+            shutil.copyfileobj(file, target, READ_BYTES)
+
+    retrying(once, path)
 
 
 class ResumingReader(io.RawIOBase):
@@ -195,22 +211,30 @@ class ResumingReader(io.RawIOBase):
             try:
                 if self._file is None:
                     self._file = self._filesystem.open(self._path, "rb")
-                    self._file.seek(self.position)
+                    self._go_on()
                 data = bytes(self._file.read(size))
                 if not data and size and self.position < (getattr(self._file, "size", None) or 0):
                     raise EOFError("the store ended the read early")
                 self.position += len(data)
                 return data
-            except (FileNotFoundError, PermissionError, IsADirectoryError):
-                raise
             except Exception as error:  # also what is no OSError, as aiohttp's ClientPayloadError
                 failures += 1
                 self._drop()
-                if failures > self._retries:
+                if failures > self._retries or not transient(error):
                     raise
-                wait = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**failures) * random.uniform(0.5, 1)
-                log.debug("read of %s broke at %d (%s); again in %.1f s", self._path, self.position, error, wait)
-                time.sleep(wait)
+                pause(failures, f"read of {self._path} at {self.position}", error)
+
+    def _go_on(self) -> None:
+        """To where the last connection broke; a server without ranges sends all of it once more."""
+        if not self.position or self._file.seekable():
+            self._file.seek(self.position)
+            return
+        rest = self.position
+        while rest:
+            passed = len(self._file.read(min(rest, READ_BYTES)))
+            if not passed:
+                raise EOFError("the store ended the read early")
+            rest -= passed
 
     def close(self) -> None:
         self._drop()

@@ -14,17 +14,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError, TableNotFoundError
-from deltalake.transaction import CommitProperties, RemoveAction
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.transaction import CommitProperties, RemoveAction, Transaction
 
 from qrefine.data.ledger import Ledger, Rows
+from qrefine.data.options import delta_options
 from qrefine.data.parts import PREFIX, PartRecord, write_part
-from qrefine.data.storage import canonical, delta_options, open_filesystem, storage_error
-from qrefine.errors import UserError
+from qrefine.data.retry import lost_store, storage_error
+from qrefine.data.storage import canonical, look, open_filesystem
+from qrefine.errors import TableBusyError, UserError
 
 log = logging.getLogger(__name__)
 
 COMMIT_RETRIES = 20
+# who commits, in Delta's words. To add parts conflicts with nothing in its eyes, but a commit under a name fails
+# where another one under that name came since its writer last read the log: the second lock, behind the lease
+WRITER = "qrefine"
 
 
 class Table:
@@ -39,8 +44,9 @@ class Table:
     def open(cls, url: str, storage_options: dict[str, Any]) -> Table:
         """An existing table; raises UserError where there is none."""
         root = canonical(url)
+        look(root, storage_options)  # a store that refuses says so more clearly to fsspec
         try:
-            delta = DeltaTable(root, storage_options=delta_options(storage_options))
+            delta = DeltaTable(root, storage_options=delta_options(root, storage_options))
         except TableNotFoundError as error:
             raise UserError(f"there is no table at {root}") from error
         except (DeltaError, OSError) as error:
@@ -51,13 +57,14 @@ class Table:
     def open_or_create(cls, url: str, schema: pa.Schema, storage_options: dict[str, Any]) -> Table:
         """The table at the URL, made where there is none; raises UserError where its columns are others."""
         root = canonical(url)
+        look(root, storage_options)
         try:
             delta = DeltaTable.create(
                 root,
                 schema,
                 mode="ignore",  # two runs that start at once both come away with the same table
                 name="qrefine",
-                storage_options=delta_options(storage_options),
+                storage_options=delta_options(root, storage_options),
             )
         except (DeltaError, OSError) as error:
             raise storage_error(root, error) from error
@@ -109,18 +116,34 @@ class Table:
         return ledger
 
     def commit(self, records: Sequence[PartRecord], removed: Sequence[str] = (), **metadata: Any) -> None:
-        """Make parts visible, and others invisible, in one step; retried where another commit came between."""
+        """Make parts visible, and others invisible, in one step; again where another engine's came between.
+
+        Raises TableBusyError where another run of ours committed since this one last looked (WRITER), and
+        BrokenRunError where the store stays away. A commit whose answer was lost counts as done if the log has it.
+        """
         gone = set(removed)
         removes = [self._remove_action(part) for part in self._parts() if part["path"] in gone] if gone else []
-        self.delta.create_write_transaction(
-            [*(record.add_action() for record in records), *removes],
-            "append",
-            self.delta.schema(),
-            commit_properties=CommitProperties(
-                custom_metadata={"qrefine": metadata}, max_commit_retries=COMMIT_RETRIES
-            ),
+        properties = CommitProperties(
+            custom_metadata={"qrefine": metadata},
+            max_commit_retries=COMMIT_RETRIES,
+            app_transactions=[Transaction(WRITER, self.version + 1)],
         )
-        self.delta.update_incremental()
+        actions = [*(record.add_action() for record in records), *removes]
+        try:
+            self.delta.create_write_transaction(
+                actions, "append", self.delta.schema(), commit_properties=properties
+            )
+            self.delta.update_incremental()
+        except CommitFailedError as error:
+            self.delta.update_incremental()
+            present = set(pa.table(self.delta.get_add_actions())["path"].to_pylist())
+            if not {record.path for record in records} <= present or gone & present:
+                reason = " ".join(str(error).split())
+                raise TableBusyError(
+                    f"{self.root}: another commit came between ({reason}); the same command goes on from there"
+                ) from error
+        except (DeltaError, OSError) as error:
+            raise lost_store(self.root, error) from error
 
     def drop_failed(self, run: str) -> int:
         """Take the failed rows out of the table, in one commit, so that they are planned anew; how many."""

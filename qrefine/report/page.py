@@ -14,7 +14,8 @@ import jinja2
 from markupsafe import Markup
 
 from qrefine.config import Bounds, RefineConfig
-from qrefine.data.storage import canonical, open_filesystem, storage_error
+from qrefine.data.retry import storage_error
+from qrefine.data.storage import canonical, open_filesystem
 from qrefine.report import charts
 from qrefine.report.cards import Card, make_card
 from qrefine.report.gallery import Section, look_up, sections

@@ -19,7 +19,8 @@ from pydantic import ValidationError
 
 from qrefine.config import Bounds
 from qrefine.data.lease import FOLDER
-from qrefine.data.storage import open_filesystem, storage_error
+from qrefine.data.retry import storage_error
+from qrefine.data.storage import open_filesystem
 from qrefine.data.table import Table
 
 READERS = 8

@@ -77,12 +77,15 @@ def _strategy(pool: Pool, elastic: bool, in_flight: int) -> ActorPoolStrategy:
 def records(dataset: Dataset) -> Iterator[PartRecord]:
     """Run the dataset; gives the record of each part as soon as it is written.
 
-    Raises UserError with the worker's own line where no model could be loaded, BrokenRunError where Ray gave up.
+    Raises UserError with the worker's own line where no model could be loaded, BrokenRunError where Ray or the
+    store gave up.
     """
     try:
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            for text in batch["record"].to_pylist():
-                yield PartRecord.from_json(text)
+            for row in batch.to_pylist():
+                if row["broken"] is not None:
+                    raise BrokenRunError(row["broken"])
+                yield PartRecord.from_json(row["record"])
     except RayError as error:
         said = re.findall(rf"{UserError.__name__}: (.+)", str(error))  # the cause arrives as a worker's traceback
         if said:

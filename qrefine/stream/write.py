@@ -12,11 +12,12 @@ import pyarrow.compute as pc
 from qrefine.config import RefineConfig
 from qrefine.data.parts import write_part
 from qrefine.data.schema import make_row, table_schema
+from qrefine.errors import UserError
 from qrefine.stream.blocks import outcome, raw_sample
 from qrefine.stream.metrics import Meter
 
 ROWS_AT_ONCE = 8
-RECORD = pa.schema([("record", pa.string())])
+RECORD = pa.schema([("record", pa.string()), ("broken", pa.string())])  # a part, or why there is none
 
 
 @dataclass(frozen=True)
@@ -31,25 +32,29 @@ class Target:
 def write_batch(batch: pa.Table, target: Target, reason: str | None = None) -> pa.Table:
     """Write one part per shard in the batch; gives the parts' records, which are small.
 
+    A store that stays away is told as data: after an error Ray would go on, and the rows would count as deadly.
     With a ``reason`` all rows fail for it, unless they failed before: they never got through a pool.
     """
     places = batch.select(["shard", "index", "images"]).to_pylist()
     order = sorted(range(len(places)), key=lambda i: (places[i]["shard"], places[i]["index"]))
     source_bytes = pc.fill_null(pc.binary_length(batch["image"]), 0).to_pylist()
-    records = []
+    records: list[dict[str, str]] = []
     for _, members in groupby(order, key=lambda i: places[i]["shard"]):
         group = list(members)
-        record = write_part(
-            target.root,
-            target.config.storage_options,
-            _tables(batch, group, target, reason),
-            target.run,
-            extra_images=sum(max(0, places[i]["images"] - 1) for i in group),
-            source_bytes=sum(source_bytes[i] for i in group),
-        )
-        Meter(target.run).add("written_bytes", record.size)
-        records.append(record.to_json())
-    return pa.table({"record": records}, schema=RECORD)
+        try:
+            record = write_part(
+                target.root,
+                target.config.storage_options,
+                _tables(batch, group, target, reason),
+                target.run,
+                extra_images=sum(max(0, places[i]["images"] - 1) for i in group),
+                source_bytes=sum(source_bytes[i] for i in group),
+            )
+            Meter(target.run).add("written_bytes", record.size)
+            records.append({"record": record.to_json()})
+        except UserError as error:
+            records.append({"broken": str(error)})
+    return pa.Table.from_pylist(records, schema=RECORD)
 
 
 def _tables(batch: pa.Table, members: Sequence[int], target: Target, reason: str | None) -> Iterator[pa.Table]:

@@ -16,15 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qrefine.config import ImageSettings
-from qrefine.data import storage
+from qrefine.data import retry
 from qrefine.data.shards import read_shard
 from qrefine.data.storage import (
     ResumingReader,
     canonical,
-    delta_options,
     list_shards,
     open_filesystem,
-    storage_error,
     write_object,
 )
 from qrefine.errors import UserError
@@ -176,7 +174,7 @@ class FlakyFileSystem(LocalFileSystem):
 def _flaky_store_that_is_tried_again_at_once() -> Iterator[None]:
     fsspec.register_implementation("flaky", FlakyFileSystem, clobber=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(storage, "FIRST_WAIT_S", 0.0)
+        patch.setattr(retry, "FIRST_WAIT_S", 0.0)
         yield
 
 
@@ -277,40 +275,3 @@ def test_of_many_that_create_one_object_at_once_one_wins(tmp_path: Path) -> None
     assert len(won) == 1
     assert (tmp_path / "x").read_bytes() == b"%d" % won[0] * 1000
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
-
-
-# Words
-
-
-@pytest.mark.parametrize(
-    ("error", "hint"),
-    [
-        (ImportError("Install s3fs to access S3"), "qrefine[s3]"),
-        (RuntimeError("Unable to locate credentials"), "no credentials"),
-        (PermissionError("Forbidden"), "rights"),
-        (OSError("Access Denied"), "rights"),
-        (OSError("Could not connect to the endpoint URL"), "AWS_ENDPOINT_URL"),
-        (OSError("two\nlines"), "check the URL"),
-        (OSError(), "OSError"),
-    ],
-)
-def test_what_a_store_refuses_is_one_line_with_a_hint(error: Exception, hint: str) -> None:
-    text = str(storage_error("s3://b/k", error))
-    assert text.startswith("cannot use s3://b/k: ")
-    assert hint in text
-    assert "\n" not in text
-
-
-def test_s3_options_are_told_to_deltalake_in_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    assert delta_options({}) == {}
-    options = {"key": "k", "secret": "s", "client_kwargs": {"endpoint_url": "http://h:1", "region_name": "r"}}
-    assert delta_options(options) == {
-        "AWS_ACCESS_KEY_ID": "k",
-        "AWS_SECRET_ACCESS_KEY": "s",
-        "AWS_REGION": "r",
-        "AWS_ENDPOINT_URL": "http://h:1",
-        "AWS_ALLOW_HTTP": "true",
-    }
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://h:2")
-    assert delta_options({}) == {"AWS_ALLOW_HTTP": "true"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import deltalake
 import pandas as pd
@@ -13,7 +14,7 @@ import pytest
 
 from qrefine.data.schema import table_schema
 from qrefine.data.table import Table, open_table
-from qrefine.errors import UserError
+from qrefine.errors import TableBusyError, UserError
 from tests.data.test_parts import SCHEMA, part, rows
 
 Specs = list[tuple[int, str]]
@@ -146,11 +147,39 @@ def test_a_replacement_is_one_commit(tmp_path: Path) -> None:
     assert before.to_pyarrow_table()["status"].to_pylist() == ["failed"]
 
 
-def test_two_writers_lose_no_commit_of_each_other(tmp_path: Path) -> None:
+def test_of_two_writers_the_one_that_did_not_see_the_others_commit_is_refused(tmp_path: Path) -> None:
     first, second = make(tmp_path), make(tmp_path)
-    for i in range(4):
-        add(first if i % 2 else second, [(i, "kept")])
-    assert [index for _, index, _ in held(tmp_path)] == [0, 1, 2, 3]
+    add(first, [(0, "kept")])
+    with pytest.raises(TableBusyError, match="another commit came between"):
+        add(second, [(0, "kept")])  # it planned this row when nothing was there
+    assert held(tmp_path) == [("a.tar", 0, "kept")]
+    add(first, [(1, "kept")])
+    add(make(tmp_path), [(2, "kept")])
+    assert [index for _, index, _ in held(tmp_path)] == [0, 1, 2]
+
+
+def test_another_engines_commit_stops_no_run(tmp_path: Path) -> None:
+    table = make(tmp_path)
+    add(table, [(0, "kept")])
+    add(table, [(1, "kept")])
+    deltalake.DeltaTable(str(tmp_path)).optimize.compact()
+    add(table, [(2, "kept")])
+    assert [index for _, index, _ in held(tmp_path)] == [0, 1, 2]
+
+
+def test_a_commit_whose_answer_was_lost_is_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = make(tmp_path)
+    old = add(table, [(0, "failed")], total=1)
+    write = deltalake.DeltaTable.create_write_transaction
+
+    def twice(*args: Any, **options: Any) -> None:  # the store took the first; the client saw no answer
+        write(*args, **options)
+        write(*args, **options)
+
+    monkeypatch.setattr(deltalake.DeltaTable, "create_write_transaction", twice)
+    table.commit([part(table.root, rows([(0, "kept")], total=1), "r2")], [old], run="r2")
+    assert held(tmp_path) == [("a.tar", 0, "kept")]
+    assert table.version == make(tmp_path).version == 2
 
 
 def test_leftovers_are_removed_and_nothing_that_any_version_names(tmp_path: Path) -> None:

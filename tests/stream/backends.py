@@ -6,9 +6,10 @@ import os
 import time
 from collections.abc import Sequence
 
+import numpy as np
 import ray
 
-from qrefine.quality.map import Image, QualityMap
+from qrefine.quality.map import Image, Plane, QualityMap
 from qrefine.quality.piqe import PiqeMapper
 
 KILLER = 77  # an image whose first pixel is this grey kills the process that maps it
@@ -41,3 +42,30 @@ class SlowMapper(PiqeMapper):
                 with open(self.log, "a") as log:
                     log.write(f"{ray.get_runtime_context().get_node_id()}\n")
         return maps
+
+
+class BrightnessMapper:
+    """A stub: what is dark counts as bad."""
+
+    def __init__(self, weights: str | None = None, grid: int = 4) -> None:
+        self._grid = grid
+
+    def __call__(self, images: Sequence[Image]) -> list[QualityMap]:
+        return [QualityMap(np.full((self._grid, self._grid), image.mean() / 255, np.float32)) for image in images]
+
+
+class BrightRestorer:
+    """A stub: what it may change becomes bright."""
+
+    context = 0
+
+    def __init__(self, weights: str | None = None) -> None:
+        pass
+
+    def __call__(
+        self, images: Sequence[Image], strengths: Sequence[Plane], prompts: Sequence[str], seeds: Sequence[int]
+    ) -> list[Image]:
+        return [
+            np.where(plane[..., None] > 0, 255, image).astype(np.uint8)
+            for image, plane in zip(images, strengths, strict=True)
+        ]

@@ -90,10 +90,14 @@ def background(command: list[str], env: dict[str, str], log: Path) -> Iterator[s
                 process.wait()
 
 
-def wait_until(ready: Callable[[], bool], seconds: float, log: Path) -> None:
+def wait_until(
+    ready: Callable[[], bool], seconds: float, log: Path, of: subprocess.Popen[bytes] | None = None
+) -> None:
+    """Until it is so; fails with the log where that takes too long or the process that should do it ends."""
     until = time.monotonic() + seconds
     while not ready():
         assert time.monotonic() < until, log.read_text()
+        assert of is None or of.poll() is None, log.read_text()
         time.sleep(0.2)
 
 
@@ -187,7 +191,7 @@ def made(filesystem: object) -> bool:
 def test_a_cut_link_and_a_driver_that_moves_lose_nothing(site: Site) -> None:
     log = site.folder / "driver.log"
     with background(site.driver("a"), site.env, log) as driver:
-        wait_until(lambda: len(set(site.computed())) == 2 and len(site.computed()) > 40, 120, log)
+        wait_until(lambda: len(set(site.computed())) == 2 and len(site.computed()) > 40, 120, log, driver)
         ip("link", "set", "qrefine-b", "down")
         before = len(site.computed())
         time.sleep(CUT_S)
@@ -195,8 +199,7 @@ def test_a_cut_link_and_a_driver_that_moves_lose_nothing(site: Site) -> None:
         ip("link", "set", "qrefine-b", "up")
         assert len(during) > 20, "the other node stood still"
         after = len(site.computed())
-        wait_until(lambda: len(site.computed()) > after + 10, 120, log)
-        assert driver.poll() is None, log.read_text()
+        wait_until(lambda: len(site.computed()) > after + 10, 120, log, driver)
         os.killpg(driver.pid, signal.SIGKILL)  # the driver's machine is gone; another one takes over
         driver.wait()
     with background(site.driver("b"), site.env, log) as driver:

@@ -1,0 +1,132 @@
+"""Kill a run at many points and count what is lost: ``python -m tests.stream.kill_points [POINTS]``.
+
+Half of the points are lines of the commit protocol, spread evenly over a run from its first to its last; the
+others lie inside Delta's native commit. About half of the resumes are killed once more, at random.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from qrefine.config import ImageSettings
+from qrefine.data.images import decode
+from qrefine.data.parts import PREFIX
+from qrefine.data.table import open_table
+from tests.conftest import encoded, photo, write_tar
+from tests.stream import inline
+
+SHARDS, SAMPLES = 3, 7
+SLOWEST_COMMIT_S = 0.012
+
+
+@dataclass(frozen=True)
+class Count:
+    """What the loop found; all but the first two must be 0."""
+
+    points: int
+    killed: int  # processes, those of resumes among them
+    lost: int
+    twice: int
+    wrong: int  # samples whose image or status is not an undisturbed run's
+    unopened: int  # tables that could not be read after a kill
+    leftovers: int  # parts that lie there after the last run and that no version names
+
+
+def write_corpus(folder: Path) -> None:
+    """Shards of tiny images, some of them dark, which the stub refines, and one broken."""
+    folder.mkdir()
+    for shard in range(SHARDS):
+        members = []
+        for index in range(SAMPLES):
+            dark = photo(("astronaut", "coffee", "rocket")[index % 3], 16)
+            image = dark if index % 2 else 255 - dark // 8
+            data = b"no image" if (shard, index) == (1, 3) else encoded(image)
+            members.append((f"{shard}{index}.png", data))
+        write_tar(folder / f"{shard}.tar", members)
+
+
+Found = dict[tuple[str, int], tuple[str, bytes]]
+
+
+def read(table: Path) -> tuple[Found, int]:
+    """Status and pixels of each sample, and how many rows there are beyond one for each."""
+    columns = ["shard", "index", "status", "image"]
+    rows = open_table(str(table)).to_pyarrow_table(columns=columns).to_pylist()
+    found: Found = {}
+    for row in rows:
+        image = row["image"] and decode(row["image"]["bytes"], ImageSettings())
+        pixels = b"" if image is None else np.asarray(image).tobytes()
+        found[Path(row["shard"]).name, row["index"]] = (row["status"], pixels)
+    return found, len(rows) - len(found)
+
+
+def unnamed(table: Path) -> int:
+    """Parts on disk that no version of the table names."""
+    delta = open_table(str(table))
+    known = set(delta.vacuum(0, dry_run=True, enforce_retention_duration=False))
+    known |= {Path(uri).name for uri in delta.file_uris()}
+    return len({path.name for path in table.glob(f"{PREFIX}*")} - known)
+
+
+def kill_points(points: int, folder: Path, seed: int = 0) -> Count:
+    """Run the loop in an empty folder."""
+    rng = random.Random(seed)
+    corpus = folder / "corpus"
+    write_corpus(corpus)
+    arguments = [str(corpus), str(folder / "reference")]
+    assert inline.run(arguments, inline.die_at_line, 0, str(folder / "lines")) == 0
+    lines = int((folder / "lines").read_text())
+    expected, _ = read(folder / "reference")
+    assert len(expected) == SHARDS * SAMPLES
+    assert Counter(status for status, _ in expected.values()).keys() == {"refined", "kept", "failed"}
+    sums: Counter[str] = Counter()
+    for point in range(points):
+        table = folder / f"table-{point}"
+        arguments = [str(corpus), str(table)]
+        if point % 2:
+            code = inline.run(
+                arguments, inline.die_in_commit, 1 + point // 2 % 4, rng.uniform(0, SLOWEST_COMMIT_S)
+            )
+        else:
+            code = inline.run(arguments, inline.die_at_line, 1 + lines * point // points)
+        while code == -signal.SIGKILL:
+            sums["killed"] += 1
+            sums["unopened"] += not opens(table)
+            again = rng.random() < 0.5
+            code = inline.run(arguments, inline.die_at_line, rng.randrange(1, lines) if again else 0)
+        assert code == 0, f"point {point}: exit code {code}"
+        found, twice = read(table)
+        sums["twice"] += twice
+        sums["lost"] += len(expected.keys() - found.keys())
+        sums["wrong"] += sum(found[place] != expected[place] for place in expected.keys() & found.keys())
+        sums["leftovers"] += unnamed(table)
+    names = ("killed", "lost", "twice", "wrong", "unopened", "leftovers")
+    return Count(points, **{name: sums[name] for name in names})
+
+
+def opens(table: Path) -> bool:
+    """Whether what a killed run left can be read and holds nothing twice; it may be that there is no table yet."""
+    if not list(table.glob("_delta_log/*.json")):
+        return True
+    try:
+        return read(table)[1] == 0
+    except Exception as error:  # whatever it is, the table does not open
+        print(f"{table}: {error}", file=sys.stderr)
+        return False
+
+
+if __name__ == "__main__":
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as scratch:
+        count = kill_points(int(sys.argv[1]) if len(sys.argv) > 1 else 200, Path(scratch))
+    print(f"{count} in {time.monotonic() - started:.0f} s")
+    sys.exit(bool(count.lost or count.twice or count.wrong or count.unopened or count.leftovers))
