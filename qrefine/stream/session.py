@@ -36,7 +36,7 @@ def session(settings: StreamSettings, debug: bool = False) -> Iterator[None]:
     if not debug:
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # of this process' C++ core; Python's errors rise
     options: dict[str, Any] = {
-        "address": settings.address,
+        "address": "local" if local else settings.address,  # not whatever cluster was started here last
         "log_to_driver": debug,
         "logging_level": logging.INFO if debug else logging.ERROR,
     }

@@ -7,7 +7,6 @@ store and bridge (root) 10.203.77.1 --+-- head   10.203.77.2  (namespace qrefine
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import shutil
 import signal
@@ -18,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -151,14 +151,6 @@ class Site:
         refine = [sys.executable, "-m", "qrefine.cli", "refine", "s3://corpus/*.tar", "s3://corpus/table"]
         return self.inside(space, [*refine, *flags])
 
-    def nodes_alive(self) -> int:
-        code = f"import ray; ray.init('{self.address}', log_to_driver=False); print('alive', len(ray.nodes()))"
-        done = subprocess.run(
-            inside("a", [sys.executable, "-c", code]), env=self.env, capture_output=True, text=True
-        )
-        found = re.search(r"alive (\d+)", done.stdout)
-        return int(found[1]) if found else 0
-
     def computed(self) -> list[str]:
         """The node of each image, in order."""
         return self.images.read_text().split() if self.images.exists() else []
@@ -179,13 +171,17 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
         shards.mkdir()
         for path in write_shards(shards, SHARDS, SAMPLES, size=64):
             filesystem.put_file(str(path), f"corpus/{path.name}")
-        with (
-            background(site.node("a"), site.env, folder / "a.log"),
-            background(site.node("b"), site.env, folder / "b.log"),
-        ):
-            wait_until(lambda: site.nodes_alive() == 2, 240, folder / "b.log")
+        with ExitStack() as nodes:
+            for space in SPACES:
+                log = folder / f"{space}.log"
+                node = nodes.enter_context(background(site.node(space), site.env, log))
+                wait_until(partial(started, log), 240, log, node)
             yield site
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def started(log: Path) -> bool:
+    return "Ray runtime started" in log.read_text()
 
 
 def made(filesystem: object) -> bool:
