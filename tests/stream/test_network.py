@@ -20,6 +20,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from qrefine.data.storage import open_filesystem
@@ -75,19 +76,15 @@ def two_namespaces() -> Iterator[None]:
 
 @contextmanager
 def background(command: list[str], env: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process with all that it starts, ended with the block."""
+    """A process with all that it starts, killed with the block."""
     with log.open("ab") as out:
         process = subprocess.Popen(command, env=env, stdout=out, stderr=out, start_new_session=True)
     try:
         yield process
     finally:
         if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def wait_until(
@@ -107,6 +104,8 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.images = folder / "images.log"
+        self.nodes: dict[str, subprocess.Popen[bytes]] = {}
+        (folder / "ray").mkdir()
         (port, self.store_port) = free_ports(2)
         self.address = f"{HEAD}:{port}"
         (folder / "token").write_text(secrets.token_hex(32))
@@ -125,20 +124,20 @@ class Site:
     def store(self) -> list[str]:
         return [sys.executable, "-m", "moto.server", "-H", STORE, "-p", str(self.store_port)]
 
-    def inside(self, space: str, command: list[str]) -> list[str]:
-        """The command as on a machine of its own: in the namespace, and with Ray's folder for itself."""
+    def machine(self, space: str, command: list[str]) -> list[str]:
+        """The command as on a machine of its own: network, processes, and Ray's folder are its own."""
         own = self.folder / f"ray-{space}"
-        own.mkdir(exist_ok=True)
-        (self.folder / "ray").mkdir(exist_ok=True)
+        own.mkdir()
         mount = f'mount --bind {own} {self.folder / "ray"} && exec "$@"'
-        return inside(space, ["sh", "-c", mount, "sh", *command])
+        apart = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        return inside(space, [*apart, "sh", "-c", mount, "sh", *command])
 
     def node(self, space: str) -> list[str]:
         own = ["--head", f"--port={self.address.rpartition(':')[2]}", f"--temp-dir={self.folder / 'ray'}"]
         role = [*own, "--include-dashboard=false"] if space == "a" else [f"--address={self.address}"]
         size = ["--num-cpus=4", "--num-gpus=1", f"--object-store-memory={100 * 2**20}"]
         start = [RAY, "start", "--block", "--disable-usage-stats", f"--node-ip-address={SPACES[space]}"]
-        return self.inside(space, [*start, *size, *role])
+        return self.machine(space, [*start, *size, *role])
 
     def driver(self, space: str) -> list[str]:
         mapper = f"mapper.options={{seconds: 0.4, log: {self.images}}}"
@@ -149,7 +148,8 @@ class Site:
         ]
         flags = [flag for setting in settings for flag in ("--set", setting)]
         refine = [sys.executable, "-m", "qrefine.cli", "refine", "s3://corpus/*.tar", "s3://corpus/table"]
-        return self.inside(space, [*refine, *flags])
+        (inner,) = psutil.Process(self.nodes[space].pid).children()  # Ray looks for its node among the processes
+        return ["nsenter", "-t", str(inner.pid), "-n", "-p", "-m", "--", *refine, *flags]
 
     def computed(self) -> list[str]:
         """The node of each image, in order."""
@@ -174,7 +174,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
         with ExitStack() as nodes:
             for space in SPACES:
                 log = folder / f"{space}.log"
-                node = nodes.enter_context(background(site.node(space), site.env, log))
+                node = site.nodes[space] = nodes.enter_context(background(site.node(space), site.env, log))
                 wait_until(partial(started, log), 240, log, node)
             yield site
     shutil.rmtree(folder, ignore_errors=True)
