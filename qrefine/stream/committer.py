@@ -89,6 +89,8 @@ class Committer:
         # a part whose rows are there already is left to the next run's clean-up
         fresh = [r for r in records if self._ledger.admit(r.shard, Rows.from_ranges(r.rows), r.shard_rows)]
         if fresh:
+            began = time.monotonic()
             self._commit_records(fresh)
+            self._tally.committed(time.monotonic() - began)
         for record in fresh:
             self._tally.add(record, self._ledger)

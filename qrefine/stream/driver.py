@@ -23,9 +23,10 @@ from qrefine.data.storage import Shard, list_shards, open_filesystem, write_obje
 from qrefine.data.table import Table
 from qrefine.models.registry import check_backends
 from qrefine.stream.committer import Commit, Committer
+from qrefine.stream.metrics import Meter
 from qrefine.stream.pipeline import failure_stream, records, refine_stream
 from qrefine.stream.pools import Topology, plan_topology
-from qrefine.stream.progress import Display, Tally
+from qrefine.stream.progress import Display, Tally, alive_nodes
 from qrefine.stream.session import session
 from qrefine.stream.source import ShardPlan
 from qrefine.stream.write import Target
@@ -110,7 +111,7 @@ class Run:
         self.ledger = Ledger()
         self.again: dict[str, AgainRows] = {}  # rows of shards as they were: what is not done of them stays
         self.draw = 0  # of the random numbers of those that the same settings do again
-        self.tally = Tally(shards=len(shards))
+        self.tally = Tally(shards=len(shards), meter=Meter(run))
         self.retried_rows = 0
         self.cpus = self.gpus = 0.0
 
@@ -127,13 +128,21 @@ class Run:
         notes = self._notes(len(compare([], self.shards, pieces, self.ledger).changed))
         if plans:
             rows = f"; {self.ledger.row_count} rows are in the table" if self.ledger.row_count else ""
-            self.notify(f"{len(plans)} of {len(self.shards)} shards to do{rows}")
+            self.notify(f"{self.announced(plans)}{rows}")
             metadata = {"run": self.run, "config": self.config.digest}
             self.stream(plans, lambda records: self.table.commit(records, **metadata))
         summary = self._summary(done_before, leftovers, notes)
         if plans:
             self.write_json(f"run-{self.run}.json", asdict(summary))
         return summary
+
+    def announced(self, plans: Sequence[ShardPlan]) -> str:
+        """What the run says of itself before it begins."""
+        size = sum(plan.size or 0 for plan in plans)
+        return (
+            f"run {self.run} with configuration {self.config.digest} into {self.table.root}\n"
+            f"{len(plans)} of {len(self.shards)} shards to do" + (f", {size / 1e6:,.0f} MB" if size else "")
+        )
 
     def stream(self, plans: Sequence[ShardPlan], commit: Commit) -> None:
         """Do what is planned; ``commit`` is called every few seconds with the records of parts."""
@@ -147,7 +156,8 @@ class Run:
             resources = ray.cluster_resources()
             self.cpus, self.gpus = float(resources.get("CPU", 1)), float(resources.get("GPU", 0))
             topology = plan_topology(self.config, self.cpus, self.gpus)
-            self.notify("; ".join(f"{pool.size} x [{', '.join(pool.stages)}]" for pool in topology.pools))
+            nodes = alive_nodes()
+            self.notify(f"{nodes} node{'s' * (nodes > 1)}, {self.cpus:g} CPUs, {self.gpus:g} GPUs: {topology}")
             self._drain(refine_stream(plans, topology, self.target), committer)
             self._reconcile(topology, committer)
 
@@ -174,6 +184,7 @@ class Run:
                 committer.add(self._lost_shard(plan))
         committer.flush()
         self.retried_rows = self.tally.samples - streamed
+        self.tally.meter.add("retried_samples", self.retried_rows)
 
     def missing(self) -> list[ShardPlan]:
         """What is left to do of each shard."""

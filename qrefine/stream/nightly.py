@@ -129,7 +129,7 @@ class _Night:
                     merge(jobs, self.run.target, self.staging.add)
 
             if plans:
-                self.run.notify(f"{len(plans)} of {self.plan.shards} shards to read")
+                self.run.notify(self.run.announced(plans))
                 stack.enter_context(session(self.config.stream, self.run.debug))
                 self.run.stream(plans, self._stage)
             merged(settle_jobs(self.view.changes, self.view.pieces, self.dropped, self.staging, self.versions))

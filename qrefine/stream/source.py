@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from ray.data import Datasource
 from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
@@ -15,6 +16,7 @@ from qrefine.config import RefineConfig
 from qrefine.data.ledger import Ranges, Rows
 from qrefine.data.shards import RawSample, read_shard
 from qrefine.stream.blocks import RAW, raw_blocks
+from qrefine.stream.metrics import Meter
 
 MOST_TASKS = 10_000  # a driver with more read tasks spends its time on them
 
@@ -34,12 +36,13 @@ class ShardPlan:
 class ShardSource(Datasource):
     """One read task per shard (several where there are very many), each streaming through its shard."""
 
-    def __init__(self, plans: Sequence[ShardPlan], config: RefineConfig, block_bytes: float) -> None:
+    def __init__(self, plans: Sequence[ShardPlan], config: RefineConfig, block_bytes: float, run: str) -> None:
         super().__init__()
         group = -(-len(plans) // MOST_TASKS)
         self._groups = [plans[i : i + group] for i in range(0, len(plans), group)]
         self._config = config
         self._block_bytes = block_bytes
+        self._run = run
 
     @property
     def task_count(self) -> int:
@@ -54,19 +57,23 @@ class ShardSource(Datasource):
         return [self._task(group, per_task_row_limit) for group in self._groups]
 
     def _task(self, plans: Sequence[ShardPlan], row_limit: int | None) -> ReadTask:
-        config, block_bytes = self._config, self._block_bytes
+        config, block_bytes, run = self._config, self._block_bytes, self._run
         metadata = BlockMetadata(
             num_rows=None,
             size_bytes=sum(plan.size or 0 for plan in plans) or None,
             input_files=[plan.url for plan in plans],
             exec_stats=None,
         )
-        return ReadTask(lambda: _read(plans, config, block_bytes), metadata, RAW, row_limit)
+        return ReadTask(lambda: _read(plans, config, block_bytes, Meter(run)), metadata, RAW, row_limit)
 
 
-def _read(plans: Sequence[ShardPlan], config: RefineConfig, block_bytes: float) -> Iterator[pa.Table]:
+def _read(
+    plans: Sequence[ShardPlan], config: RefineConfig, block_bytes: float, meter: Meter
+) -> Iterator[pa.Table]:
     for plan in plans:
-        yield from raw_blocks(_samples(plan, config), block_bytes)
+        for block in raw_blocks(_samples(plan, config), block_bytes):
+            meter.add("read_bytes", pc.sum(pc.binary_length(block["image"])).as_py() or 0)
+            yield block
 
 
 def _samples(plan: ShardPlan, config: RefineConfig) -> Iterator[RawSample]:

@@ -52,7 +52,7 @@ class Inline:
     def iter_batches(self, **_: Any) -> Iterator[pa.Table]:
         config = self._target.config
         stages = build_stages(MODEL_STAGES, config)
-        for task in ShardSource(self._plans, config, BLOCK_BYTES).get_read_tasks(1):
+        for task in ShardSource(self._plans, config, BLOCK_BYTES, self._target.run).get_read_tasks(1):
             for block in task():
                 rows = block if self._reason else run_on_batch(block, stages, config)
                 yield write_batch(rows, self._target, self._reason)
