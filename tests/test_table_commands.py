@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,14 @@ def test_a_table_through_two_nights_and_out_again(tmp_path: Path) -> None:
     again = qrefine("refine", tmp_path / "train", tmp_path / "second", *SETTINGS)
     assert again.returncode == 0
     assert "images    6: " in again.stdout
+
+
+@pytest.mark.parametrize("job", ["nightly", "export"])
+def test_jobs_are_the_commands(job: str) -> None:
+    script = Path(__file__).parents[1] / "jobs" / f"{job}.py"
+    done = subprocess.run([sys.executable, str(script), "nowhere", "--no-such"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "No such option" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ class Table:
 
     @staticmethod
     def exists(url: str, storage_options: dict[str, Any]) -> bool:
+        """Whether there is a table; raises UserError where the store refuses."""
         root = canonical(url)
         try:
             return DeltaTable.is_deltatable(root, delta_options(root, storage_options))
