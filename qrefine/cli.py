@@ -11,12 +11,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import click
 import typer
 from rich.console import Console
 from rich.table import Table as Grid
 
-from qrefine import commands
+from qrefine import commands, table_commands
 from qrefine.commands import ConfigOption, SetOption
 from qrefine.config import load_config, to_yaml
 from qrefine.errors import UserError
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
     from qrefine.stream.driver import Summary
 
 INTERRUPTED = 130
+# of the click that typer uses, which may be one of its own
+UsageError: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
 
 app = typer.Typer(
     name="qrefine",
@@ -100,6 +101,7 @@ def demo(
 
 
 commands.add_to(app)
+table_commands.add_to(app)
 
 
 def print_summary(summary: Summary) -> None:
@@ -145,9 +147,9 @@ def main() -> None:
         if debug:
             raise
         code = _complain(str(error), error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         code = _complain("interrupted; what is committed stays: the same command continues", INTERRUPTED)
-    except click.ClickException as error:
+    except UsageError as error:
         error.show()
         code = error.exit_code
     sys.exit(code or 0)

@@ -118,6 +118,7 @@ class StreamSettings(Settings):
     retries: int = Field(2, ge=0, le=10, description="runs of what an actor's death lost, in blocks of one")
     store_mb: int | None = Field(None, ge=80, description="object store of a local Ray; null: 512")
     read_retries: int = Field(5, ge=0, le=100, description="times that a broken read is resumed where it broke")
+    gpus: int | None = Field(None, ge=0, description="GPUs to start on; null: those that are there (autoscaling)")
     address: str | None = Field(None, description="Ray cluster; null: the job's own, else a local one")
 
 
@@ -152,9 +153,13 @@ class RefineConfig(Settings):
         return self.model_dump(mode="json", exclude={"stream", "storage_options"})
 
 
-def sample_seed(key: str, seed: int) -> int:
-    """Seed of a sample from its key and the configuration's seed; 63 bits, the same on any worker."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{key}".encode()).digest()[:8], "big") >> 1
+def sample_seed(key: str, seed: int, draw: int = 0) -> int:
+    """Seed of a sample from its key and the configuration's seed; 63 bits, the same on any worker.
+
+    Another ``draw`` gives another seed, for a sample that is done again by the same settings.
+    """
+    text = f"{seed}.{draw}/{key}" if draw else f"{seed}/{key}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> RefineConfig:

@@ -18,6 +18,7 @@ import os
 import socket
 import threading
 import time
+import uuid
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from types import TracebackType
@@ -34,6 +35,11 @@ log = logging.getLogger(__name__)
 FOLDER = "_qrefine"  # readers of Delta and Hive tables pass over names that begin with an underscore
 EXPIRY_S = 60.0
 RENEW_S = 10.0
+
+
+def new_run() -> str:
+    """A run's id; ids ascend with the second of their making."""
+    return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,13 @@ class Lease:
         except Exception as error:  # not all of the stores' classes are OSErrors
             raise lost_store(self._root, error) from error
         return not self._lost.is_set()
+
+    def check(self) -> None:
+        """Raises TableBusyError where another run took the table over."""
+        if not self.held():
+            raise TableBusyError(
+                f"{self._root}: another run took the table over while this one was paused; it goes on there"
+            )
 
     def _acquire(self) -> None:
         while True:

@@ -6,7 +6,7 @@ Invariant: a shard is complete when its last row told how many rows it has, and 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 Ranges = tuple[tuple[int, int], ...]
@@ -31,8 +31,34 @@ class Rows:
     def __len__(self) -> int:
         return sum(end - start for start, end in self.ranges)
 
+    def __iter__(self) -> Iterator[int]:
+        return (index for start, end in self.ranges for index in range(start, end))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rows) and self.ranges == other.ranges
+
+    def __hash__(self) -> int:
+        return hash(self.ranges)
+
+    def __repr__(self) -> str:
+        return f"Rows{self.ranges}"
+
     def __or__(self, other: Rows) -> Rows:
         return Rows.from_ranges((*self.ranges, *other.ranges))
+
+    def __sub__(self, other: Rows) -> Rows:
+        left: list[tuple[int, int]] = []
+        for start, end in self.ranges:
+            for out, back in other.ranges[max(0, bisect_right(other.ranges, (start,)) - 1) :]:
+                if out >= end:
+                    break
+                left.append((start, min(out, end)))
+                start = max(start, back)
+            left.append((start, end))
+        return Rows.from_ranges(left)
+
+    def __and__(self, other: Rows) -> Rows:
+        return self - (self - other)
 
     def overlaps(self, other: Rows) -> bool:
         return len(self | other) < len(self) + len(other)
@@ -81,6 +107,13 @@ class Ledger:
         if total is not None:
             state.total = total
         return True
+
+    def forget(self, shard: str, rows: Rows) -> None:
+        """Rows that are to be done again; where the shard's last one is among them, so is its total."""
+        state = self.state(shard)
+        state.rows -= rows
+        if state.total is not None and state.total - 1 in rows:
+            state.total = None
 
     def complete(self, shard: str) -> bool:
         return shard in self.shards and self.shards[shard].complete

@@ -22,6 +22,7 @@ from qrefine.data.retry import lost_store
 from qrefine.data.storage import open_filesystem, upload
 
 PREFIX = "qrefine-"  # other engines write part-*: those are theirs to remove
+STATISTICS = ("shard", "index", "status", "quality_after", "config", "shard_version", "shard_rows")
 SPOOL_BYTES = 32 << 20  # of a part are held in memory until it is uploaded; a larger one lies on disk
 
 
@@ -34,6 +35,7 @@ class PartRecord:
     shard: str
     rows: tuple[tuple[int, int], ...]  # ranges of the index, half open
     shard_rows: int | None
+    version: str | None  # of the shard
     statuses: dict[str, int]
     stats: str
     errors: dict[str, int]  # by kind
@@ -76,7 +78,7 @@ def write_part(
         writer = None
         for table in tables:
             if writer is None:
-                writer = stack.enter_context(_writer(file, table.schema))
+                writer = stack.enter_context(row_writer(file, table.schema))
             writer.write_table(table)
             light.append(table.drop_columns(["image"]))
         stack.close()  # the footer, before the size is read
@@ -95,6 +97,7 @@ def write_part(
         shard=shards[0].as_py(),
         rows=Rows(rows["index"].to_pylist()).ranges,
         shard_rows=pc.max(rows["shard_rows"]).as_py(),
+        version=pc.max(rows["shard_version"]).as_py(),
         statuses=dict(Counter(rows["status"].to_pylist())),
         stats=part_stats(rows),
         errors=dict(Counter(error_kind(e) for e in rows["error"].to_pylist() if e is not None)),
@@ -104,7 +107,7 @@ def write_part(
     )
 
 
-def _writer(file: Any, schema: pa.Schema) -> pq.ParquetWriter:
+def row_writer(file: Any, schema: pa.Schema) -> pq.ParquetWriter:
     """Images are stored as they are (they are compressed already), the rest as zstd."""
     plain = [name for name in _leaves(schema) if name != "image.bytes"]
     return pq.ParquetWriter(
@@ -119,7 +122,7 @@ def _writer(file: Any, schema: pa.Schema) -> pq.ParquetWriter:
 def part_stats(rows: pa.Table) -> str:
     """Delta's statistics: with them a resume knows its rows from the log alone, and queries skip parts."""
     low, high, nulls = {}, {}, {}
-    for name in ("shard", "index", "status", "quality_after", "shard_rows"):
+    for name in STATISTICS:
         nulls[name] = rows[name].null_count
         if nulls[name] < rows.num_rows:
             extremes = pc.min_max(rows[name]).as_py()

@@ -43,6 +43,7 @@ LAST_COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
     ("seed", pa.int64()),
     ("config", pa.string()),
     ("run", pa.string()),
+    ("shard_version", pa.string()),
     ("shard_rows", pa.int32()),
 )
 STATUSES = ("refined", "kept", "failed")
@@ -106,9 +107,10 @@ def make_row(raw: RawSample, outcome: Outcome, config: RefineConfig, run: str) -
         "metadata": raw.metadata,
         "source_sha256": None if raw.image is None else hashlib.sha256(raw.image).hexdigest(),
         "stages": [],
-        "seed": sample_seed(raw.key, config.seed),
+        "seed": sample_seed(raw.key, config.seed, raw.draw),
         "config": config.digest,
         "run": run,
+        "shard_version": raw.version,
         "shard_rows": raw.shard_rows,
     }
     if outcome.size is not None:
@@ -135,3 +137,29 @@ def _scores(before: QualityMap, after: QualityMap | None, config: RefineConfig) 
         "mq_fraction": mq,
         "hq_fraction": hq,
     }
+
+
+def check_columns(root: str, found: pa.Schema, expected: pa.Schema) -> None:
+    """Raises UserError where a table's columns are not those expected; the order does not matter."""
+    missing = [name for name in expected.names if name not in found.names]
+    extra = [name for name in found.names if name not in expected.names]
+    if missing or extra:
+        raise UserError(
+            f"{root} holds a table of other columns (missing: {', '.join(missing) or 'none'}; unknown:"
+            f" {', '.join(extra) or 'none'}): choose another output, or the judges that it was made with"
+        )
+    for name in expected.names:
+        if not _same_type(found.field(name).type, expected.field(name).type):
+            raise UserError(
+                f"{root} holds a table in which {name} is {found.field(name).type}, not"
+                f" {expected.field(name).type}: choose another output"
+            )
+
+
+def _same_type(a: pa.DataType, b: pa.DataType) -> bool:
+    """Equal but for the names and nullability of list elements, which engines choose for themselves."""
+    if pa.types.is_list(a) and pa.types.is_list(b):
+        return _same_type(a.value_type, b.value_type)
+    if pa.types.is_struct(a) and pa.types.is_struct(b):
+        return [f.name for f in a] == [f.name for f in b]
+    return a.equals(b)

@@ -38,6 +38,8 @@ class RawSample:
     metadata: str | None = None
     error: str | None = None
     shard_rows: int | None = None  # on the shard's last sample
+    version: str | None = None  # of the shard, as its listing told it
+    draw: int = 0  # of the sample's random numbers: another where the same settings do it again
 
 
 @dataclass

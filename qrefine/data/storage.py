@@ -23,6 +23,8 @@ from qrefine.errors import UserError
 log = logging.getLogger(__name__)
 
 SHARD_PATTERNS = ("*.tar", "*.tar.gz", "*.tgz")
+# of gcs, s3 and http, abfs, hdfs, local disks, http without an etag
+VERSION_MARKS = ("md5Hash", "ETag", "etag", "modificationTime", "mtime", "Last-Modified")
 READ_BYTES = 1 << 20
 START_RETRIES = 1  # of what a run asks first: a wrong address should be told soon
 ALIASES = {"s3a": "s3", "gcs": "gs"}  # one name each, which every library knows
@@ -30,10 +32,11 @@ ALIASES = {"s3a": "s3", "gcs": "gs"}  # one name each, which every library knows
 
 @dataclass(frozen=True)
 class Shard:
-    """A shard as the listing shows it; ``size`` in bytes, None where the store does not tell."""
+    """A shard as the listing shows it; ``size`` in bytes and ``version`` None where the store does not tell."""
 
     url: str
     size: int | None
+    version: str | None = None  # changes with the content: its size, and the store's etag or time of change
 
 
 def canonical(url: str) -> str:
@@ -73,6 +76,7 @@ def _expand_braces(pattern: str) -> list[str]:
 
 def _list_one(url: str, storage_options: dict[str, Any]) -> list[Shard]:
     filesystem, path = open_filesystem(url, storage_options)
+    filesystem.invalidate_cache()  # else a process that goes on lists what was there when it began
     info = look(url, storage_options)  # first: a name may hold brackets, an address a question mark
     try:
         infos = [] if info is None else [info]
@@ -89,8 +93,16 @@ def _list_one(url: str, storage_options: dict[str, Any]) -> list[Shard]:
         raise storage_error(url, error) from error
     infos = [_followed(filesystem, info) for info in infos]
     return [
-        Shard(full_url(filesystem, info["name"]), info.get("size")) for info in infos if info["type"] == "file"
+        Shard(full_url(filesystem, info["name"]), info.get("size"), _version(info))
+        for info in infos
+        if info["type"] == "file"
     ]
+
+
+def _version(info: dict[str, Any]) -> str | None:
+    """Of what fsspec's file systems tell, the first that changes with the content, behind the size."""
+    mark = next((info[name] for name in VERSION_MARKS if info.get(name)), None)
+    return None if mark is None else f"{info.get('size')}-{str(mark).strip(chr(34))}"
 
 
 def look(url: str, storage_options: dict[str, Any]) -> dict[str, Any] | None:

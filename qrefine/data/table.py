@@ -12,15 +12,18 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import CommitProperties, RemoveAction, Transaction
 
 from qrefine.data.ledger import Ledger, Rows
+from qrefine.data.merge import Source, merge_parts, part_reader
 from qrefine.data.options import delta_options
-from qrefine.data.parts import PREFIX, PartRecord, write_part
+from qrefine.data.parts import PREFIX, PartRecord
+from qrefine.data.pieces import Piece, build_ledger, read_pieces
 from qrefine.data.retry import lost_store, retrying, storage_error
+from qrefine.data.schema import check_columns
+from qrefine.data.staging import staged_parts
 from qrefine.data.storage import canonical, look, open_filesystem
 from qrefine.errors import TableBusyError, UserError
 
@@ -28,6 +31,8 @@ log = logging.getLogger(__name__)
 
 COMMIT_RETRIES = 20  # of Delta, where other engines commit at the same moment
 COMMIT_PATIENCE = 2  # of ours with a store that breaks off; deltalake's client has ten of its own for each request
+RETENTION = "7 days"  # of parts that no longer are in the newest version
+PART_BYTES = 128 << 20  # of parts that are written when small ones are put together
 # who commits, in Delta's words. To add parts conflicts with nothing in its eyes, but a commit under a name fails
 # where another one under that name came since its writer last read the log: the second lock, behind the lease
 WRITER = "qrefine"
@@ -42,18 +47,31 @@ class Table:
         self._storage_options = storage_options
 
     @classmethod
-    def open(cls, url: str, storage_options: dict[str, Any]) -> Table:
-        """An existing table; raises UserError where there is none."""
+    def open(cls, url: str, storage_options: dict[str, Any], version: int | None = None) -> Table:
+        """An existing table, as it is or at a version; raises UserError where there is none."""
         root = canonical(url)
         look(root, storage_options)  # a store that refuses says so more clearly to fsspec
         try:
             options = delta_options(root, storage_options)
             delta = retrying(lambda: DeltaTable(root, storage_options=options), root)
+            if version is not None:
+                if not 0 <= version <= delta.version():
+                    raise UserError(f"{root} has versions 0 to {delta.version()}, and no version {version}")
+                retrying(lambda: delta.load_as_version(version), root)
         except TableNotFoundError as error:
             raise UserError(f"there is no table at {root}") from error
         except (DeltaError, OSError) as error:
             raise storage_error(root, error) from error
         return cls(delta, root, storage_options)
+
+    @staticmethod
+    def exists(url: str, storage_options: dict[str, Any]) -> bool:
+        """Whether there is a table; raises UserError where the store refuses."""
+        root = canonical(url)
+        try:
+            return DeltaTable.is_deltatable(root, delta_options(root, storage_options))
+        except (DeltaError, OSError) as error:
+            raise storage_error(root, error) from error
 
     @classmethod
     def open_or_create(cls, url: str, schema: pa.Schema, storage_options: dict[str, Any]) -> Table:
@@ -64,13 +82,20 @@ class Table:
             options = delta_options(root, storage_options)
             # mode: two runs that start at once both come away with the same table
             delta = retrying(
-                lambda: DeltaTable.create(root, schema, mode="ignore", name="qrefine", storage_options=options),
+                lambda: DeltaTable.create(
+                    root,
+                    schema,
+                    mode="ignore",
+                    name="qrefine",
+                    configuration={"delta.deletedFileRetentionDuration": f"interval {RETENTION}"},
+                    storage_options=options,
+                ),
                 root,
             )
         except (DeltaError, OSError) as error:
             raise storage_error(root, error) from error
         table = cls(delta, root, storage_options)
-        _check_columns(root, table.schema, schema)
+        check_columns(root, table.schema, schema)
         return table
 
     @property
@@ -86,35 +111,14 @@ class Table:
         entries = (entry.get("qrefine") for entry in retrying(lambda: self.delta.history(20), self.root))
         return next((entry["config"] for entry in entries if entry and "config" in entry), None)
 
+    def pieces(self) -> list[Piece]:
+        """What the log says of the rows; parts of other engines alone are opened."""
+        return list(read_pieces(self._actions(), self.read))
+
     def ledger(self) -> Ledger:
         """The committed rows, from the log alone; a part is opened only where its shard is incomplete and its
         rows have gaps, or where another engine wrote it (compaction puts rows of several shards together)."""
-        ledger = Ledger()
-        gaps: list[tuple[str, str]] = []
-        counts: dict[str, int] = {}
-        for part in self._parts():
-            if not part["path"].startswith(PREFIX):
-                for shard, rows in _by_shard(self._read_part(part["path"], ["shard", "index", "shard_rows"])):
-                    state, total = ledger.state(shard), pc.max(rows["shard_rows"]).as_py()
-                    state.total = total if total is not None else state.total
-                    state.rows = state.rows | Rows(rows["index"].to_pylist())
-                    counts[shard] = counts.get(shard, 0) + rows.num_rows
-                continue
-            shard, rows, total = part["min.shard"], part["num_records"], part["max.shard_rows"]
-            state = ledger.state(shard)
-            state.total = total if total is not None else state.total
-            counts[shard] = counts.get(shard, 0) + rows
-            if part["max.index"] - part["min.index"] + 1 == rows:
-                state.rows = state.rows | Rows.from_ranges([(part["min.index"], part["max.index"] + 1)])
-            else:
-                gaps.append((shard, part["path"]))
-        for shard, path in gaps:
-            state = ledger.state(shard)
-            if state.total is not None and counts[shard] >= state.total:
-                state.rows = Rows.from_ranges([(0, state.total)])
-            else:
-                state.rows = state.rows | Rows(self._read_part(path, ["index"])["index"].to_pylist())
-        return ledger
+        return build_ledger(self.pieces(), self.read)
 
     def commit(self, records: Sequence[PartRecord], removed: Sequence[str] = (), **metadata: Any) -> None:
         """Make parts visible, and others invisible, in one step; again where another engine's came between.
@@ -123,7 +127,8 @@ class Table:
         BrokenRunError where the store stays away. A commit whose answer was lost counts as done if the log has it.
         """
         gone = set(removed)
-        removes = [self._remove_action(part) for part in self._parts() if part["path"] in gone] if gone else []
+        parts = self._actions().select(["path", "size_bytes"]).to_pylist() if gone else []
+        removes = [_remove_action(part) for part in parts if part["path"] in gone]
         properties = CommitProperties(
             custom_metadata={"qrefine": metadata},
             max_commit_retries=COMMIT_RETRIES,
@@ -147,7 +152,7 @@ class Table:
             )
         except CommitFailedError as error:
             self.delta.update_incremental()
-            present = set(pa.table(self.delta.get_add_actions())["path"].to_pylist())
+            present = set(self._actions()["path"].to_pylist())
             if not added <= present or removed & present:
                 reason = " ".join(str(error).split())
                 raise TableBusyError(
@@ -156,87 +161,92 @@ class Table:
 
     def drop_failed(self, run: str) -> int:
         """Take the failed rows out of the table, in one commit, so that they are planned anew; how many."""
-        records, removed, count = [], [], 0
-        for part in self._parts():
-            if part["min.status"] != "failed":  # the first of the three by the alphabet
-                continue
-            rows = self._read_part(part["path"])
-            good = rows.filter(pc.not_equal(rows["status"], "failed"))
-            count += rows.num_rows - good.num_rows
-            removed.append(part["path"])
-            for _, rest in _by_shard(good):
-                records.append(write_part(self.root, self._storage_options, [rest], run))
+        records: list[PartRecord] = []
+        pieces = self.pieces()
+        removed = {piece.path for piece in pieces if piece.failed}
+        count = 0
+        for piece in (piece for piece in pieces if piece.path in removed):
+            rows = self.read(piece.path, ["shard", "index", "status"])
+            its = rows.filter(pc.equal(rows["shard"], piece.shard))
+            good = Rows(its.filter(pc.not_equal(its["status"], "failed"))["index"].to_pylist())
+            count += its.num_rows - len(good)
+            sources = [Source.of(piece.path, piece.shard, good)] if good else []
+            records += merge_parts(self.root, self._storage_options, sources, run, PART_BYTES)
         if removed:
-            self.commit(records, removed, run=run, retry_failed=count)
+            self.commit(records, sorted(removed), run=run, retry_failed=count)
         return count
+
+    def restore(self, version: int, run: str) -> int:
+        """Make the table what it was at a version, by a new commit; the new version. Raises UserError."""
+        Table.open(self.root, self._storage_options, version)
+        try:
+            self.delta.restore(
+                version,
+                commit_properties=CommitProperties(custom_metadata={"qrefine": {"run": run, "restored": version}}),
+            )
+        except (DeltaError, OSError) as error:
+            raise UserError(
+                f"{self.root} cannot go back to version {version}: {' '.join(str(error).split())}"
+                f" (parts of versions older than the retention of {RETENTION} are deleted)"
+            ) from error
+        self.delta.update_incremental()
+        return self.version
+
+    def vacuum(self) -> int:
+        """Delete parts that no version within the retention shows; how many.
+
+        The retention is the table's property ``delta.deletedFileRetentionDuration``, RETENTION where the table was
+        made here. The log gets no entry: ``deltalake``'s own vacuum would make two versions.
+        """
+        filesystem, base = open_filesystem(self.root, self._storage_options)
+        expired = self.delta.vacuum(dry_run=True)
+        there = self.part_names()
+        found = [name for name in expired if name in there]
+        for name in found:
+            filesystem.rm_file(f"{base}/{name}")
+        return len(found)
+
+    def part_names(self) -> set[str]:
+        """Names of the Parquet files in the table's folder, committed or not."""
+        filesystem, base = open_filesystem(self.root, self._storage_options)
+        filesystem.invalidate_cache(base)
+        names = {path.rpartition("/")[2] for path in retrying(lambda: filesystem.ls(base, detail=False), base)}
+        return {name for name in names if name.endswith(".parquet")}
 
     def remove_leftovers(self, run: str) -> int:
         """Delete parts that dead runs wrote and never committed; how many. Call it only while holding the lease.
 
-        Parts that an older version of the table still shows are not leftovers: the log names them.
+        Parts that an older version of the table still shows are not leftovers: the log names them. Nor are those
+        that a run staged which can still be continued: their journal names them.
         """
+        retrying(
+            self.delta.update_incremental, self.root
+        )  # the lease's last holder may have committed since this was opened
         filesystem, base = open_filesystem(self.root, self._storage_options)
-        known = {part["path"] for part in self._parts()}
+        known = set(self._actions()["path"].to_pylist())
         listed = retrying(lambda: self.delta.vacuum(0, enforce_retention_duration=False, dry_run=True), self.root)
         known |= set(listed)
-        filesystem.invalidate_cache(base)
-        names = {path.rpartition("/")[2] for path in filesystem.ls(base, detail=False)}
+        known |= staged_parts(self.root, self._storage_options, self.version)
         leftovers = [
             name
-            for name in names - known
-            if name.startswith(PREFIX) and name.endswith(".parquet") and not name.startswith(f"{PREFIX}{run}-")
+            for name in self.part_names() - known
+            if name.startswith(PREFIX) and not name.startswith(f"{PREFIX}{run}-")
         ]
         for name in leftovers:
             filesystem.rm_file(f"{base}/{name}")
         return len(leftovers)
 
-    def _parts(self) -> list[dict[str, Any]]:
-        columns = ["path", "size_bytes", "num_records", "min.shard", "min.index", "max.index"]
-        actions = pa.table(self.delta.get_add_actions(flatten=True))
-        for name in ("min.shard", "min.index", "max.index", "max.shard_rows", "min.status"):
-            if name not in actions.column_names:  # absent while no part has the statistic
-                actions = actions.append_column(name, pa.nulls(actions.num_rows))
-        return actions.select([*columns, "max.shard_rows", "min.status"]).to_pylist()
+    def read(self, path: str, columns: Sequence[str]) -> pa.Table:
+        """Columns of a part."""
+        return part_reader(self.root, self._storage_options)(path, columns)
 
-    def _remove_action(self, part: dict[str, Any]) -> RemoveAction:
-        return RemoveAction(
-            part["path"], data_change=True, deletion_timestamp=int(time.time() * 1000), size=part["size_bytes"]
-        )
-
-    def _read_part(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
-        filesystem, base = open_filesystem(self.root, self._storage_options)
-        with filesystem.open(f"{base}/{path}", "rb") as file:
-            return pq.read_table(file, columns=None if columns is None else list(columns))
+    def _actions(self) -> pa.Table:
+        return pa.table(self.delta.get_add_actions(flatten=True))
 
 
-def _by_shard(rows: pa.Table) -> list[tuple[str, pa.Table]]:
-    shards = pc.unique(rows["shard"]).to_pylist()
-    return [(shard, rows.filter(pc.equal(rows["shard"], shard))) for shard in shards]
-
-
-def _check_columns(root: str, found: pa.Schema, expected: pa.Schema) -> None:
-    missing = [name for name in expected.names if name not in found.names]
-    extra = [name for name in found.names if name not in expected.names]
-    if missing or extra:
-        raise UserError(
-            f"{root} holds a table of other columns (missing: {', '.join(missing) or 'none'}; unknown:"
-            f" {', '.join(extra) or 'none'}): choose another output, or the judges that it was made with"
-        )
-    for name in expected.names:
-        if not _same_type(found.field(name).type, expected.field(name).type):
-            raise UserError(
-                f"{root} holds a table in which {name} is {found.field(name).type}, not"
-                f" {expected.field(name).type}: choose another output"
-            )
-
-
-def _same_type(a: pa.DataType, b: pa.DataType) -> bool:
-    """Equal but for the names and nullability of list elements, which engines choose for themselves."""
-    if pa.types.is_list(a) and pa.types.is_list(b):
-        return _same_type(a.value_type, b.value_type)
-    if pa.types.is_struct(a) and pa.types.is_struct(b):
-        return [f.name for f in a] == [f.name for f in b]
-    return a.equals(b)
+def _remove_action(part: dict[str, Any]) -> RemoveAction:
+    now = int(time.time() * 1000)
+    return RemoveAction(part["path"], data_change=True, deletion_timestamp=now, size=part["size_bytes"])
 
 
 def open_table(url: str, storage_options: dict[str, Any] | None = None) -> DeltaTable:

@@ -54,12 +54,17 @@ class Stage(Protocol):
     def __call__(self, samples: Sequence[Sample]) -> list[Sample]: ...
 
 
+def concerned(stage: Stage, samples: Sequence[Sample]) -> list[int]:
+    """Positions of the samples that a stage works on."""
+    return [i for i, sample in enumerate(samples) if sample.error is None and stage.wants(sample)]
+
+
 def guarded(stage: Stage, samples: Sequence[Sample]) -> list[Sample]:
     """Run a stage on the samples that it wants; an error becomes data on the sample that caused it.
 
     Where a batch fails, its samples run one by one, so that only the culprit is lost.
     """
-    todo = [i for i, sample in enumerate(samples) if sample.error is None and stage.wants(sample)]
+    todo = concerned(stage, samples)
     done = list(samples)
     if not todo:
         return done

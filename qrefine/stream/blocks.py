@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from qrefine.config import RefineConfig, sample_seed
 from qrefine.data.images import ImageError, decode, encode, icc_profile
 from qrefine.data.schema import Outcome
 from qrefine.data.shards import RawSample
-from qrefine.pipelines.sample import Sample, Stage, guarded
+from qrefine.pipelines.sample import Sample, Stage, concerned, guarded
 from qrefine.quality.map import QualityMap
 
 RAW = pa.schema(
@@ -27,6 +28,8 @@ RAW = pa.schema(
         ("metadata", pa.string()),
         ("error", pa.string()),
         ("shard_rows", pa.int32()),
+        ("version", pa.string()),
+        ("draw", pa.int64()),
     ]
 )
 WORK = pa.schema(
@@ -80,12 +83,23 @@ def outcome(row: dict[str, Any], config: RefineConfig) -> Outcome:
     )
 
 
-def run_on_batch(batch: pa.Table, stages: Sequence[Stage], config: RefineConfig) -> pa.Table:
-    """Run stages in a row on a batch of working rows; same rows, same order, errors as data."""
+def run_on_batch(
+    batch: pa.Table,
+    stages: Sequence[Stage],
+    config: RefineConfig,
+    watch: Callable[[Stage, int, float], None] = lambda stage, samples, seconds: None,
+) -> pa.Table:
+    """Run stages in a row on a batch of working rows; same rows, same order, errors as data.
+
+    ``watch`` hears of each stage how many samples it worked on, and how long.
+    """
     rows = batch.to_pylist()
     samples = [_load(row, stages, config) for row in rows]
     for stage in stages:
+        began = time.perf_counter()
+        count = len(concerned(stage, samples))
         samples = guarded(stage, samples)
+        watch(stage, count, time.perf_counter() - began)
     for row, sample in zip(rows, samples, strict=True):
         _store(row, sample)
     return pa.Table.from_pylist(rows, schema=WORK)
@@ -96,7 +110,7 @@ def _load(row: dict[str, Any], stages: Sequence[Stage], config: RefineConfig) ->
     sample = Sample(
         EMPTY,
         row["prompt"] or "",
-        sample_seed(row["key"], config.seed),
+        sample_seed(row["key"], config.seed, row["draw"]),
         _map(row.get("before")),
         EMPTY if row.get("pixels") is not None else None,
         tuple(row.get("stages") or ()),

@@ -6,6 +6,7 @@ import contextlib
 import queue
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from typing_extensions import Self
@@ -13,23 +14,23 @@ from typing_extensions import Self
 from qrefine.data.lease import Lease
 from qrefine.data.ledger import Ledger, Rows
 from qrefine.data.parts import PartRecord
-from qrefine.data.table import Table
-from qrefine.errors import TableBusyError
 from qrefine.stream.progress import Tally
+
+Commit = Callable[[list[PartRecord]], None]
 
 _NOTHING = "the time is up"
 
 
 class Committer:
-    """A thread that alone writes to the log. An error in it is raised by the next `add`, and on leaving.
+    """A thread that alone calls ``commit``, with rows that the ledger did not have.
 
+    An error in it is raised by the next `add`, and on leaving.
     Leaving commits what is pending, also when the stream broke: the work is done, it should count.
     """
 
-    def __init__(self, table: Table, ledger: Ledger, tally: Tally, lease: Lease, every_s: float, **metadata: str):
-        self._table, self._ledger, self._tally, self._lease = table, ledger, tally, lease
+    def __init__(self, commit: Commit, ledger: Ledger, tally: Tally, lease: Lease, every_s: float) -> None:
+        self._commit_records, self._ledger, self._tally, self._lease = commit, ledger, tally, lease
         self._every_s = every_s
-        self._metadata = metadata
         self._queue: queue.Queue[PartRecord | threading.Event | None] = queue.Queue()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="qrefine-committer", daemon=True)
@@ -84,13 +85,12 @@ class Committer:
                 return
 
     def _commit(self, records: list[PartRecord]) -> None:
-        if not self._lease.held():
-            raise TableBusyError(
-                f"{self._table.root}: another run took the table over while this one was paused; it goes on there"
-            )
+        self._lease.check()
         # a part whose rows are there already is left to the next run's clean-up
         fresh = [r for r in records if self._ledger.admit(r.shard, Rows.from_ranges(r.rows), r.shard_rows)]
         if fresh:
-            self._table.commit(fresh, **self._metadata)
+            began = time.monotonic()
+            self._commit_records(fresh)
+            self._tally.committed(time.monotonic() - began)
         for record in fresh:
             self._tally.add(record, self._ledger)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
 from typing import Any
 
 import pyarrow as pa
@@ -14,18 +12,21 @@ import ray
 from ray.data import Dataset
 
 from qrefine.config import RefineConfig
-from qrefine.data.lease import FOLDER, Lease
+from qrefine.data.changes import AgainRows, compare
+from qrefine.data.lease import FOLDER, Lease, new_run
 from qrefine.data.ledger import Ledger, Rows
 from qrefine.data.parts import PartRecord, write_part
+from qrefine.data.pieces import build_ledger
 from qrefine.data.schema import Outcome, make_row, table_schema
 from qrefine.data.shards import RawSample
 from qrefine.data.storage import Shard, list_shards, open_filesystem, write_object
 from qrefine.data.table import Table
 from qrefine.models.registry import check_backends
-from qrefine.stream.committer import Committer
+from qrefine.stream.committer import Commit, Committer
+from qrefine.stream.metrics import Meter
 from qrefine.stream.pipeline import failure_stream, records, refine_stream
 from qrefine.stream.pools import Topology, plan_topology
-from qrefine.stream.progress import Display, Tally
+from qrefine.stream.progress import Display, Tally, alive_nodes
 from qrefine.stream.session import session
 from qrefine.stream.source import ShardPlan
 from qrefine.stream.write import Target
@@ -77,17 +78,22 @@ def refine(
     Raises UserError for what a person must mend. Killed at any point, the same call continues.
     """
     config = config or RefineConfig()
-    enhancers = [config.enhance.blind, *([config.enhance.prompt] if config.enhance.prompt else [])]
-    check_backends(config.mapper, [config.inpaint, *enhancers], config.judges)
+    check_models(config)
     shards = list_shards(inputs, config.storage_options)
     table = Table.open_or_create(output, table_schema(config.judges), config.storage_options)
-    run = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
+    run = new_run()
     with Lease(table.root, config.storage_options, run) as lease:
-        return _Run(config, table, shards, run, lease, debug, notify).refine(retry_failed)
+        return Run(config, table, shards, run, lease, debug, notify).refine(retry_failed)
 
 
-class _Run:
-    """The state of one run."""
+def check_models(config: RefineConfig) -> None:
+    """Raises UserError where a model of the configuration is unknown or its weights are not there."""
+    enhancers = [config.enhance.blind, *([config.enhance.prompt] if config.enhance.prompt else [])]
+    check_backends(config.mapper, [config.inpaint, *enhancers], config.judges)
+
+
+class Run:
+    """The state of one run: shards, the rows that are done, and the way from the ones to the others."""
 
     def __init__(
         self,
@@ -103,7 +109,9 @@ class _Run:
         self.target = Target(config, table.root, run)
         self.debug, self.notify = debug, notify
         self.ledger = Ledger()
-        self.tally = Tally(shards=len(shards))
+        self.again: dict[str, AgainRows] = {}  # rows of shards as they were: what is not done of them stays
+        self.draw = 0  # of the random numbers of those that the same settings do again
+        self.tally = Tally(shards=len(shards), meter=Meter(run))
         self.retried_rows = 0
         self.cpus = self.gpus = 0.0
 
@@ -112,40 +120,44 @@ class _Run:
         if retry_failed:
             dropped = self.table.drop_failed(self.run)
             self.notify(f"{dropped} failed rows are tried again")
-        self.ledger = self.table.ledger()
+        pieces = self.table.pieces()
+        self.ledger = build_ledger(pieces, self.table.read)
         done_before = sum(self.ledger.complete(shard.url) for shard in self.shards)
         self.tally.shards_done = done_before
-        plans = self._missing()
-        self.tally.bytes_to_do = sum(plan.size or 0 for plan in plans)
-        notes = self._notes()
+        plans = self.missing()
+        notes = self._notes(len(compare([], self.shards, pieces, self.ledger).changed))
         if plans:
             rows = f"; {self.ledger.row_count} rows are in the table" if self.ledger.row_count else ""
-            self.notify(f"{len(plans)} of {len(self.shards)} shards to do{rows}")
-            self._stream(plans)
+            self.notify(f"{self.announced(plans)}{rows}")
+            metadata = {"run": self.run, "config": self.config.digest}
+            self.stream(plans, lambda records: self.table.commit(records, **metadata))
         summary = self._summary(done_before, leftovers, notes)
         if plans:
-            self._write_summary(summary)
+            self.write_json(f"run-{self.run}.json", asdict(summary))
         return summary
 
-    def _stream(self, plans: Sequence[ShardPlan]) -> None:
+    def announced(self, plans: Sequence[ShardPlan]) -> str:
+        """What the run says of itself before it begins."""
+        size = sum(plan.size or 0 for plan in plans)
+        return (
+            f"run {self.run} with configuration {self.config.digest} into {self.table.root}\n"
+            f"{len(plans)} of {len(self.shards)} shards to do" + (f", {size / 1e6:,.0f} MB" if size else "")
+        )
+
+    def stream(self, plans: Sequence[ShardPlan], commit: Commit) -> None:
+        """Do what is planned; ``commit`` is called every few seconds with the records of parts."""
+        self.tally.bytes_to_do = sum(plan.size or 0 for plan in plans)
         with (
             session(self.config.stream, self.debug),
             Display(self.tally),
-            Committer(
-                self.table,
-                self.ledger,
-                self.tally,
-                self.lease,
-                self.config.stream.commit_seconds,
-                run=self.run,
-                config=self.config.digest,
-            ) as committer,
+            Committer(commit, self.ledger, self.tally, self.lease, self.config.stream.commit_seconds) as committer,
         ):
             self._write_settings()
             resources = ray.cluster_resources()
             self.cpus, self.gpus = float(resources.get("CPU", 1)), float(resources.get("GPU", 0))
             topology = plan_topology(self.config, self.cpus, self.gpus)
-            self.notify("; ".join(f"{pool.size} x [{', '.join(pool.stages)}]" for pool in topology.pools))
+            nodes = alive_nodes()
+            self.notify(f"{nodes} node{'s' * (nodes > 1)}, {self.cpus:g} CPUs, {self.gpus:g} GPUs: {topology}")
             self._drain(refine_stream(plans, topology, self.target), committer)
             self._reconcile(topology, committer)
 
@@ -158,23 +170,33 @@ class _Run:
         """What was planned and is not committed died with its actor: again in blocks of one, then as failed."""
         streamed = self.tally.samples
         for _ in range(self.config.stream.retries):
-            plans = self._missing()
+            plans = self.missing()
             if not plans:
                 break
             self.notify(f"an actor's death lost rows of {len(plans)} shards; again, one by one")
             self._drain(refine_stream(plans, topology, self.target, alone=True), committer)
-        plans = self._missing()
+        plans = self.missing()
         if plans:
             reason = f"killed its process in each of {self.config.stream.retries + 1} passes"
             self._drain(failure_stream(plans, self.target, reason), committer)
-        for plan in self._missing():  # not even reading it ends well
-            committer.add(self._lost_shard(plan))
+        for plan in self.missing():  # not even reading it ends well
+            if plan.url not in self.again:
+                committer.add(self._lost_shard(plan))
         committer.flush()
         self.retried_rows = self.tally.samples - streamed
+        self.tally.meter.add("retried_samples", self.retried_rows)
 
-    def _missing(self) -> list[ShardPlan]:
+    def missing(self) -> list[ShardPlan]:
+        """What is left to do of each shard."""
         return [
-            ShardPlan(shard.url, shard.size, self.ledger.state(shard.url).rows.ranges)
+            ShardPlan(
+                shard.url,
+                shard.size,
+                self.ledger.state(shard.url).rows.ranges,
+                shard.version,
+                self.again[shard.url].redrawn.ranges if shard.url in self.again else (),
+                self.draw,
+            )
             for shard in self.shards
             if not self.ledger.complete(shard.url)
         ]
@@ -188,16 +210,20 @@ class _Run:
             "",
             error="shard unreadable: its reader died in each pass",
             shard_rows=len(Rows.from_ranges(plan.done)) + 1,
+            version=plan.version,
         )
         rows = [make_row(raw, Outcome(), self.config, self.run)]
         table = pa.Table.from_pylist(rows, schema=table_schema(self.config.judges))
         return write_part(self.table.root, self.config.storage_options, [table], self.run)
 
-    def _notes(self) -> list[str]:
-        previous = self.table.last_config()
-        if previous is None or previous == self.config.digest:
-            return []
-        return [f"rows of an earlier run were made with configuration {previous}; this is {self.config.digest}"]
+    def _notes(self, changed: int) -> list[str]:
+        previous, this = self.table.last_config(), self.config.digest
+        notes = (
+            [f"{changed} shards changed since they were done: qrefine nightly does them anew"] if changed else []
+        )
+        if previous not in (None, this):
+            notes.append(f"rows of an earlier run were made with configuration {previous}; this is {this}")
+        return notes
 
     def _summary(self, done_before: int, leftovers: int, notes: list[str]) -> Summary:
         tally = self.tally
@@ -227,11 +253,9 @@ class _Run:
 
     def _write_settings(self) -> None:
         """What the digest in the rows stands for, so that the table explains itself."""
-        self._write_json(f"config-{self.config.digest}.json", self.config.digested())
+        self.write_json(f"config-{self.config.digest}.json", self.config.digested())
 
-    def _write_summary(self, summary: Summary) -> None:
-        self._write_json(f"run-{self.run}.json", asdict(summary))
-
-    def _write_json(self, name: str, values: dict[str, Any]) -> None:
+    def write_json(self, name: str, values: dict[str, Any]) -> None:
+        """An object beside the table's log."""
         filesystem, base = open_filesystem(self.table.root, self.config.storage_options)
         write_object(filesystem, f"{base}/{FOLDER}/{name}", json.dumps(values, indent=2).encode())

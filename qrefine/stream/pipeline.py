@@ -10,7 +10,7 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 from ray.exceptions import RayError
 
-from qrefine.config import RefineConfig
+from qrefine.config import Pool, RefineConfig
 from qrefine.data.parts import PartRecord
 from qrefine.errors import BrokenRunError, UserError
 from qrefine.stream.pools import HELPER_CPUS, PoolActor, Topology
@@ -20,6 +20,7 @@ from qrefine.stream.write import Target, write_batch
 TASK_RETRIES = 1  # for the victims of another task on their actor; what kills it twice is tried again alone
 IN_FLIGHT = 2  # tasks per actor: the next batch is there when one ends
 ROW_BY_ROW = 1.0  # bytes: every row becomes a block of its own
+READERS_PER_GPU = 2  # at least; a cluster that grows has few CPUs to count when the run begins
 BLOCKS_PER_ACTOR = 4  # of a small input, so that no actor idles
 LEAST_BLOCK = 2.0**19
 
@@ -33,7 +34,8 @@ def refine_stream(
     """
     config = target.config
     actors = max(pool.size for pool in topology.pools)
-    dataset = _read(plans, config, ROW_BY_ROW if alone else block_bytes(plans, actors, config))
+    batch_size = 1 if alone else config.stream.batch_size
+    dataset = _read(plans, target, ROW_BY_ROW if alone else block_bytes(plans, actors, config), topology.gpus)
     for position, pool in enumerate(topology.pools):
         last = position == len(topology.pools) - 1
         with warnings.catch_warnings():
@@ -42,14 +44,15 @@ def refine_stream(
             dataset = dataset.map_batches(
                 PoolActor,
                 fn_constructor_kwargs={
-                    "config": config,
                     "pool": pool,
-                    "target": target if last and topology.write_in_pool else None,
+                    "target": target,
+                    "slots": batch_size,
+                    "writes": last and topology.write_in_pool,
                 },
-                batch_size=1 if alone else config.stream.batch_size,
+                batch_size=batch_size,
                 batch_format="pyarrow",
                 zero_copy_batch=True,
-                compute=ActorPoolStrategy(size=pool.size, max_tasks_in_flight_per_actor=1 if alone else IN_FLIGHT),
+                compute=_strategy(pool, topology.elastic, 1 if alone else IN_FLIGHT),
                 num_cpus=pool.cpus,
                 num_gpus=pool.gpus,
                 max_task_retries=TASK_RETRIES,
@@ -61,7 +64,14 @@ def refine_stream(
 
 def failure_stream(plans: Sequence[ShardPlan], target: Target, reason: str) -> Dataset:
     """The planned rows written as failed ones, past all models."""
-    return _write(_read(plans, target.config, ROW_BY_ROW), target, rows=1, reason=reason)
+    return _write(_read(plans, target, ROW_BY_ROW), target, rows=1, reason=reason)
+
+
+def _strategy(pool: Pool, elastic: bool, in_flight: int) -> ActorPoolStrategy:
+    if not elastic:
+        return ActorPoolStrategy(size=pool.size, max_tasks_in_flight_per_actor=in_flight)
+    # the upper bound is what the cluster has, which may grow
+    return ActorPoolStrategy(min_size=1, initial_size=pool.size, max_tasks_in_flight_per_actor=in_flight)
 
 
 def records(dataset: Dataset) -> Iterator[PartRecord]:
@@ -93,14 +103,14 @@ def block_bytes(plans: Sequence[ShardPlan], actors: int, config: RefineConfig) -
     return min(most, max(LEAST_BLOCK, total / (BLOCKS_PER_ACTOR * actors))) if total else most
 
 
-def _read(plans: Sequence[ShardPlan], config: RefineConfig, block: float) -> Dataset:
+def _read(plans: Sequence[ShardPlan], target: Target, block: float, gpus: float = 0) -> Dataset:
     DataContext.get_current().target_max_block_size = int(block)
-    source = ShardSource(plans, config, block)
+    source = ShardSource(plans, target.config, block, target.run)
     return ray.data.read_datasource(
         source,
         override_num_blocks=source.task_count,  # else Ray splits blocks to feed all cores
         num_cpus=HELPER_CPUS,
-        concurrency=max(1, int(_cpus() // 2)),
+        concurrency=max(1, int(_cpus() // 2), int(READERS_PER_GPU * gpus)),
     )
 
 

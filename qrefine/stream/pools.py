@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,9 @@ import pyarrow as pa
 
 from qrefine.config import Pool, RefineConfig
 from qrefine.pipelines.refiner import MODEL_STAGES, build_stages
+from qrefine.pipelines.sample import Stage
 from qrefine.stream.blocks import run_on_batch
+from qrefine.stream.metrics import Meter
 from qrefine.stream.write import Target, write_batch
 
 POOLED = (("map",), ("noise", "inpaint"), ("enhance",), ("accept",))
@@ -19,10 +22,22 @@ HELPER_CPUS = 0.1  # of readers and writers beside them: what is left must alway
 
 @dataclass(frozen=True)
 class Topology:
-    """The pools in stream order, and whether the last one writes the parts itself; else writers do."""
+    """The pools in stream order.
+
+    ``write_in_pool``: the last one writes the parts itself; else writers do. ``elastic``: pools start at their
+    size at once, give actors back while they starve, and grow onto what joins the cluster; else sizes are fixed.
+    """
 
     pools: tuple[Pool, ...]
     write_in_pool: bool
+    elastic: bool
+
+    def __str__(self) -> str:
+        return "; ".join(f"{pool.size} x [{', '.join(pool.stages)}]" for pool in self.pools)
+
+    @property
+    def gpus(self) -> float:
+        return sum(pool.size * pool.gpus for pool in self.pools)
 
 
 def plan_topology(config: RefineConfig, cpus: float, gpus: float) -> Topology:
@@ -33,14 +48,23 @@ def plan_topology(config: RefineConfig, cpus: float, gpus: float) -> Topology:
     for models too large to share a GPU; it needs one GPU per pool, or none at all.
     """
     stream = config.stream
+    gpus = gpus if stream.gpus is None else stream.gpus
     if stream.pools is not None:
         pools = stream.pools
     elif stream.topology == "pooled":
         pools = _pooled(cpus, gpus)
     else:
-        pools = (_pool(MODEL_STAGES, max(1, int(gpus) if gpus else int(cpus)), gpus=1.0 if gpus >= 1 else 0.0),)
+        pools = _colocated(cpus, gpus)
+    on_gpus = any(pool.gpus for pool in pools)
     # a GPU must not wait for an encoder; without GPUs a hop less is a copy less, and nothing piles up before it
-    return Topology(pools, write_in_pool=not any(pool.gpus for pool in pools))
+    return Topology(pools, write_in_pool=not on_gpus, elastic=on_gpus and stream.pools is None)
+
+
+def _colocated(cpus: float, gpus: float) -> tuple[Pool, ...]:
+    """An actor per GPU, or per CPU where there is none."""
+    if gpus < 1:
+        return (_pool(MODEL_STAGES, max(1, int(cpus)), gpus=0.0),)
+    return (_pool(MODEL_STAGES, int(gpus), gpus=1.0, cpus=_beside_gpu(cpus, gpus)),)
 
 
 def _pooled(cpus: float, gpus: float) -> tuple[Pool, ...]:
@@ -50,29 +74,57 @@ def _pooled(cpus: float, gpus: float) -> tuple[Pool, ...]:
         return tuple(_pool(stages, 1, gpus=0.0, cpus=LOCAL_ACTOR_CPUS * cpus / count) for stages in POOLED)
     spare = max(0, int(gpus) - count)
     share = min(1.0, gpus / count)
-    return tuple(_pool(stages, 1 + (spare if "inpaint" in stages else 0), gpus=share) for stages in POOLED)
+    each = _beside_gpu(cpus, max(gpus, count))
+    return tuple(
+        _pool(stages, 1 + (spare if "inpaint" in stages else 0), gpus=share, cpus=each) for stages in POOLED
+    )
 
 
-def _pool(stages: Sequence[str], size: int, *, gpus: float, cpus: float | None = None) -> Pool:
-    cpus = (1.0 if gpus else LOCAL_ACTOR_CPUS) if cpus is None else cpus
+def _beside_gpu(cpus: float, actors: float) -> float:
+    """Logical CPUs of an actor on a GPU: one, or less where half of all CPUs would not do for all."""
+    return min(1.0, LOCAL_ACTOR_CPUS * cpus / actors)
+
+
+def _pool(stages: Sequence[str], size: int, *, gpus: float, cpus: float = LOCAL_ACTOR_CPUS) -> Pool:
     return Pool.model_validate({"stages": tuple(stages), "size": size, "gpus": gpus, "cpus": cpus})
 
 
 class PoolActor:
     """One process of a pool: loads its models once, then turns batches of working rows into such batches.
 
-    With a ``target`` it is the end of the stream: it writes its rows and gives the records of the parts.
+    Where it ``writes`` it is the end of the stream: it writes its rows and gives the records of the parts.
     """
 
-    def __init__(self, config: RefineConfig, pool: Pool, target: Target | None) -> None:
+    def __init__(self, pool: Pool, target: Target, slots: int, writes: bool) -> None:
         import torch
 
         # a fixed count: the order of sums, and with it the last bit, must not depend on the machine's load
         torch.set_num_threads(max(1, int(pool.cpus)))
-        self._config = config
-        self._stages = build_stages(pool.stages, config)
-        self._target = target
+        self._target, self._slots, self._writes = target, slots, writes
+        self._stages = build_stages(pool.stages, target.config)
+        self._meter = Meter(target.run)
+        self._name, self._device = "+".join(pool.stages), "gpu" if pool.gpus else "cpu"
+        self._busy = 0.0  # seconds in stages since the last batch
+        self._since = time.perf_counter()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        done = run_on_batch(batch, self._stages, self._config)
-        return done if self._target is None else write_batch(done, self._target)
+        done = run_on_batch(batch, self._stages, self._target.config, self._watch)
+        result = write_batch(done, self._target) if self._writes else done
+        self._account(batch.num_rows)
+        return result
+
+    def _watch(self, stage: Stage, samples: int, seconds: float) -> None:
+        if samples:
+            name = type(stage).__name__.lower()
+            self._meter.add("stage_seconds", seconds, stage=name)
+            self._meter.add("stage_samples", samples, stage=name)
+            self._busy += seconds
+
+    def _account(self, samples: int) -> None:
+        """Book a batch and the time since the one before it."""
+        now = time.perf_counter()
+        self._meter.add("batch_samples", samples, pool=self._name)
+        self._meter.add("batch_slots", self._slots, pool=self._name)
+        self._meter.add("busy_seconds", self._busy, pool=self._name, device=self._device)
+        self._meter.add("idle_seconds", now - self._since - self._busy, pool=self._name, device=self._device)
+        self._busy, self._since = 0.0, now

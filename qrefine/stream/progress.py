@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from types import TracebackType
 
+import ray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from typing_extensions import Self
@@ -16,6 +17,7 @@ from typing_extensions import Self
 from qrefine.data.ledger import Ledger
 from qrefine.data.parts import PartRecord
 from qrefine.data.schema import STATUSES
+from qrefine.stream.metrics import Meter
 
 PLAIN_EVERY_S = 10.0
 BAR_EVERY_S = 0.25
@@ -23,7 +25,7 @@ BAR_EVERY_S = 0.25
 
 @dataclass
 class Tally:
-    """Counts over the parts of this run; the display, the plain lines and the summary all read it."""
+    """Counts over the parts of this run; the display, the plain lines, the metrics and the summary all tell it."""
 
     shards: int = 0  # in the input
     shards_done: int = 0
@@ -37,6 +39,7 @@ class Tally:
     bytes_to_do: int = 0  # of the planned shards; 0: the store does not tell
     bytes_done: int = 0
     started: float = field(default_factory=time.monotonic)
+    meter: Meter = field(default_factory=lambda: Meter(""))
     _complete: set[str] = field(default_factory=set)  # of the shards that this run completed
 
     @property
@@ -53,6 +56,10 @@ class Tally:
         return self.samples / max(self.elapsed, 1e-9)
 
     def add(self, record: PartRecord, ledger: Ledger) -> None:
+        """Count a part that was committed."""
+        for status, count in record.statuses.items():
+            self.meter.add("samples", count, status=status)
+        self.meter.add("committed_bytes", record.size)
         self.statuses.update(record.statuses)
         self.errors.update(record.errors)
         self.extra_images += record.extra_images
@@ -65,6 +72,11 @@ class Tally:
         if ledger.complete(record.shard) and record.shard not in self._complete:
             self._complete.add(record.shard)  # several parts of it may come in one commit
             self.shards_done += 1
+
+    def committed(self, seconds: float) -> None:
+        """Count a commit to the table's log."""
+        self.meter.add("commits")
+        self.meter.add("commit_seconds", seconds)
 
     @property
     def remaining_s(self) -> float | None:
@@ -92,12 +104,19 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+def alive_nodes() -> int:
+    """Nodes of the Ray that this process is connected to; 0 where it is to none."""
+    return sum(node["Alive"] for node in ray.nodes()) if ray.is_initialized() else 0
+
+
 class Display:
     """Shows a tally while it is entered; a thread keeps it fresh, so that a slow batch is no silence."""
 
     def __init__(self, tally: Tally, console: Console | None = None) -> None:
         self._tally = tally
         self._console = console or Console(file=sys.stderr)
+        self._told: set[str] = set()  # kinds of errors
+        self._nodes = alive_nodes()
         self._bars = Progress(
             TextColumn("shards"),
             BarColumn(),
@@ -127,10 +146,21 @@ class Display:
             self._bars.stop()
 
     def show(self) -> None:
-        """Show the tally as it is now: move the bar, or print a line."""
+        """Show the tally as it is now: a bar or a line, and a line for each kind of error that is new."""
         tally = self._tally
+        tally.meter.set("images_per_second", tally.rate)
+        tally.meter.set("shards", tally.shards, state="total")
+        tally.meter.set("shards", tally.shards_done, state="done")
+        errors = dict(tally.errors)  # the committer counts on
+        for kind in errors.keys() - self._told:
+            self._print(f"failing: {kind} ({errors[kind]} so far)")
+            self._told.add(kind)
+        nodes = alive_nodes()
+        if nodes != self._nodes:
+            self._print(f"nodes: {nodes} alive, {self._nodes} before")
+            self._nodes = nodes
         if not self._console.is_terminal:
-            self._console.print(tally.line(), highlight=False, soft_wrap=True)
+            self._print(tally.line())
             return
         left = tally.remaining_s
         self._bars.update(
@@ -139,6 +169,9 @@ class Display:
             counts=f"{tally.counts}, {tally.rate:.1f} images/s",
             left="" if left is None else f"{clock(left)} left",
         )
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def _tick_for_ever(self) -> None:
         while not self._stop.wait(BAR_EVERY_S if self._console.is_terminal else PLAIN_EVERY_S):

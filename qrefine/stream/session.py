@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
+from ray._private import ray_constants, ray_logging
 from ray.data import DataContext
 
 from qrefine.config import StreamSettings
@@ -19,7 +21,6 @@ from qrefine.errors import UserError
 
 LOCAL_STORE_MB = 512  # bounds what is read ahead: a large shard must not fill the memory
 NO_PROGRESS_S = 6 * 3600.0  # a slow model start or a long compile is no hang
-ACTOR_START_S = 3600
 ACTOR_DEATHS_AT_START = 5
 
 
@@ -32,26 +33,60 @@ def session(settings: StreamSettings, debug: bool = False) -> Iterator[None]:
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     local = settings.address is None and "RAY_ADDRESS" not in os.environ
+    if not debug:
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # of this process' C++ core; Python's errors rise
     options: dict[str, Any] = {
-        "address": settings.address,
+        "address": "local" if local else settings.address,  # not whatever cluster was started here last
         "log_to_driver": debug,
         "logging_level": logging.INFO if debug else logging.ERROR,
     }
     if local:
         store = (settings.store_mb or LOCAL_STORE_MB) * 2**20
         options |= {"object_store_memory": store, "include_dashboard": False}
-        if not debug:
-            os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
-        with contextlib.nullcontext() if debug else _silenced_stderr():
+        with (
+            contextlib.nullcontext() if debug else _silenced_stderr(),
+            _loopback_only() if local else contextlib.nullcontext(),
+        ):
             ray.init(**options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UserError(f"cannot use Ray at {settings.address or 'this machine'}: {error}") from error
     try:
         _configure(debug)
-        yield
+        with contextlib.nullcontext() if debug else _quiet_raylets():
+            yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _loopback_only() -> Iterator[None]:
+    """A Ray that is started here listens on 127.0.0.1 alone: what it takes are commands.
+
+    Ray has one switch for this, named after the systems on which it is the default. This process read it when it
+    imported ray; the processes of the new Ray inherit it.
+    """
+    switch, here = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, ray_constants.ENABLE_RAY_CLUSTER
+    said = os.environ.get(switch)
+    os.environ[switch], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = here
+        os.environ.pop(switch)
+        if said is not None:
+            os.environ[switch] = said
+
+
+@contextmanager
+def _quiet_raylets() -> Iterator[None]:
+    """Drop what Ray prints of a lost node, twenty lines of its raylet's log; the progress lines count nodes."""
+    printer = ray_logging.stdout_deduplicator
+    before, printer.skip_re = printer.skip_re, re.compile("")
+    try:
+        yield
+    finally:
+        printer.skip_re = before
 
 
 @contextmanager
@@ -77,7 +112,7 @@ def _configure(debug: bool) -> None:
     context.max_errored_blocks = -1  # a block lost with its actor is reconciled, not fatal
     context.max_consecutive_actor_init_deaths = ACTOR_DEATHS_AT_START
     context.execution_no_progress_timeout_s = NO_PROGRESS_S
-    context.wait_for_min_actors_s = ACTOR_START_S
+    context.wait_for_min_actors_s = 0  # the first actor begins; the last may still wait for its node
     if not debug:
         # Ray prints a stack for each lost block and warns of idle pools; the summary counts what was lost
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from ray.data import Datasource
 from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
 
 from qrefine.config import RefineConfig
 from qrefine.data.ledger import Ranges, Rows
-from qrefine.data.shards import read_shard
+from qrefine.data.shards import RawSample, read_shard
 from qrefine.stream.blocks import RAW, raw_blocks
+from qrefine.stream.metrics import Meter
 
 MOST_TASKS = 10_000  # a driver with more read tasks spends its time on them
 
@@ -26,17 +28,21 @@ class ShardPlan:
     url: str
     size: int | None
     done: Ranges = ()
+    version: str | None = None
+    redrawn: Ranges = ()  # rows that need another seed
+    draw: int = 0  # which one
 
 
 class ShardSource(Datasource):
     """One read task per shard (several where there are very many), each streaming through its shard."""
 
-    def __init__(self, plans: Sequence[ShardPlan], config: RefineConfig, block_bytes: float) -> None:
+    def __init__(self, plans: Sequence[ShardPlan], config: RefineConfig, block_bytes: float, run: str) -> None:
         super().__init__()
         group = -(-len(plans) // MOST_TASKS)
         self._groups = [plans[i : i + group] for i in range(0, len(plans), group)]
         self._config = config
         self._block_bytes = block_bytes
+        self._run = run
 
     @property
     def task_count(self) -> int:
@@ -51,24 +57,32 @@ class ShardSource(Datasource):
         return [self._task(group, per_task_row_limit) for group in self._groups]
 
     def _task(self, plans: Sequence[ShardPlan], row_limit: int | None) -> ReadTask:
-        config, block_bytes = self._config, self._block_bytes
+        config, block_bytes, run = self._config, self._block_bytes, self._run
         metadata = BlockMetadata(
             num_rows=None,
             size_bytes=sum(plan.size or 0 for plan in plans) or None,
             input_files=[plan.url for plan in plans],
             exec_stats=None,
         )
-        return ReadTask(lambda: _read(plans, config, block_bytes), metadata, RAW, row_limit)
+        return ReadTask(lambda: _read(plans, config, block_bytes, Meter(run)), metadata, RAW, row_limit)
 
 
-def _read(plans: Sequence[ShardPlan], config: RefineConfig, block_bytes: float) -> Iterator[pa.Table]:
+def _read(
+    plans: Sequence[ShardPlan], config: RefineConfig, block_bytes: float, meter: Meter
+) -> Iterator[pa.Table]:
     for plan in plans:
-        done = Rows.from_ranges(plan.done)
-        samples = read_shard(
-            plan.url,
-            config.images,
-            config.storage_options,
-            retries=config.stream.read_retries,
-            wanted=lambda index, done=done: index not in done,  # type: ignore[misc]
-        )
-        yield from raw_blocks(samples, block_bytes)
+        for block in raw_blocks(_samples(plan, config), block_bytes):
+            meter.add("read_bytes", pc.sum(pc.binary_length(block["image"])).as_py() or 0)
+            yield block
+
+
+def _samples(plan: ShardPlan, config: RefineConfig) -> Iterator[RawSample]:
+    done, redrawn = Rows.from_ranges(plan.done), Rows.from_ranges(plan.redrawn)
+    for sample in read_shard(
+        plan.url,
+        config.images,
+        config.storage_options,
+        retries=config.stream.read_retries,
+        wanted=lambda index: index not in done,
+    ):
+        yield replace(sample, version=plan.version, draw=plan.draw if sample.index in redrawn else 0)

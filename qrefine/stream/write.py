@@ -14,6 +14,7 @@ from qrefine.data.parts import write_part
 from qrefine.data.schema import make_row, table_schema
 from qrefine.errors import UserError
 from qrefine.stream.blocks import outcome, raw_sample
+from qrefine.stream.metrics import Meter
 
 ROWS_AT_ONCE = 8
 RECORD = pa.schema([("record", pa.string()), ("broken", pa.string())])  # a part, or why there is none
@@ -49,6 +50,7 @@ def write_batch(batch: pa.Table, target: Target, reason: str | None = None) -> p
                 extra_images=sum(max(0, places[i]["images"] - 1) for i in group),
                 source_bytes=sum(source_bytes[i] for i in group),
             )
+            Meter(target.run).add("written_bytes", record.size)
             records.append({"record": record.to_json()})
         except UserError as error:
             records.append({"broken": str(error)})

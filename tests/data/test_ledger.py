@@ -34,6 +34,23 @@ def test_union_and_overlap_are_those_of_sets(a: set[int], b: set[int]) -> None:
     assert Rows(a).overlaps(Rows(b)) == bool(a & b)
 
 
+@given(INDEXES, INDEXES)
+def test_difference_and_intersection_are_those_of_sets(a: set[int], b: set[int]) -> None:
+    assert Rows(a) - Rows(b) == Rows(a - b)
+    assert Rows(a) & Rows(b) == Rows(a & b)
+    assert list(Rows(a)) == sorted(a)
+
+
+@given(st.integers(1, 20), INDEXES)
+def test_what_is_forgotten_is_missing_and_with_the_last_row_goes_the_total(total: int, again: set[int]) -> None:
+    ledger = Ledger()
+    assert ledger.admit("s", Rows(range(total)), total)
+    ledger.forget("s", Rows(again))
+    assert ledger.state("s").rows == Rows(set(range(total)) - again)
+    assert ledger.complete("s") == (not again & set(range(total)))
+    assert ledger.state("s").total == (None if total - 1 in again else total)
+
+
 def test_a_contiguous_shard_is_one_range_however_its_parts_came() -> None:
     rows = Rows()
     for start in (64, 0, 32, 96):

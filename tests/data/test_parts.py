@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from qrefine.config import load_config
+from qrefine.config import RefineConfig, load_config
 from qrefine.data.parts import PREFIX, PartRecord, error_kind, write_part
 from qrefine.data.schema import Outcome, make_row, table_schema
 from qrefine.data.shards import RawSample
@@ -27,20 +27,37 @@ BETTER = QualityMap(np.ones((2, 2), dtype=np.float32))
 SOURCE = encoded(photo(size=24))
 
 
-def rows(specs: list[tuple[int, str]], shard: str = "a.tar", total: int | None = None) -> pa.Table:
+def rows(
+    specs: list[tuple[int, str]],
+    shard: str = "a.tar",
+    total: int | None = None,
+    *,
+    version: str | None = "9-v",
+    run: str = "r",
+    config: RefineConfig = CONFIG,
+) -> pa.Table:
     """Rows of a shard by index and status; the last one tells the total."""
     made: list[dict[str, Any]] = []
     for position, (index, status) in enumerate(specs):
         last = position == len(specs) - 1
         raw = RawSample(
-            shard, index, f"k{index}", SOURCE, 1, f"prompt {index}", None, None, total if last else None
+            shard,
+            index,
+            f"k{index}",
+            SOURCE,
+            1,
+            f"prompt {index}",
+            None,
+            None,
+            total if last else None,
+            version,
         )
         outcome = {
             "refined": Outcome((24, 24), MAP, BETTER, encoded(photo("coffee", 24)), ("inpaint",), ((9.0, 8.0),)),
             "kept": Outcome((24, 24), MAP),
             "failed": Outcome(error=f"OSError: broken at {index}"),
         }[status]
-        made.append(make_row(raw, outcome, CONFIG, "r"))
+        made.append(make_row(raw, outcome, config, run))
     return pa.Table.from_pylist(made, schema=SCHEMA)
 
 
@@ -60,6 +77,7 @@ def test_the_record_tells_what_the_driver_needs(tmp_path: Path) -> None:
     table = rows([(4, "kept"), (0, "refined"), (1, "failed"), (3, "failed")], total=5)
     record = part(tmp_path, table, extra_images=7)
     assert (record.shard, record.rows, record.shard_rows) == ("a.tar", ((0, 2), (3, 5)), 5)
+    assert record.version == "9-v"
     assert record.statuses == {"refined": 1, "failed": 2, "kept": 1}
     assert record.errors == {"OSError": 2}
     assert record.extra_images == 7
@@ -72,9 +90,12 @@ def test_statistics_are_those_of_the_rows(tmp_path: Path) -> None:
     assert stats["numRecords"] == 2
     assert stats["minValues"] | {"quality_after": 0} == {
         "shard": "a.tar", "index": 2, "status": "failed", "shard_rows": 5, "quality_after": 0,
+        "config": CONFIG.digest, "shard_version": "9-v",
     }  # fmt: skip
     assert (stats["maxValues"]["index"], stats["maxValues"]["status"]) == (4, "kept")
-    assert stats["nullCount"] == {"shard": 0, "index": 0, "status": 0, "quality_after": 1, "shard_rows": 1}
+    assert stats["nullCount"] == {"shard": 0, "index": 0, "status": 0, "quality_after": 1, "config": 0,
+        "shard_version": 0, "shard_rows": 1,
+    }  # fmt: skip
 
 
 def test_statistics_leave_out_what_all_rows_lack(tmp_path: Path) -> None:

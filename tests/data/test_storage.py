@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import uuid
 from collections.abc import Iterator
@@ -70,6 +71,18 @@ def test_a_shard_that_two_patterns_name_is_listed_once(corpus: Path) -> None:
 
 def test_sizes_are_those_of_the_files(corpus: Path) -> None:
     assert [shard.size for shard in list_shards([f"{corpus}/b.tar.gz"], {})] == [len("b.tar.gz")]
+
+
+def test_a_version_changes_with_the_content_and_only_then(tmp_path: Path) -> None:
+    shard = tmp_path / "a.tar"
+    shard.write_bytes(b"one")
+    (first,), (again,) = list_shards([str(shard)], {}), list_shards([str(tmp_path)], {})
+    assert first == again
+    assert first.version is not None
+    assert first.version.startswith("3-")
+    os.utime(shard, (0, 12345.5))
+    (touched,) = list_shards([str(shard)], {})
+    assert (touched.size, touched.version) == (3, "3-12345.5")
 
 
 def test_relative_and_absolute_names_are_one(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -199,6 +199,13 @@ def test_leftovers_are_removed_and_nothing_that_any_version_names(tmp_path: Path
         deltalake.DeltaTable(str(tmp_path), version=version).to_pyarrow_table()
 
 
+def test_what_another_run_committed_since_the_table_was_opened_is_no_leftover(tmp_path: Path) -> None:
+    table, other = make(tmp_path), make(tmp_path)
+    path = add(other, [(0, "kept")], run="r2")
+    assert table.remove_leftovers("r3") == 0
+    assert (tmp_path / path).exists()
+
+
 def test_the_last_configuration_is_that_of_the_last_commit_that_had_one(tmp_path: Path) -> None:
     table = make(tmp_path)
     assert table.last_config() is None

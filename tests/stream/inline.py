@@ -24,7 +24,7 @@ from qrefine import cli
 from qrefine.config import load_config
 from qrefine.data import lease, parts, storage, table
 from qrefine.pipelines.refiner import MODEL_STAGES, build_stages
-from qrefine.stream import committer, driver, write
+from qrefine.stream import committer, driver, merging, nightly, write
 from qrefine.stream.blocks import run_on_batch
 from qrefine.stream.source import ShardPlan, ShardSource
 from qrefine.stream.write import Target, write_batch
@@ -52,7 +52,7 @@ class Inline:
     def iter_batches(self, **_: Any) -> Iterator[pa.Table]:
         config = self._target.config
         stages = build_stages(MODEL_STAGES, config)
-        for task in ShardSource(self._plans, config, BLOCK_BYTES).get_read_tasks(1):
+        for task in ShardSource(self._plans, config, BLOCK_BYTES, self._target.run).get_read_tasks(1):
             for block in task():
                 rows = block if self._reason else run_on_batch(block, stages, config)
                 yield write_batch(rows, self._target, self._reason)
@@ -60,10 +60,19 @@ class Inline:
 
 def without_ray() -> None:
     """Put a loop where the driver would start Ray."""
-    driver.session = lambda *_: contextlib.nullcontext()  # type: ignore[assignment]
-    driver.ray = SimpleNamespace(cluster_resources=lambda: {"CPU": 1.0})  # type: ignore[assignment]
-    driver.refine_stream = lambda plans, topology, target, **_: Inline(plans, target)  # type: ignore[assignment]
-    driver.failure_stream = lambda plans, target, reason: Inline(plans, target, reason)  # type: ignore[assignment]
+    for module, name, stand_in in stand_ins():
+        setattr(module, name, stand_in)
+
+
+def stand_ins() -> Iterator[tuple[Any, str, Any]]:
+    """What stands where Ray is asked: modules, names in them, and what they are bound to."""
+    yield driver, "session", lambda *_: contextlib.nullcontext()
+    yield driver, "ray", SimpleNamespace(cluster_resources=lambda: {"CPU": 1.0})
+    yield driver, "alive_nodes", lambda: 1
+    yield driver, "refine_stream", lambda plans, topology, target, **_: Inline(plans, target)
+    yield driver, "failure_stream", lambda plans, target, reason: Inline(plans, target, reason)
+    yield nightly, "session", lambda *_: contextlib.nullcontext()
+    yield nightly, "merge", lambda jobs, target, add: add([merging._merge(job, target) for job in jobs])
 
 
 def start(

@@ -12,7 +12,7 @@ from qrefine.data.schema import Outcome, make_row, table_schema
 from qrefine.data.shards import RawSample
 from qrefine.data.table import Table
 from qrefine.errors import TableBusyError
-from qrefine.stream.committer import Committer
+from qrefine.stream.committer import Commit, Committer
 from qrefine.stream.progress import Tally
 
 CONFIG = RefineConfig()
@@ -27,6 +27,10 @@ def part(root: str, indexes: list[int], total: int | None = None) -> PartRecord:
     return write_part(root, {}, [pa.Table.from_pylist(rows, schema=SCHEMA)], "run")
 
 
+def commit_to(table: Table, **metadata: str) -> Commit:
+    return lambda records: table.commit(records, **metadata)
+
+
 @pytest.fixture
 def table(tmp_path: Path) -> Table:
     return Table.open_or_create(str(tmp_path / "t"), SCHEMA, {})
@@ -37,7 +41,7 @@ def test_everything_is_committed_on_leaving_even_when_the_stream_broke(table: Ta
     with (
         Lease(table.root, {}, "run") as lease,
         pytest.raises(RuntimeError, match="stream"),
-        Committer(table, table.ledger(), tally, lease, 3600.0, config="c") as committer,
+        Committer(commit_to(table, config="c"), table.ledger(), tally, lease, 3600.0) as committer,
     ):
         committer.add(part(table.root, [0, 1]))
         raise RuntimeError("the stream broke")
@@ -49,7 +53,7 @@ def test_everything_is_committed_on_leaving_even_when_the_stream_broke(table: Ta
 def test_rows_that_are_there_already_are_not_committed_again(table: Table) -> None:
     with (
         Lease(table.root, {}, "run") as lease,
-        Committer(table, table.ledger(), tally := Tally(shards=1), lease, 3600.0) as committer,
+        Committer(commit_to(table), table.ledger(), tally := Tally(shards=1), lease, 3600.0) as committer,
     ):
         committer.add(part(table.root, [0, 1, 2]))
         committer.flush()
@@ -64,7 +68,7 @@ def test_a_run_that_lost_its_lease_commits_nothing_more(table: Table) -> None:
     with (
         pytest.raises(TableBusyError, match="another run took"),
         lease,
-        Committer(table, table.ledger(), Tally(shards=1), lease, 3600.0) as committer,
+        Committer(commit_to(table), table.ledger(), Tally(shards=1), lease, 3600.0) as committer,
     ):
         successor = Path(table.root) / "_qrefine" / "lease-00000099.json"
         successor.write_text("{}")

@@ -77,7 +77,7 @@ def die_between_commit_and_checkpoint() -> None:
 
 
 def die_after_the_last_commit() -> None:
-    driver._Run._summary = lambda *_: inline.die()  # type: ignore[method-assign]
+    driver.Run._summary = lambda *_: inline.die()  # type: ignore[method-assign]
 
 
 def die_during_cleanup() -> None:

@@ -1,0 +1,9 @@
+"""`qrefine nightly` for `ray job submit -- python jobs/nightly.py INPUT... TABLE [options]`."""
+
+import sys
+
+from qrefine.cli import main
+
+if __name__ == "__main__":
+    sys.argv.insert(1, "nightly")
+    main()
