@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from qrefine.stream.pools import Topology, plan_topology
 from qrefine.stream.session import session
 
 ANSWER_S = 300.0  # a node may have to install a working directory and to load a model first
+CONNECT_S = 10.0
 CLOCKS_S = 5.0  # leases compare clocks of different machines
 
 
@@ -38,6 +40,7 @@ def examine_cluster(inputs: Sequence[str], output: str, config: RefineConfig) ->
     Raises UserError where there is none.
     """
     address = config.stream.address or os.environ.get("RAY_ADDRESS") or "auto"
+    check_reachable(address)
     with session(config.stream.model_copy(update={"address": address})):
         nodes = alive_nodes()
         gpus = sum(node.gpus for node in nodes)
@@ -63,6 +66,18 @@ def examine_cluster(inputs: Sequence[str], output: str, config: RefineConfig) ->
             *check_head(nodes),
             check_tokens(authentication_mode()),
         ]
+
+
+def check_reachable(address: str) -> None:
+    """Raises UserError where nothing listens at ``host:port``: Ray itself would wait for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():  # auto, ray://, anyscale://
+        return
+    try:
+        socket.create_connection((host, int(port)), CONNECT_S).close()
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"no Ray cluster answers at {address}: {reason} (is it up, its port open?)") from error
 
 
 def _look(node: Node, inputs: Sequence[str], output: str, config: RefineConfig, beacon_name: str) -> Report:
