@@ -83,7 +83,7 @@ def test_an_open_dashboard_is_warned_of(mode: str | None, state: str) -> None:
 
 
 def test_an_address_where_nothing_listens_is_told_at_once() -> None:
-    with pytest.raises(UserError, match="no Ray cluster answers at 127.0.0.1:9"):
+    with pytest.raises(UserError, match=r"no Ray cluster answers at 127\.0\.0\.1:9"):
         check_reachable("127.0.0.1:9")
     check_reachable("auto")
 
