@@ -116,6 +116,7 @@ class StreamSettings(Settings):
     retries: int = Field(2, ge=0, le=10, description="runs of what an actor's death lost, in blocks of one")
     store_mb: int | None = Field(None, ge=80, description="object store of a local Ray; null: 512")
     read_retries: int = Field(5, ge=0, le=100, description="times that a broken read is resumed where it broke")
+    gpus: int | None = Field(None, ge=0, description="GPUs to start on; null: those that are there (autoscaling)")
     address: str | None = Field(None, description="Ray cluster; null: the job's own, else a local one")
 
 
