@@ -40,6 +40,8 @@ def is_blocked(findings: Iterable[Finding]) -> bool:
 
 def by_node(found: Mapping[str, Sequence[Finding]]) -> list[Finding]:
     """The findings of several nodes, each once with the nodes it holds for: all of them, or their names."""
+    if len(found) == 1:
+        return list(*found.values())
     places: dict[Finding, list[str]] = {}
     for node, findings in found.items():
         for finding in findings:
@@ -53,7 +55,7 @@ def by_node(found: Mapping[str, Sequence[Finding]]) -> list[Finding]:
 
 def _places(nodes: Sequence[str], total: int) -> str:
     if len(nodes) == total:
-        return "every node" if total > 1 else nodes[0]
+        return "every node"
     shown = ", ".join(nodes[:3])
     return shown if len(nodes) <= 3 else f"{shown} and {len(nodes) - 3} more"
 

@@ -30,6 +30,7 @@ from qrefine.doctor.findings import Finding, blocker, ok, warning
 from qrefine.errors import UserError
 
 GB = 1e9
+FIRST, SECOND = b'{"doctor": 1}', b'{"doctor": 2}'  # what an object holds tells who created it
 # there are no folders to make there, and s3fs would make the bucket of a misspelt URL
 BUCKETS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl"})
 LISTED = "let these credentials list and read it, and check the URL's spelling"
@@ -100,7 +101,7 @@ def beacon(root: str, options: dict[str, Any]) -> Iterator[str]:
         try:
             if not BUCKETS.intersection(_protocols(filesystem)):
                 filesystem.makedirs(f"{base}/{FOLDER}", exist_ok=True)
-            write_object(filesystem, f"{base}/{FOLDER}/{name}", b"{}", new=True)
+            write_object(filesystem, f"{base}/{FOLDER}/{name}", FIRST, new=True)
         except Exception as error:  # stores throw classes of their own
             raise storage_error(root, error) from error
         try:
@@ -150,7 +151,7 @@ def _missing_folders(folder: str) -> list[str]:
 def _created_once(root: str, name: str, options: dict[str, Any]) -> Finding:
     filesystem, base = open_filesystem(root, options)
     try:
-        write_object(filesystem, f"{base}/{FOLDER}/{name}", b"{}", new=True)
+        write_object(filesystem, f"{base}/{FOLDER}/{name}", SECOND, new=True)
     except FileExistsError:
         return ok("output", "creates objects, and refuses to create one twice")
     except Exception as error:
@@ -167,7 +168,7 @@ def _listed(root: str, name: str, options: dict[str, Any]) -> Iterator[Finding]:
     except Exception as error:
         yield blocker("output", str(storage_error(root, error)), WRITTEN)
         return
-    if name not in names or data != b"{}":
+    if name not in names or data != FIRST:
         yield blocker(
             "output", f"{root} does not list or give back what was just written", "use a store that is consistent"
         )
@@ -176,9 +177,9 @@ def _listed(root: str, name: str, options: dict[str, Any]) -> Iterator[Finding]:
 def _committed(root: str, options: dict[str, Any]) -> Finding:
     """A commit by ``deltalake``, which speaks to the store by itself: with its own words for the same options."""
     filesystem, base = open_filesystem(root, options)
-    probe = f"{FOLDER}/doctor-{uuid.uuid4().hex}"
+    probe, columns = f"{FOLDER}/doctor-{uuid.uuid4().hex}", pa.schema([("x", pa.int8())])
     try:
-        DeltaTable.create(f"{root}/{probe}", pa.schema([("x", pa.int8())]), storage_options=delta_options(options))
+        DeltaTable.create(f"{root}/{probe}", columns, storage_options=delta_options(options))
     except (DeltaError, OSError) as error:
         return blocker("output", f"deltalake: {storage_error(root, error)}", WRITTEN)
     finally:

@@ -160,7 +160,6 @@ def test_what_pods_refer_to_is_there() -> None:
         volumes = {volume["name"]: volume for volume in pod["volumes"]}
         assert {mount["name"] for mount in pod["containers"][0]["volumeMounts"]} == set(volumes)
         assert ("ConfigMap", volumes["settings"]["configMap"]["name"]) in made
-        assert ("PersistentVolumeClaim", volumes["models"]["persistentVolumeClaim"]["claimName"]) in made
     nightly = ALL["cronjob.yaml:CronJob"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     assert ("ServiceAccount", nightly["serviceAccountName"]) in made
     assert ("ConfigMap", nightly["volumes"][0]["configMap"]["name"]) in made

@@ -33,3 +33,7 @@ def test_findings_of_one_area_stand_together() -> None:
 def test_many_nodes_are_not_all_named() -> None:
     found = {f"n{i}": [GOOD, SLOW] for i in range(9)} | {"last": [GOOD]}
     assert by_node(found)[1].text == "little [n0, n1, n2 and 6 more]"
+
+
+def test_one_node_needs_no_name() -> None:
+    assert by_node({"a": [GOOD, SLOW]}) == [GOOD, SLOW]
