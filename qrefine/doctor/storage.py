@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -30,6 +32,7 @@ from qrefine.doctor.findings import Finding, blocker, ok, warning
 from qrefine.errors import UserError
 
 GB = 1e9
+CONNECT_S = 10.0
 FIRST, SECOND = b'{"doctor": 1}', b'{"doctor": 2}'  # what an object holds tells who created it
 # there are no folders to make there, and s3fs would make the bucket of a misspelt URL
 BUCKETS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl"})
@@ -43,8 +46,27 @@ CONDITIONAL = (
 
 def examine_storage(inputs: Sequence[str], output: str, config: RefineConfig) -> list[Finding]:
     """The rights that a run needs, each by doing it once; what is written is deleted again."""
+    silent = [*dict.fromkeys(filter(None, (_silent(url, config.storage_options) for url in (*inputs, output))))]
+    if silent:
+        mend = "check AWS_ENDPOINT_URL or storage_options.endpoint_url, and that this machine may reach it"
+        return [blocker("store", text, mend) for text in silent]
     found, size = examine_input(inputs, config)
     return [*found, *examine_output(output, config.storage_options), *check_space(output, size)]
+
+
+def _silent(url: str, options: dict[str, Any]) -> str | None:
+    """What is wrong where an S3 endpoint that was named takes no connection: its client would try for minutes."""
+    named = options.get("endpoint_url") or (options.get("client_kwargs") or {}).get("endpoint_url")
+    address = named or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if not address or not url.startswith(("s3://", "s3a://")):
+        return None
+    parts = urlsplit(str(address))
+    try:
+        port = parts.port or (80 if parts.scheme == "http" else 443)
+        socket.create_connection((parts.hostname or "", port), CONNECT_S).close()
+    except (OSError, ValueError) as error:
+        return f"nothing answers at {address}: {error}"
+    return None
 
 
 def examine_input(inputs: Sequence[str], config: RefineConfig) -> tuple[list[Finding], int]:
@@ -53,6 +75,8 @@ def examine_input(inputs: Sequence[str], config: RefineConfig) -> tuple[list[Fin
         shards = list_shards(inputs, config.storage_options)
     except UserError as error:
         return [blocker("input", str(error), LISTED)], 0
+    except Exception as error:  # stores throw classes of their own
+        return [blocker("input", str(storage_error(inputs[0], error)), LISTED)], 0
     size = sum(shard.size or 0 for shard in shards)
     listed = ok("input", f"{len(shards)} shards of {size / GB:.2f} GB")
     return [listed, _first_sample(shards[0], config)], size

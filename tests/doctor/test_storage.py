@@ -182,6 +182,14 @@ def test_a_bucket_that_is_not_there_is_a_blocker(s3: dict[str, dict[str, str]]) 
     assert "bucket" in done.stdout
 
 
+def test_a_store_that_does_not_answer_is_a_blocker() -> None:
+    done = doctor({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "s3://raw/*.tar", "s3://refined/table")
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    (said,) = [line for line in done.stdout.splitlines() if line.startswith("blocker")]
+    assert "nothing answers at http://127.0.0.1:9" in said
+
+
 def test_the_command_says_ready_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     write_shards(tmp_path / "in", shards=1, samples=1)
