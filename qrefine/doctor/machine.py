@@ -21,7 +21,7 @@ from qrefine.errors import UserError
 
 SHOWN = ("qrefine", "ray", "deltalake", "pyarrow", "torch")
 GIB = 2**30
-MEMORY_PER_ACTOR = 1.0 * GIB  # of a CPU actor with the embedded models: 0.8 GB at its peak on 1024-pixel images
+MEMORY_PER_ACTOR = 1.0 * GIB  # an allowance: 0.5 GB with torch loaded and eight images of 1.5 megapixels decoded
 DISK_FULL = 0.95  # Ray spills nothing to a disk that is fuller (local_fs_capacity_threshold)
 DISK_LOW = 10 * GIB
 GPU_QUERY = ("nvidia-smi", "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader,nounits")

@@ -117,6 +117,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_raylet_start_wait_time_s": "180",  # machines that run tests are busy
         "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{board}",
         "HEAD": f"127.0.0.1:{gcs}",
     }
