@@ -100,7 +100,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict
     What is started here is ended by its process group: `ray stop` would end every Ray of this machine.
     """
     folder = tmp_path_factory.mktemp("r")
-    temporary = Path(os.environ.get("TMPDIR", "/tmp")) / f"qr-{os.getpid()}"  # sockets want short paths
+    temporary = Path(os.environ.get("TMPDIR", "/tmp")) / f"qrr{os.getpid()}x"  # sockets want short paths
     for name in ("jobs", "qrefine", "cluster"):
         (folder / name).symlink_to(ROOT / name)
     (folder / "shards").mkdir()
