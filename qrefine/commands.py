@@ -1,4 +1,4 @@
-"""Commands for people who look before and after: report, inspect, plan. `qrefine.cli` adds them to its app.
+"""For people who look before and after: report, inspect, plan, doctor. `qrefine.cli` adds them to its app.
 
 Each imports what it needs when it runs: the help must come without torch and ray.
 """
@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from qrefine.config import load_config
+from qrefine.errors import UserError
 
 LOOK = "Look"
 ConfigOption = Annotated[
@@ -36,6 +37,10 @@ def add_to(app: typer.Typer) -> None:
         rich_help_panel=LOOK,
         epilog="Example: qrefine plan 's3://bucket/raw/{000000..000999}.tar' -c sdxl.yaml --gpu-price 2.5",
     )(plan)
+    app.command(
+        rich_help_panel="Set up",
+        epilog="Example: qrefine doctor --cluster 's3://bucket/raw/*.tar' s3://bucket/refined",
+    )(doctor)
 
 
 def report(
@@ -123,3 +128,30 @@ def plan(
         print(json.dumps(found.to_dict(), indent=2))
     else:
         Console(highlight=False, soft_wrap=True).print(show(found))
+
+
+def doctor(
+    places: Annotated[list[str], typer.Argument(metavar="INPUT... OUTPUT", help="shards, then the table")],
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="look at each node of the running Ray cluster")
+    ] = False,
+) -> None:
+    """Check what a run will need before it is started, and say how to mend what is wrong.
+
+    Versions, memory, disk, GPUs, models, and the rights to read INPUT and to write OUTPUT, each by doing it once.
+    Leaves nothing behind. Exit code 2 where something would stop a run.
+    """
+    if len(places) < 2:
+        raise UserError("doctor needs at least one INPUT and the OUTPUT")
+    effective = load_config(config, settings or ())
+    from qrefine.doctor.findings import is_blocked, lines
+
+    if cluster:
+        from qrefine.doctor.cluster import examine_cluster as examine
+    else:
+        from qrefine.doctor.here import examine_here as examine
+    findings = examine(places[:-1], places[-1], effective)
+    print("\n".join(lines(findings)))
+    raise typer.Exit(UserError.exit_code if is_blocked(findings) else 0)

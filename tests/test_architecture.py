@@ -18,7 +18,8 @@ MOST_LINES = 300
 # each may import those below it and its own; data and pipelines lie side by side, data on top
 LAYERS = (
     *("errors", "config", "quality", "models", "pipelines", "data", "training"),
-    *("stream", "plan", "report", "inspection", "demo", "commands", "table_commands", "cli", "jobs"),
+    *("stream", "plan", "report", "inspection", "demo", "doctor"),
+    *("commands", "table_commands", "cli", "jobs"),
 )
 RAY_TRAIN = "jobs/ray_workers.py"  # trains on several GPUs; the package itself knows Ray in its stream alone
 FORBIDDEN_MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}

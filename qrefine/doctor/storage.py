@@ -1,0 +1,230 @@
+"""What may be done where the shards lie and where the table goes: tried, not asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+
+from qrefine.config import RefineConfig
+from qrefine.data.lease import FOLDER
+from qrefine.data.options import delta_options
+from qrefine.data.retry import storage_error
+from qrefine.data.shards import read_shard
+from qrefine.data.storage import Shard, canonical, list_shards, open_filesystem, write_object
+from qrefine.doctor.findings import Finding, blocker, ok, warning
+from qrefine.errors import UserError
+
+GB = 1e9
+CONNECT_S = 10.0
+FIRST, SECOND = b'{"doctor": 1}', b'{"doctor": 2}'  # what an object holds tells who created it
+# there are no folders to make there, and s3fs would make the bucket of a misspelt URL
+BUCKETS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl"})
+LISTED = "let these credentials list and read it, and check the URL's spelling"
+WRITTEN = "let these credentials put, get, list and delete objects below it"
+CONDITIONAL = (
+    "use a store that refuses to overwrite on If-None-Match: * (AWS S3, Google, Azure, Ceph 16, MinIO);"
+    " without it two runs on one table are not kept apart"
+)
+
+
+def examine_storage(inputs: Sequence[str], output: str, config: RefineConfig) -> list[Finding]:
+    """The rights that a run needs, each by doing it once; what is written is deleted again."""
+    silent = [*dict.fromkeys(filter(None, (_silent(url, config.storage_options) for url in (*inputs, output))))]
+    if silent:
+        mend = "check AWS_ENDPOINT_URL or storage_options.endpoint_url, and that this machine may reach it"
+        return [blocker("store", text, mend) for text in silent]
+    found, size = examine_input(inputs, config)
+    return [*found, *examine_output(output, config.storage_options), *check_space(output, size)]
+
+
+def _silent(url: str, options: dict[str, Any]) -> str | None:
+    """What is wrong where an S3 endpoint that was named takes no connection: its client would try for minutes."""
+    named = options.get("endpoint_url") or (options.get("client_kwargs") or {}).get("endpoint_url")
+    address = named or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if not address or not url.startswith(("s3://", "s3a://")):
+        return None
+    parts = urlsplit(str(address))
+    try:
+        port = parts.port or (80 if parts.scheme == "http" else 443)
+        socket.create_connection((parts.hostname or "", port), CONNECT_S).close()
+    except (OSError, ValueError) as error:
+        return f"nothing answers at {address}: {error}"
+    return None
+
+
+def examine_input(inputs: Sequence[str], config: RefineConfig) -> tuple[list[Finding], int]:
+    """Lists the shards and reads the first one's first sample; the findings, and the bytes listed."""
+    try:
+        shards = list_shards(inputs, config.storage_options)
+    except UserError as error:
+        return [blocker("input", str(error), LISTED)], 0
+    except Exception as error:  # stores throw classes of their own
+        return [blocker("input", str(storage_error(inputs[0], error)), LISTED)], 0
+    size = sum(shard.size or 0 for shard in shards)
+    listed = ok("input", f"{len(shards)} shards of {size / GB:.2f} GB")
+    return [listed, _first_sample(shards[0], config)], size
+
+
+def _first_sample(shard: Shard, config: RefineConfig) -> Finding:
+    filesystem, path = open_filesystem(shard.url, config.storage_options)
+    try:
+        with filesystem.open(path, "rb") as file:
+            file.read(1)
+    except Exception as error:  # stores throw classes of their own
+        return blocker("input", str(storage_error(shard.url, error)), LISTED)
+    samples = read_shard(shard.url, config.images, config.storage_options, retries=1)
+    with contextlib.closing(samples):  # type: ignore[type-var]  # a generator: what it holds open is closed
+        sample = next(samples)
+    if sample.error is not None:
+        return warning(
+            "input",
+            f"the first sample of {shard.url}: {sample.error}",
+            "damage becomes failed rows and the run goes on; look whether it is the whole corpus",
+        )
+    return ok("input", f"the first shard reads: sample {sample.key!r}, {len(sample.image or b'')} bytes")
+
+
+def examine_output(output: str, options: dict[str, Any]) -> list[Finding]:
+    """Creates an object, tries to create it again, lists it, commits to a Delta table beside it, deletes both."""
+    root = canonical(output)
+    try:
+        with beacon(root, options) as name:
+            found = [_created_once(root, name, options), *_listed(root, name, options), _committed(root, options)]
+    except UserError as error:
+        return [blocker("output", str(error), WRITTEN)]
+    return [*found, _table(root, options)]
+
+
+@contextmanager
+def beacon(root: str, options: dict[str, Any]) -> Iterator[str]:
+    """An object in the table's ``_qrefine`` folder and its name, while entered; leaves nothing behind.
+
+    Raises UserError where it cannot be written or deleted.
+    """
+    filesystem, base = open_filesystem(root, options)
+    name = f"doctor-{uuid.uuid4().hex}.json"
+    made = _missing_folders(f"{base}/{FOLDER}") if "file" in _protocols(filesystem) else []
+    try:
+        try:
+            if not BUCKETS.intersection(_protocols(filesystem)):
+                filesystem.makedirs(f"{base}/{FOLDER}", exist_ok=True)
+            write_object(filesystem, f"{base}/{FOLDER}/{name}", FIRST, new=True)
+        except Exception as error:  # stores throw classes of their own
+            raise storage_error(root, error) from error
+        try:
+            yield name
+        finally:
+            _delete(filesystem, f"{base}/{FOLDER}/{name}", root)
+    finally:
+        for folder in made:
+            with contextlib.suppress(OSError):  # something else lies in it by now
+                os.rmdir(folder)
+
+
+def _delete(filesystem: Any, path: str, root: str) -> None:
+    """An object, or those below a folder, one by one as a run does; raises UserError where the store refuses."""
+    filesystem.invalidate_cache(path.rpartition("/")[0])
+    try:
+        for name in filesystem.find(path):
+            filesystem.rm_file(name)
+        if not BUCKETS.intersection(_protocols(filesystem)) and filesystem.isdir(path):
+            filesystem.rm(path, recursive=True)
+    except FileNotFoundError:
+        return
+    except Exception as error:
+        raise UserError(f"what was written cannot be deleted: {storage_error(root, error)}") from error
+
+
+def sees_beacon(root: str, name: str, options: dict[str, Any]) -> bool:
+    """Whether this machine finds the object that another wrote."""
+    filesystem, base = open_filesystem(root, options)
+    return bool(filesystem.exists(f"{base}/{FOLDER}/{name}"))
+
+
+def _protocols(filesystem: Any) -> set[str]:
+    protocol = filesystem.protocol
+    return {protocol} if isinstance(protocol, str) else set(protocol)
+
+
+def _missing_folders(folder: str) -> list[str]:
+    """The folders that are to be made for it, innermost first."""
+    missing = []
+    while not os.path.isdir(folder):
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    return missing
+
+
+def _created_once(root: str, name: str, options: dict[str, Any]) -> Finding:
+    filesystem, base = open_filesystem(root, options)
+    try:
+        write_object(filesystem, f"{base}/{FOLDER}/{name}", SECOND, new=True)
+    except FileExistsError:
+        return ok("output", "creates objects, and refuses to create one twice")
+    except Exception as error:
+        return blocker("output", f"conditional create: {storage_error(root, error)}", CONDITIONAL)
+    return blocker("output", f"{root} overwrote an object that it was told to create anew", CONDITIONAL)
+
+
+def _listed(root: str, name: str, options: dict[str, Any]) -> Iterator[Finding]:
+    filesystem, base = open_filesystem(root, options)
+    filesystem.invalidate_cache(f"{base}/{FOLDER}")
+    try:
+        names = {path.rpartition("/")[2] for path in filesystem.ls(f"{base}/{FOLDER}", detail=False)}
+        data = filesystem.cat_file(f"{base}/{FOLDER}/{name}")
+    except Exception as error:
+        yield blocker("output", str(storage_error(root, error)), WRITTEN)
+        return
+    if name not in names or data != FIRST:
+        yield blocker(
+            "output", f"{root} does not list or give back what was just written", "use a store that is consistent"
+        )
+
+
+def _committed(root: str, options: dict[str, Any]) -> Finding:
+    """A commit by ``deltalake``, which speaks to the store by itself: with its own words for the same options."""
+    filesystem, base = open_filesystem(root, options)
+    probe, columns = f"{FOLDER}/doctor-{uuid.uuid4().hex}", pa.schema([("x", pa.int8())])
+    try:
+        DeltaTable.create(f"{root}/{probe}", columns, storage_options=delta_options(root, options))
+    except (DeltaError, OSError) as error:
+        return blocker("output", f"deltalake: {storage_error(root, error)}", WRITTEN)
+    finally:
+        _delete(filesystem, f"{base}/{probe}", root)
+    return ok("output", "commits to a Delta log, and deletes it again")
+
+
+def _table(root: str, options: dict[str, Any]) -> Finding:
+    try:
+        if not DeltaTable.is_deltatable(root, delta_options(root, options)):
+            return ok("output", f"no table at {root} yet")
+        table = DeltaTable(root, storage_options=delta_options(root, options))
+    except (DeltaError, OSError) as error:
+        return blocker("output", str(storage_error(root, error)), WRITTEN)
+    return ok("output", f"a table at version {table.version()}; a run will continue it")
+
+
+def check_space(output: str, size: int) -> Iterator[Finding]:
+    """A table on a local disk holds at least the bytes of the images that are kept."""
+    root = canonical(output)
+    if "://" in root:
+        return
+    place = root
+    while not os.path.isdir(place):
+        place = os.path.dirname(place)
+    free = shutil.disk_usage(place).free
+    text = f"{place} has {free / GB:.1f} GB free for a table of about {size / GB:.1f} GB or more"
+    yield (
+        ok("output", text) if free > size else warning("output", text, "free some of it, or choose another output")
+    )
