@@ -33,7 +33,7 @@ STORE, HEAD, WORKER = "10.203.77.1", "10.203.77.2", "10.203.77.3"
 BRIDGE = "qrefine-br"
 SPACES = {"a": HEAD, "b": WORKER}
 CUT_S = 20
-SHARDS, SAMPLES = 12, 20
+SHARDS, SAMPLES = 8, 20
 
 
 def ip(*arguments: str) -> None:
@@ -117,7 +117,6 @@ class Site:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
             "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_raylet_start_wait_time_s": "240",  # of a machine that is busy
             "AWS_ENDPOINT_URL": f"http://{STORE}:{self.store_port}",
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
