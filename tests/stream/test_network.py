@@ -161,7 +161,7 @@ class Site:
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     pytest.importorskip("moto.server", reason="moto[server] is not installed")
-    folder = Path(tempfile.mkdtemp(prefix="qr-", dir="/tmp"))  # short: paths of sockets end at 107 characters
+    folder = Path(tempfile.mkdtemp(prefix="qst-", dir="/tmp"))  # short: paths of sockets end at 107 characters
     site = Site(folder)
     for name, value in site.env.items():
         if name.startswith("AWS_"):
