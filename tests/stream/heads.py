@@ -62,7 +62,7 @@ def free_ports(count: int) -> list[int]:
 @contextmanager
 def running_head(*options: str, cpus: int = 2) -> Iterator[Head]:
     """``ray start --head`` in token mode, ended with all its processes."""
-    folder = Path(tempfile.mkdtemp(prefix="qr-", dir="/tmp"))  # short: paths of sockets end at 107 characters
+    folder = Path(tempfile.mkdtemp(prefix="qst-", dir="/tmp"))  # short: paths of sockets end at 107 characters
     token = folder / "token"
     token.write_text(secrets.token_hex(32))
     token.chmod(0o600)
