@@ -96,7 +96,7 @@ def _measured(shards: Sequence[str], table: Path) -> _Job:
 
 def _nothing() -> PartRecord:
     """A part of no rows: what a commit costs does not depend on what it says."""
-    return PartRecord("nothing.parquet", 0, "", (), None, statuses={}, stats="{}", errors={})
+    return PartRecord("nothing.parquet", 0, "", (), None, None, {}, "{}", {})
 
 
 def gpus(options: Options) -> list[Figure]:
