@@ -44,6 +44,13 @@ class Head:
             timeout=timeout,
         )
 
+    def exports(self) -> bool:
+        """Whether its agent serves metrics already."""
+        try:
+            return bool(self.scrape())
+        except OSError:
+            return False
+
     def scrape(self) -> str:
         """What Prometheus would read now."""
         with urllib.request.urlopen(self.metrics, timeout=10) as answer:
@@ -87,7 +94,7 @@ def running_head(*options: str, cpus: int = 2) -> Iterator[Head]:
     head = Head(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}", f"http://127.0.0.1:{metrics}/metrics", env)
     try:
         until = time.monotonic() + START_S
-        while head.ray("job", "list").returncode:
+        while head.ray("job", "list").returncode or not head.exports():
             alive = process.poll() is None and time.monotonic() < until
             assert alive, (folder / "head.log").read_text()
             time.sleep(1)
