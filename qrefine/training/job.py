@@ -118,10 +118,12 @@ def _write(task: Task, given: Options, photos: Photos, net: nn.Module, state: St
         f"program (`qrefine/training/scenes.py`) for {task.recipe.scenes:.0%} of the crops"
         f"{'' if photos.images else ' (all of them here)'}. Damage by program: `qrefine/training/degradations.py`."
     )
+    resumed = ", ".join(f"{step:,}" for step in state.resumed)
     recipe = (
         f"{count:,} parameters, {state.step:,} steps of {given.run.batch * given.workers} crops of "
         f"{task.recipe.size} px in {state.seconds / 60:.0f} minutes on {given.run.device}, AdamW with a warm-up "
-        f"and half a cosine from {given.run.rate:g}, averaged weights, seed {given.run.seed}. "
+        f"and half a cosine from {given.run.rate:g}, averaged weights, seed {given.run.seed}"
+        f"{f', resumed at step {resumed}; settings may have been others before' if resumed else ''}. "
         f"Shares: `{json.dumps({k: v for k, v in asdict(task.recipe).items() if k != 'weights'})}`; "
         f"families: `{json.dumps(dict(task.recipe.weights))}`.\n\n"
         f"```\npython {Path(sys.argv[0]).parent.name}/{Path(sys.argv[0]).name} {shlex.join(_told(given))}\n```"

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +69,7 @@ class State:
     step: int = 0
     seconds: float = 0.0
     losses: list[float] = field(default_factory=list)
+    resumed: list[int] = field(default_factory=list)  # the steps at which a run went on, settings perhaps changed
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ def train(
         if checkpoint is None or not checkpoint.is_file():
             raise ValueError(f"{checkpoint}: no checkpoint to resume from")
         state = _restore(checkpoint, net, average, optimiser)
+        state.resumed.append(state.step)
     model, report = wrap(net), _Report(run, place.rank == 0)
     batches = _batches(samples, run, state.step, place)
     began, saved = time.monotonic() - state.seconds, time.monotonic()
@@ -187,7 +189,7 @@ def _save(path: Path, net: nn.Module, average: nn.Module, optimiser: torch.optim
         "net": net.state_dict(),
         "average": average.state_dict(),
         "optimiser": optimiser.state_dict(),
-        "state": {"step": state.step, "seconds": state.seconds, "losses": state.losses},
+        "state": asdict(state),
     }
     new = path.with_suffix(path.suffix + ".new")
     torch.save(whole, new)

@@ -18,8 +18,14 @@ from qrefine.training.job import Task
 from qrefine.training.loop import Batch
 from qrefine.training.pairs import Recipe, make_pair
 
-RECIPE = Recipe(size=192, clean=0.25, whole=0.3)
-"""Mostly regions, for the map must tell damaged patches from their neighbours."""
+RECIPE = Recipe(
+    size=192, clean=0.25, whole=0.3,
+    weights=(
+        ("blur", 4), ("noise", 3), ("compression", 4.5), ("resampling", 3), ("surface", 4), ("content", 4),
+        ("mixture", 3),
+    ),
+)  # fmt: skip
+"""Mostly regions, for the map must tell damaged patches from their neighbours; more of what is hard to see."""
 
 GRIDS = (3, 4, 6, 6, 8, 12)
 """n of a batch: patches of 64 down to 16 pixels in a crop of 192, most often 32, as in an image of 512."""

@@ -70,6 +70,7 @@ def short(tmp_path, photos, job, steps):
     resumed = run(job, "--photos", photos, "--steps", steps + 2, "--batch", 3, "--out", out, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert f"{steps + 2} steps" in resumed.stdout
+    assert f"resumed at step {steps};" in out.with_suffix(".md").read_text()
 
 
 def early_and_late(out):

@@ -56,6 +56,7 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(tmp_path):
     resumed, state = train(nn.Linear(1, 1), loss, Line(), RUN, checkpoint, resume=True)
     assert state.step == 60
     assert len(state.losses) == 60
+    assert state.resumed == [30]
     assert torch.equal(weights(whole), weights(resumed))
 
 
