@@ -13,7 +13,7 @@ from qrefine.stream.progress import Display, Tally, clock
 
 def record(shard: str, rows: tuple[int, int], total: int | None, **statuses: int) -> PartRecord:
     errors = {"shard damaged": statuses["failed"]} if statuses.get("failed") else {}
-    return PartRecord("p", 100, shard, (rows,), total, statuses, "{}", errors, 1, 10, (0.5, 0.75, 1))
+    return PartRecord("p", 100, shard, (rows,), total, None, statuses, "{}", errors, 1, 10, (0.5, 0.75, 1))
 
 
 def test_a_tally_counts_each_shard_once_when_it_is_complete() -> None:
