@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
 
 from benchmarks.corpus import write_corpus
 from benchmarks.measure import Figure, marginal_rates, say
 from benchmarks.options import Options
-from benchmarks.runs import bare_processes, in_memory, sleeping, whole_job
+from benchmarks.runs import bare_processes, in_memory, job_over, sleeping
 from qrefine.config import RefineConfig
 
 SLEEPS = ((0.050, "0.97"), (0.005, "0.90"), (0.0, "0.75"))
@@ -22,19 +21,17 @@ def run(options: Options) -> list[Figure]:
     photos = _shards(options, "photos", options.of(512, 96), samples)
     config = RefineConfig(judges=())
     bare = in_memory(photos[: options.of(4, 1)], config)
-    job = marginal_rates({"job": _job(photos, samples, config)}, samples, SHARDS * samples)["job"]
-    figures = [
-        Figure("job / one process in memory, embedded models", job / bare, "", "0.95", _rates(job, bare, "image"))
-    ]
+    job = marginal_rates({"job": job_over(photos, samples, config)}, samples, SHARDS * samples)["job"]
+    figures = [Figure("job / one process in memory, embedded models", job / bare, "", "0.95", _rates(job, bare))]
     for seconds, goal in SLEEPS:
         # enough images that the difference of two runs is seconds
         samples = options.of(round(min(200, 24 / max(seconds, 0.01))), 2)
         shards = _shards(options, f"sleep-{seconds:g}", options.of(512, 64), samples)
         config = sleeping(seconds)
         bare = bare_processes(shards, config, processes)
-        job = marginal_rates({"job": _job(shards, samples, config)}, samples, SHARDS * samples)["job"]
+        job = marginal_rates({"job": job_over(shards, samples, config)}, samples, SHARDS * samples)["job"]
         name = f"job / {processes} bare processes, models of {seconds * 1000:g} ms"
-        figures.append(Figure(name, job / bare, "", goal, _rates(job, bare, "image")))
+        figures.append(Figure(name, job / bare, "", goal, _rates(job, bare)))
         say(f"{name}: {job / bare:.2f}")
     return figures
 
@@ -45,10 +42,5 @@ def _shards(options: Options, name: str, side: int, samples: int) -> list[str]:
     )
 
 
-def _job(shards: Sequence[str], samples: int, config: RefineConfig) -> Callable[[int], object]:
-    """The job over as many shards as hold so many images."""
-    return lambda count: whole_job(shards[: count // samples], config)
-
-
-def _rates(job: float, bare: float, what: str) -> str:
-    return f"{job:.2f} of {bare:.2f} {what}s/s; start-up not counted"
+def _rates(job: float, bare: float) -> str:
+    return f"{job:.2f} of {bare:.2f} images/s; start-up not counted"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -50,6 +50,11 @@ def whole_job(shards: Sequence[str], config: RefineConfig) -> Summary:
     if summary.failed:
         raise RuntimeError(f"{summary.failed} samples failed: {summary.errors}")
     return summary
+
+
+def job_over(shards: Sequence[str], samples: int, config: RefineConfig) -> Callable[[int], object]:
+    """The job over as many shards of ``samples`` images as hold so many images; for `marginal_rates`."""
+    return lambda count: whole_job(shards[: count // samples], config)
 
 
 def in_memory(shards: Sequence[str], config: RefineConfig) -> float:

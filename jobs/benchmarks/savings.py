@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import numpy as np
 
 from benchmarks.corpus import write_corpus
 from benchmarks.measure import Figure, marginal_rates
 from benchmarks.options import Options
-from benchmarks.runs import whole_job
+from benchmarks.runs import job_over
 from qrefine.config import RefineConfig, parse_config
 from qrefine.data.images import decode
 from qrefine.data.shards import read_shard
@@ -39,7 +37,7 @@ def run(options: Options) -> list[Figure]:
             photos=options.photos,
         )  # fmt: skip
         rates = marginal_rates(
-            {"aware": _job(shards, samples, aware), "alike": _job(shards, samples, alike)},
+            {"aware": job_over(shards, samples, aware), "alike": job_over(shards, samples, alike)},
             samples,
             SHARDS * samples,
         )
@@ -52,10 +50,6 @@ def run(options: Options) -> list[Figure]:
             )
         )  # fmt: skip
     return figures
-
-
-def _job(shards: Sequence[str], samples: int, config: RefineConfig) -> Callable[[int], object]:
-    return lambda count: whole_job(shards[: count // samples], config)
 
 
 def _piqe(shard: str, config: RefineConfig, count: int) -> float:

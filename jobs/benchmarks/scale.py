@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,8 +20,7 @@ import ray
 from benchmarks.corpus import write_corpus
 from benchmarks.measure import Figure, marginal_rates
 from benchmarks.options import Options
-from benchmarks.runs import sleeping, whole_job
-from qrefine.config import RefineConfig
+from benchmarks.runs import job_over, sleeping
 from qrefine.data.parts import PartRecord
 from qrefine.data.schema import table_schema
 from qrefine.data.table import Table
@@ -112,7 +111,7 @@ def gpus(options: Options) -> list[Figure]:
             with _cluster(count):
                 rates = marginal_rates(
                     {
-                        topology: _job(paths, samples, sleeping(SECONDS, {"topology": topology}))
+                        topology: job_over(paths, samples, sleeping(SECONDS, {"topology": topology}))
                         for topology in (("colocated",) if count < len(GPUS) else ("colocated", "pooled"))
                     },
                     samples * shards // 4,
@@ -129,10 +128,6 @@ def gpus(options: Options) -> list[Figure]:
                     )
                 )  # fmt: skip
     return figures
-
-
-def _job(shards: Sequence[str], samples: int, config: RefineConfig) -> Callable[[int], object]:
-    return lambda count: whole_job(shards[: count // samples], config)
 
 
 @contextmanager
