@@ -2,17 +2,27 @@
 
 It adds a correction to the image, times a gate that is 0 where the strength is 0: what is not asked for cannot
 change. Normalisation is over the channels of one place, so that an answer depends on its surroundings alone.
+
+One set of weights for all damage learned to remove noise and little else, for what mends blur harms compression.
+So 69,244 of the weights (the layers at full resolution, all normalisations, all biases) are each kind's own, and
+a small network tells the shares of the kinds, by which they are mixed. The other 2.4 million serve all kinds.
+(Degradation-aware weights as in AirNet, CVPR 2022, and PromptIR, arXiv 2306.13090; mixed as in CondConv,
+arXiv 1904.04971.)
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
-ARCHITECTURE = "qrefine-restorer-1"
+from qrefine.models.mapper_net import band_energies
+
+ARCHITECTURE = "qrefine-restorer-2"
 """Name and version, written into the weights file: other names are refused."""
 
 STRIDE = 16
@@ -20,6 +30,9 @@ STRIDE = 16
 
 GATE = 4.0
 """The correction is whole from a strength of 1 / GATE on: mild damage too is repaired wholly, not by half."""
+
+KINDS = ("noise", "blur", "compression", "shrinking", "grid", "surface", "mixture")
+"""Damage that has weights of its own, in the order of the shares. One more share is of nothing to be mended."""
 
 _CHANNELS = (32, 64, 128, 144)
 _BEFORE = (1, 2, 2, 2)
@@ -44,7 +57,7 @@ class Block(nn.Module):
         return x + self.second(F.relu(self.first(normed)))
 
 
-class RestorerNet(nn.Module):
+class UNet(nn.Module):
     """Pixels (b, 3, h, w) in [0, 1] and strength (b, 1, h, w) in [0, 1] -> restored pixels, not clipped."""
 
     def __init__(self) -> None:
@@ -64,7 +77,7 @@ class RestorerNet(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, pixels: Tensor, strength: Tensor) -> Tensor:
-        x = self.stem(_cells(pixels, strength))
+        x = self.stem(cells_of(pixels, strength))
         skips = []
         for before, down in zip(self.before, self.down, strict=False):
             x = before(x)
@@ -77,7 +90,79 @@ class RestorerNet(nn.Module):
         return pixels + (strength * GATE).clamp(max=1) * correction
 
 
-def _cells(pixels: Tensor, strength: Tensor) -> Tensor:
+def own(name: str) -> bool:
+    """Whether each kind has its own values of this parameter of ``UNet``."""
+    return (
+        name.startswith(("stem.", "last.", "before.0.", "after.0.")) or ".norm." in name or name.endswith("bias")
+    )
+
+
+class Teller(nn.Module):
+    """Pixels (b, 3, h, w) and strength (b, 1, h, w), sides multiples of 16 -> logits (b, kinds + 1).
+
+    The last is that nothing in the region asked for can be mended: it is clean, or its content is wrong.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fine = _layer(16, 48, 2)
+        self.layers = nn.Sequential(_layer(48 + 15, 64), _layer(64, 96, 2), _layer(96, 96))
+        self.head = nn.Sequential(nn.Linear(2 * 96, 64), nn.ReLU(), nn.Linear(64, len(KINDS) + 1))
+
+    def forward(self, pixels: Tensor, strength: Tensor) -> Tensor:
+        energies = band_energies(F.pixel_unshuffle(pixels, 2))
+        x = self.layers(torch.cat([self.fine(cells_of(pixels, strength)), energies], 1)).float()
+        weight = F.avg_pool2d(strength.float(), 8) + 1e-4
+        weight = weight / weight.sum((2, 3), keepdim=True)
+        mean = (x * weight).sum((2, 3))
+        deviation = ((x - mean[..., None, None]).square() * weight).sum((2, 3)).add(1e-6).sqrt()
+        return self.head(torch.cat([mean, deviation], 1))
+
+
+def _layer(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    convolution = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+class RestorerNet(nn.Module):
+    """The U-Net, how each kind's own weights differ from it, and who tells the kinds."""
+
+    def __init__(self, trunk: UNet | None = None, teller: Teller | None = None) -> None:
+        super().__init__()
+        self.trunk, self.teller = trunk or UNet(), teller or Teller()
+        self.names = tuple(name for name, _ in self.trunk.named_parameters() if own(name))
+        values = dict(self.trunk.named_parameters())
+        self.differences = nn.ParameterList(torch.zeros(len(KINDS), *values[name].shape) for name in self.names)
+
+    @torch.no_grad()
+    def learned(self, kind: str, net: UNet) -> None:
+        """Takes over the own weights of ``kind`` from ``net``, whose other weights are the trunk's."""
+        trunk, place = dict(self.trunk.named_parameters()), KINDS.index(kind)
+        for name, difference in zip(self.names, self.differences, strict=True):
+            difference[place] = net.get_parameter(name) - trunk[name]
+
+    def shares(self, pixels: Tensor, strength: Tensor) -> Tensor:
+        """Probabilities (b, kinds + 1) of what is in the region asked for."""
+        return self.teller(pixels, strength).softmax(1)
+
+    def mixed(self, shares: Tensor) -> Mapping[str, Tensor]:
+        """The U-Net's own weights for ``shares`` (kinds + 1,) of the kinds."""
+        values = dict(self.trunk.named_parameters())
+        return {
+            name: values[name] + torch.tensordot(shares[:-1], difference, 1)
+            for name, difference in zip(self.names, self.differences, strict=True)
+        }
+
+    def forward(self, pixels: Tensor, strength: Tensor, shares: Tensor) -> Tensor:
+        """(b, 3, h, w) in [0, 1], (b, 1, h, w) in [0, 1], (kinds + 1,) -> restored pixels, not clipped.
+
+        The surer it is that nothing can be mended, the less is done.
+        """
+        restored = functional_call(self.trunk, dict(self.mixed(shares)), (pixels, strength))
+        return pixels + (1 - shares[-1]) * (restored - pixels)
+
+
+def cells_of(pixels: Tensor, strength: Tensor) -> Tensor:
     """(b, 3, h, w) and (b, 1, h, w) -> (b, 16, h/2, w/2): each 2 x 2 cell less the mean colour of 5 x 5 cells.
 
     Damage is small beside the colour it sits on. Given apart and enlarged it is learned several times as fast;

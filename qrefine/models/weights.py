@@ -15,9 +15,15 @@ EMBEDDED = Path(__file__).parent / "weights"
 """Where the weights of the wheel lie, each with its model card beside it."""
 
 
-def save_weights(net: nn.Module, path: Path, architecture: str, notes: Mapping[str, str]) -> None:
-    """Writes the parameters as float32 with ``architecture`` and ``notes`` in the header."""
-    tensors = {name: value.detach().float().cpu().contiguous() for name, value in net.state_dict().items()}
+def save_weights(
+    net: nn.Module,
+    path: Path,
+    architecture: str,
+    notes: Mapping[str, str],
+    stored: torch.dtype = torch.float32,
+) -> None:
+    """Writes the parameters as ``stored`` with ``architecture`` and ``notes`` in the header."""
+    tensors = {name: value.detach().to("cpu", stored).contiguous() for name, value in net.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, path, metadata={"architecture": architecture, **notes})
 

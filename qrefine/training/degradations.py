@@ -225,25 +225,39 @@ def colour_shift(image: Image, severity: float, rng: np.random.Generator) -> Ima
 
 
 def patch_swap(image: Image, severity: float, rng: np.random.Generator) -> Image:
-    """Blocks of 8 to 24 px that change places with a neighbour, on 5 to 100 % of the area."""
+    """Blocks of 8 to 24 px in the wrong place, as after lost motion vectors: each 1 to 40 px away from its own.
+
+    All blocks are moved, for a block that is in the wrong place looks the same however many others are.
+    """
     height, width, _ = image.shape
     result, size = image.copy(), int(rng.integers(8, 25))
-    share = geometric(0.05, 1.0, severity)
-    for top in range(0, height - size + 1, size):
-        for left in range(0, width - size + 1, size):
-            if rng.random() < share:
-                dy, dx = rng.integers(-2 * size, 2 * size + 1, 2)
-                y, x = np.clip(top + dy, 0, height - size), np.clip(left + dx, 0, width - size)
-                result[top : top + size, left : left + size] = image[y : y + size, x : x + size]
+    reach = geometric(1, 40, severity)
+    for top in range(0, height, size):
+        for left in range(0, width, size):
+            h, w = min(size, height - top), min(size, width - left)
+            angle = rng.uniform(0, 2 * math.pi)
+            y = _within(top, round(reach * math.sin(angle)), height - h)
+            x = _within(left, round(reach * math.cos(angle)), width - w)
+            result[top : top + h, left : left + w] = image[y : y + h, x : x + w]
     return result
 
 
+def _within(place: int, move: int, last: int) -> int:
+    """``place`` moved, the other way where it would leave [0, last]."""
+    moved = place + move if 0 <= place + move <= last else place - move
+    return min(max(moved, 0), last)
+
+
 def warp(image: Image, severity: float, rng: np.random.Generator) -> Image:
-    """Wobbling shapes: a smooth displacement of 0.7 to 9 px with a wavelength of 8 to 28 px."""
+    """Wobbling shapes: a smooth displacement with a wavelength of 8 to 28 px that bends lines by 0.08 to 1.6.
+
+    What is seen of a warp is how much it bends (the displacement's slope), not how far it moves.
+    """
     height, width, _ = image.shape
     scale = rng.uniform(3, 9)
     field = cv2.GaussianBlur(rng.standard_normal((height, width, 2), dtype=np.float32), (0, 0), scale)
-    field *= geometric(0.7, 9, severity) / (np.abs(field).mean() * 2 + 1e-6)
+    slope = np.abs(np.diff(field, axis=0)).mean() + np.abs(np.diff(field, axis=1)).mean()
+    field *= geometric(0.08, 1.6, severity) / (slope / 2 + 1e-9)
     y, x = np.mgrid[:height, :width].astype(np.float32)
     return cv2.remap(
         image, x + field[..., 0], y + field[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
@@ -283,6 +297,9 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "mixture": ("mixture",),
 }
 """Kinds by cause; every kind is in one family."""
+
+FAMILY: Mapping[str, str] = {kind: family for family, kinds in FAMILIES.items() for kind in kinds}
+"""The family of a kind."""
 
 
 def degrade(image: Image, kind: str, severity: float, rng: np.random.Generator) -> Image:

@@ -6,7 +6,7 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,22 +22,44 @@ from qrefine.training.loop import Loss, Place, Run, State, train
 from qrefine.training.pairs import MARGIN, Recipe
 from qrefine.training.photos import Photos, load_photos
 
+Trained = Mapping[str, nn.Module]
+"""What the phases so far have made, by their names."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a training that takes ``share`` of its steps or minutes.
+
+    ``network`` is what it trains (frozen parameters stay as they are), made from what earlier phases have trained.
+    ``samples(photos, seed)`` are its training samples; its highest learning rate is ``pace`` times the run's.
+    """
+
+    name: str
+    share: float
+    network: Callable[[Trained], nn.Module]
+    loss: Loss
+    samples: Callable[[Sequence[Image], int], Dataset[dict[str, np.ndarray]]]
+    pace: float = 1.0
+
 
 @dataclass(frozen=True)
 class Task:
-    """A network and how it learns. ``samples(photos, seed)`` are its training samples."""
+    """A network and how it learns: in ``phases``, whose results make the ``whole``. ``recipe`` is the first one's.
+
+    ``stored`` is the weights' type in the file.
+    """
 
     title: str
     architecture: str
-    network: Callable[[], nn.Module]
-    loss: Loss
-    samples: Callable[[Sequence[Image], int], Dataset[dict[str, np.ndarray]]]
+    phases: tuple[Phase, ...]
+    whole: Callable[[Trained], nn.Module]
     recipe: Recipe
     batch: int
     rate: float
     memory: float
     use: str
     limits: str
+    stored: torch.dtype = torch.float32
 
 
 @dataclass(frozen=True)
@@ -68,6 +90,8 @@ def arguments(description: str, out: str, task: Task) -> argparse.ArgumentParser
     parser.add_argument("--rate", type=float, default=task.rate, help="highest learning rate")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--float32", action="store_true", help="no bfloat16: for CPUs and GPUs without it")
+    parser.add_argument("--reuse", type=int, default=4,
+                        help="how often a pair is seen, turned another way each time")  # fmt: skip
     parser.add_argument("--processes", type=int, default=1, help="processes that make pairs, on each worker")
     parser.add_argument("--workers", type=int, default=1, help="train on so many workers with Ray Train")
     return parser
@@ -79,8 +103,8 @@ def options(given: argparse.Namespace, task: Task) -> Options:
         if getattr(given, name) < 1:
             raise ValueError(f"--{name} is at least 1, not {getattr(given, name)}")
     run = Run(
-        given.steps, given.minutes, given.batch, given.rate, memory=task.memory,
-        seed=given.seed, device=given.device, bfloat16=not given.float32, processes=given.processes,
+        given.steps, given.minutes, given.batch, given.rate, memory=task.memory, seed=given.seed,
+        device=given.device, bfloat16=not given.float32, processes=given.processes, reuse=given.reuse,
     )  # fmt: skip
     return Options(tuple(given.photos), given.out, given.resume, given.workers, run)
 
@@ -98,19 +122,34 @@ def run_task(
 ) -> None:
     """Trains, and on rank 0 writes the weights and the card."""
     photos = photos_for(task, given.photos)
-    torch.manual_seed(given.run.seed)
-    net = task.network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch omits it
-    samples = task.samples(photos.images, given.run.seed)
-    checkpoint = given.out.with_suffix(".checkpoint")
-    average, state = train(net, task.loss, samples, given.run, checkpoint, given.resume, wrap, place)
+    trained: dict[str, nn.Module] = {}
+    states: list[State] = []
+    for phase in task.phases:
+        torch.manual_seed(given.run.seed)
+        net = phase.network(trained).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch omits it
+        samples = phase.samples(photos.images, given.run.seed)
+        checkpoint = given.out.with_suffix(f"{'.' if phase.name else ''}{phase.name}.checkpoint")
+        resume = given.resume and (checkpoint.is_file() or not states)
+        run = given.run.part(phase.share, phase.pace)
+        trained[phase.name], state = train(net, phase.loss, samples, run, checkpoint, resume, wrap, place)
+        states.append(state)
+        if place.rank == 0 and phase.name:
+            print(f"{phase.name}: {_course(state)}", file=sys.stderr, flush=True)
     if place.rank == 0:
-        _write(task, given, photos, average, state)
+        _write(task, given, photos, task.whole(trained), states)
 
 
-def _write(task: Task, given: Options, photos: Photos, net: nn.Module, state: State) -> None:
-    save_weights(net, given.out, task.architecture, {"steps": str(state.step), "seed": str(given.run.seed)})
-    count = sum(p.numel() for p in net.parameters())
+def _course(state: State) -> str:
     first, last = np.mean(state.losses[:100]), np.mean(state.losses[-500:])
+    return f"{state.step} steps, loss {first:.4f} -> {last:.4f}"
+
+
+def _write(task: Task, given: Options, photos: Photos, net: nn.Module, states: Sequence[State]) -> None:
+    steps, seconds = sum(state.step for state in states), sum(state.seconds for state in states)
+    save_weights(
+        net, given.out, task.architecture, {"steps": str(steps), "seed": str(given.run.seed)}, task.stored
+    )
+    count = sum(p.numel() for p in net.parameters())
     names = " ".join(Path(pattern).name for pattern in given.photos) or "none"  # folders are nobody's business
     data = (
         f"{len(photos.images)} clean photographs ({photos.too_small} smaller than the crop and "
@@ -118,19 +157,22 @@ def _write(task: Task, given: Options, photos: Photos, net: nn.Module, state: St
         f"program (`qrefine/training/scenes.py`) for {task.recipe.scenes:.0%} of the crops"
         f"{'' if photos.images else ' (all of them here)'}. Damage by program: `qrefine/training/degradations.py`."
     )
-    resumed = ", ".join(f"{step:,}" for step in state.resumed)
+    resumed = ", ".join(f"{step:,}" for state in states for step in state.resumed)
     recipe = (
-        f"{count:,} parameters, {state.step:,} steps of {given.run.batch * given.workers} crops of "
-        f"{task.recipe.size} px in {state.seconds / 60:.0f} minutes on {given.run.device}, AdamW with a warm-up "
+        f"{count:,} parameters, {steps:,} steps of {given.run.batch * given.workers} crops of "
+        f"{task.recipe.size} px in {seconds / 60:.0f} minutes on {given.run.device}, AdamW with a warm-up "
         f"and half a cosine from {given.run.rate:g}, averaged weights, seed {given.run.seed}"
         f"{f', resumed at step {resumed}; settings may have been others before' if resumed else ''}. "
         f"Shares: `{json.dumps({k: v for k, v in asdict(task.recipe).items() if k != 'weights'})}`; "
         f"families: `{json.dumps(dict(task.recipe.weights))}`.\n\n"
         f"```\npython {Path(sys.argv[0]).parent.name}/{Path(sys.argv[0]).name} {shlex.join(_told(given))}\n```"
     )
-    figures = f"Loss over the first 100 steps {first:.4f}, over the last 500 {last:.4f}."
+    courses = [
+        f"{phase.name}: " * bool(phase.name) + _course(s) for phase, s in zip(task.phases, states, strict=True)
+    ]
+    figures = f"Loss over the first 100 and the last 500 steps: {'; '.join(courses)}."
     card = write_card(Card(task.title, task.use, data, recipe, figures, task.limits), given.out)
-    print(f"wrote {given.out} and {card}: {state.step} steps, loss {first:.4f} -> {last:.4f}")
+    print(f"wrote {given.out} and {card}: {steps} steps, {'; '.join(courses)}")
 
 
 def _told(given: Options) -> list[str]:

@@ -13,11 +13,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -31,7 +33,9 @@ Loss = Callable[[nn.Module, Batch, int], Tensor]
 class Run:
     """How long and how fast. One of ``steps`` and ``minutes`` must be given; the first to end ends the run.
 
-    ``memory`` is AdamW's second decay: shorter where gradients vary much from step to step.
+    ``memory`` is AdamW's second decay: shorter where gradients vary much from step to step. ``reuse``: how often
+    each sample is seen, turned another way each time; for machines on which making one costs as much as learning
+    from it.
     """
 
     steps: int | None = None
@@ -45,10 +49,19 @@ class Run:
     device: str = "cpu"
     bfloat16: bool = True
     processes: int = 1
+    reuse: int = 1
 
     def __post_init__(self) -> None:
         if not self.steps and not self.minutes:
             raise ValueError("a run needs --steps or --minutes above 0")
+        if not 1 <= self.reuse <= 8:
+            raise ValueError(f"there are eight ways to turn a square: --reuse is 1 to 8, not {self.reuse}")
+
+    def part(self, share: float, pace: float = 1.0) -> Run:
+        """A run of ``share`` of this one's steps and minutes, at ``pace`` times its rate."""
+        steps = max(1, round(self.steps * share)) if self.steps else None
+        minutes = self.minutes * share if self.minutes else None
+        return replace(self, steps=steps, minutes=minutes, rate=self.rate * pace)
 
     def progress(self, step: int, seconds: float) -> float:
         """The share of the run that is over, in [0, 1]."""
@@ -102,7 +115,9 @@ def train(
     """
     net.to(run.device)
     average, state = deepcopy(net), State()
-    optimiser = torch.optim.AdamW(net.parameters(), run.rate, (0.9, run.memory), weight_decay=1e-4)
+    optimiser = torch.optim.AdamW(
+        [p for p in net.parameters() if p.requires_grad], run.rate, (0.9, run.memory), weight_decay=1e-4
+    )
     if resume:
         if checkpoint is None or not checkpoint.is_file():
             raise ValueError(f"{checkpoint}: no checkpoint to resume from")
@@ -157,7 +172,7 @@ def _batches(
             index += run.batch * place.of
 
     loader = DataLoader(
-        samples,
+        Reused(samples, run.reuse, _APART * run.batch * place.of * max(1, run.processes)),
         run.batch,
         sampler=_Indices(indices()),
         num_workers=run.processes,
@@ -166,6 +181,41 @@ def _batches(
         worker_init_fn=_one_thread,
     )
     return iter(loader)
+
+
+_APART = 64
+"""Batches between two sights of a sample, in each process that makes them."""
+
+
+class Reused(Dataset[dict[str, np.ndarray]]):
+    """Each of ``samples`` ``times`` times, ``apart`` indices between, turned another way each time.
+
+    Arrays of a sample have rows and columns as their first two axes. Which sample an index stands for depends on
+    the index alone; a sample that was made in this process a round ago is not made again.
+    """
+
+    def __init__(self, samples: Dataset[dict[str, np.ndarray]], times: int, apart: int) -> None:
+        self._samples, self._times, self._apart = samples, times, apart
+        self._kept: dict[int, dict[str, np.ndarray]] = {}
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        if self._times == 1:
+            return self._samples[index]
+        block, place = divmod(index, self._times * self._apart)
+        turn, within = divmod(place, self._apart)
+        number = block * self._apart + within
+        sample = self._kept.pop(number, None)
+        if sample is None:
+            sample = self._samples[number]
+        if turn + 1 < self._times:
+            self._kept[number] = sample
+        return {name: turned(array, (turn + number) % 8) for name, array in sample.items()}
+
+
+def turned(array: NDArray[Any], way: int) -> NDArray[Any]:
+    """One of the eight ways to lay down a square: rows and columns are the first two axes."""
+    array = np.rot90(array, way % 4)
+    return (array[:, ::-1] if way >= 4 else array).copy()
 
 
 def _one_thread(_: int) -> None:

@@ -14,15 +14,16 @@ from torch.utils.data import Dataset
 
 from qrefine.models.mapper_net import ARCHITECTURE, FAMILIES, MapperNet
 from qrefine.quality.map import Image
-from qrefine.training.job import Task
+from qrefine.training.degradations import FAMILY
+from qrefine.training.job import Phase, Task
 from qrefine.training.loop import Batch
 from qrefine.training.pairs import Recipe, make_pair
 
 RECIPE = Recipe(
     size=192, clean=0.25, whole=0.3,
     weights=(
-        ("blur", 4), ("noise", 3), ("compression", 4.5), ("resampling", 3), ("surface", 4), ("content", 4),
-        ("mixture", 3),
+        ("blur", 4), ("noise", 3), ("compression", 4.5), ("resampling", 4), ("surface", 6), ("content", 6),
+        ("mixture", 2.5),
     ),
 )  # fmt: skip
 """Mostly regions, for the map must tell damaged patches from their neighbours; more of what is hard to see."""
@@ -50,7 +51,7 @@ evidence."""
 
 @dataclass(frozen=True)
 class MapperSamples(Dataset[dict[str, np.ndarray]]):
-    """Sample i: a damaged crop ``pixels`` (size, size, 3) uint8 and ``severity`` (1 + families, 48, 48)."""
+    """Sample i: a damaged crop ``pixels`` (size, size, 3) uint8 and ``severity`` (48, 48, 1 + families)."""
 
     photos: Sequence[Image]
     seed: int
@@ -58,11 +59,12 @@ class MapperSamples(Dataset[dict[str, np.ndarray]]):
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         pair = make_pair(self.photos, self.recipe, (self.seed, index))
-        severity = np.zeros((1 + len(FAMILIES), _FINEST, _FINEST), np.float32)
-        severity[0] = cv2.resize(pair.severity, (_FINEST, _FINEST), interpolation=cv2.INTER_AREA)
-        for family, plane in pair.families.items():
-            place = 1 + FAMILIES.index(family)
-            severity[place] = cv2.resize(plane, (_FINEST, _FINEST), interpolation=cv2.INTER_AREA)
+        severity = np.zeros((_FINEST, _FINEST, 1 + len(FAMILIES)), np.float32)
+        severity[..., 0] = cv2.resize(pair.severity, (_FINEST, _FINEST), interpolation=cv2.INTER_AREA)
+        for kind, plane in pair.kinds.items():
+            of_family = severity[..., 1 + FAMILIES.index(FAMILY[kind])]
+            small = cv2.resize(plane, (_FINEST, _FINEST), interpolation=cv2.INTER_AREA)
+            np.maximum(of_family, small, out=of_family)
         return {"pixels": pair.damaged, "severity": severity}
 
 
@@ -70,7 +72,7 @@ def mapper_loss(net: nn.Module, batch: Batch, step: int) -> Tensor:
     """Cross-entropy of each patch's mean severity: proper for a mean, and steep near 0, where mild damage lies."""
     n = int(np.random.default_rng(step).choice(GRIDS))
     pixels = batch["pixels"].permute(0, 3, 1, 2).float() / 255
-    target = F.adaptive_avg_pool2d(batch["severity"], n).permute(0, 2, 3, 1)
+    target = F.adaptive_avg_pool2d(batch["severity"].permute(0, 3, 1, 2), n).permute(0, 2, 3, 1)
     logits = net(pixels.contiguous(memory_format=torch.channels_last), n).float()
     errors = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((0, 1, 2))
     return errors[0] + CAUSES * errors[1:].sum()
@@ -81,9 +83,8 @@ def mapper_task() -> Task:
     return Task(
         title="Embedded mapper",
         architecture=ARCHITECTURE,
-        network=MapperNet,
-        loss=mapper_loss,
-        samples=MapperSamples,
+        phases=(Phase("", 1, lambda _: MapperNet(), mapper_loss, MapperSamples),),
+        whole=lambda trained: trained[""],
         recipe=RECIPE,
         batch=14,
         rate=2e-3,

@@ -13,7 +13,7 @@ import numpy as np
 
 from qrefine.quality.map import Image, Plane
 from qrefine.training import benign
-from qrefine.training.degradations import FAMILIES, degrade
+from qrefine.training.degradations import FAMILIES, KINDS, degrade
 from qrefine.training.regions import soft_region
 from qrefine.training.scenes import scene
 
@@ -23,18 +23,18 @@ class Pair:
     """``clean`` and ``damaged``: (size, size, 3) uint8; ``severity``: (size, size) in [0, 1].
 
     Severity is 0 where nothing was done, and where it left no trace: a blurred white wall is a white wall.
-    ``families`` holds the planes of the families of damage that are in it.
+    ``kinds`` holds the planes of the kinds of damage that are in it.
     """
 
     clean: Image
     damaged: Image
     severity: Plane
-    families: Mapping[str, Plane]
+    kinds: Mapping[str, Plane]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What pairs are drawn from; shares are probabilities."""
+    """What pairs are drawn from; shares are probabilities. ``weights``: of families of damage, or of kinds."""
 
     size: int = 128
     scenes: float = 0.2
@@ -49,8 +49,8 @@ class Recipe:
     )  # fmt: skip
 
     def __post_init__(self) -> None:
-        if unknown := {family for family, _ in self.weights} - set(FAMILIES):
-            raise ValueError(f"no family of damage is called {', '.join(sorted(unknown))}")
+        if unknown := {name for name, _ in self.weights} - set(FAMILIES) - set(KINDS):
+            raise ValueError(f"no family or kind of damage is called {', '.join(sorted(unknown))}")
 
 
 MARGIN = 16
@@ -76,11 +76,11 @@ def _clean_crop(photos: Sequence[Image], recipe: Recipe, rng: np.random.Generato
     return np.ascontiguousarray(crop)
 
 
-def _kind(recipe: Recipe, rng: np.random.Generator) -> tuple[str, str]:
+def _kind(recipe: Recipe, rng: np.random.Generator) -> str:
     weights = np.array([weight for _, weight in recipe.weights])
-    family = recipe.weights[rng.choice(len(weights), p=weights / weights.sum())][0]
-    kinds = FAMILIES[family]
-    return family, kinds[rng.integers(len(kinds))]
+    name = recipe.weights[rng.choice(len(weights), p=weights / weights.sum())][0]
+    kinds = FAMILIES.get(name, (name,))
+    return kinds[rng.integers(len(kinds))]
 
 
 def _severity(recipe: Recipe, rng: np.random.Generator) -> float:
@@ -89,9 +89,12 @@ def _severity(recipe: Recipe, rng: np.random.Generator) -> float:
 
 
 def traced(severity: Plane, clean: Image, damaged: Image) -> Plane:
-    """``severity`` where pixels nearby moved by half a grey level or more, fading to 0 where none did."""
+    """``severity`` where pixels nearby moved by a grey level or more, fading to 0 where none did.
+
+    A grey level is the least that a viewer could see in two images held side by side.
+    """
     change = np.abs(damaged.astype(np.float32) - clean).max(2)
-    return severity * np.minimum(cv2.blur(change, (17, 17)) / 0.5, 1)
+    return severity * np.minimum(cv2.blur(change, (17, 17)), 1)
 
 
 def make_pair(photos: Sequence[Image], recipe: Recipe, seed: Sequence[int]) -> Pair:
@@ -102,19 +105,19 @@ def make_pair(photos: Sequence[Image], recipe: Recipe, seed: Sequence[int]) -> P
         clean = benign.tone(clean, rng)
     size = clean.shape[0]
     damaged, severity = clean, np.zeros((size, size), np.float32)
-    families: dict[str, Plane] = {}
+    kinds: dict[str, Plane] = {}
     if rng.random() < recipe.clean:
         if rng.random() < 0.5:
             clean = damaged = benign.finish(clean, rng)
     else:
         whole = rng.random() < recipe.whole
         for _ in range(2 if not whole and rng.random() < recipe.second else 1):
-            (family, kind), level = _kind(recipe, rng), _severity(recipe, rng)
+            kind, level = _kind(recipe, rng), _severity(recipe, rng)
             mask = np.ones((size, size), np.float32) if whole else soft_region(size, size, rng)
             changed = degrade(damaged, kind, level, rng).astype(np.float32)
             damaged = np.rint(damaged + mask[..., None] * (changed - damaged)).astype(np.uint8)
             severity = 1 - (1 - severity) * (1 - level * mask)
-            families[family] = np.maximum(families.get(family, 0), level * mask)
+            kinds[kind] = np.maximum(kinds.get(kind, 0), level * mask)
     top, left = (int(v) for v in rng.integers(0, MARGIN + 1, 2))
     window = np.s_[top : top + recipe.size, left : left + recipe.size]
     trace = traced(np.ones_like(severity), clean, damaged)
@@ -122,5 +125,5 @@ def make_pair(photos: Sequence[Image], recipe: Recipe, seed: Sequence[int]) -> P
         np.ascontiguousarray(clean[window]),
         np.ascontiguousarray(damaged[window]),
         (severity * trace)[window],
-        {family: (plane * trace)[window] for family, plane in families.items()},
+        {kind: (plane * trace)[window] for kind, plane in kinds.items()},
     )

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from qrefine.training.loop import Place, Run, train
+from qrefine.training.loop import Place, Reused, Run, train, turned
 
 
 @dataclass(frozen=True)
@@ -117,3 +117,53 @@ def test_buffers_are_averaged_and_counters_copied():
     average, _ = train(net, loss, Line(), replace(RUN, steps=5))
     assert average[1].num_batches_tracked == 5
     assert not torch.equal(average[1].running_mean, torch.zeros(4))
+
+
+@dataclass
+class Squares:
+    """Sample i: a square that no turning leaves as it is, and i; counts what was made."""
+
+    made: list
+
+    def __getitem__(self, index):
+        self.made.append(index)
+        return {"square": np.arange(6).reshape(2, 3) + 10 * index, "number": np.full((1, 1), index)}
+
+
+def test_samples_are_seen_again_turned_another_way():
+    squares = Squares([])
+    seen = Reused(squares, times=3, apart=4)
+    samples = [seen[index] for index in range(24)]
+    assert [int(sample["number"][0, 0]) for sample in samples] == [*(0, 1, 2, 3) * 3, *(4, 5, 6, 7) * 3]
+    assert squares.made == list(range(8))  # each once
+    views = {sample["square"].tobytes() + bytes(sample["square"].shape) for sample in samples[1:12:4]}
+    assert len(views) == 3
+
+
+def test_what_an_index_stands_for_does_not_depend_on_what_was_asked_before():
+    one, two = (Reused(Squares([]), times=4, apart=3) for _ in range(2))
+    forward = [one[index]["square"] for index in range(24)]
+    backward = [two[index]["square"] for index in reversed(range(24))]
+    assert all(np.array_equal(a, b) for a, b in zip(forward, reversed(backward), strict=True))
+
+
+def test_there_are_eight_ways_to_turn():
+    square = np.arange(9).reshape(3, 3)
+    assert len({turned(square, way).tobytes() for way in range(8)}) == 8
+    with pytest.raises(ValueError, match="eight ways"):
+        Run(steps=1, reuse=9)
+
+
+def test_parts_of_a_run():
+    assert Run(steps=40, rate=1.0).part(0.25, 2) == Run(steps=10, rate=2.0)
+    assert Run(minutes=60).part(0.5).minutes == 30
+    assert Run(steps=3).part(0.01).steps == 1
+
+
+def test_frozen_parameters_stay():
+    net = fresh()
+    net.bias.requires_grad_(False)
+    kept = net.bias.clone()
+    average, _ = train(net, loss, Line(), RUN)
+    assert torch.equal(net.bias, kept)
+    assert torch.equal(average.bias, kept)

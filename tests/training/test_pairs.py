@@ -28,8 +28,8 @@ def test_severity_tells_where_damage_is(photos):
         assert pair.clean.shape == pair.damaged.shape == (64, 64, 3)
         assert 0 <= pair.severity.min() <= pair.severity.max() <= 1
         assert np.mean((pair.damaged != pair.clean).any(2) & (pair.severity == 0)) < 0.05  # traces fade out
-        if pair.families:
-            assert pair.severity.max() >= max(plane.max() for plane in pair.families.values()) - 1e-6
+        if pair.kinds:
+            assert pair.severity.max() >= max(plane.max() for plane in pair.kinds.values()) - 1e-6
         else:
             assert np.array_equal(pair.clean, pair.damaged)
             assert not pair.severity.any()
@@ -37,14 +37,14 @@ def test_severity_tells_where_damage_is(photos):
 
 def test_shares_are_kept():
     pairs = [make_pair((), replace(RECIPE, clean=0.5, whole=1.0), (4, index)) for index in range(200)]
-    assert 70 <= sum(not pair.families for pair in pairs) <= 130
-    damaged = [pair.severity for pair in pairs if pair.families]
+    assert 70 <= sum(not pair.kinds for pair in pairs) <= 130
+    damaged = [pair.severity for pair in pairs if pair.kinds]
     assert np.mean([np.ptp(severity) < 1e-6 for severity in damaged]) > 0.5  # all over
 
 
 def test_second_damage_adds_up():
     recipe = replace(RECIPE, clean=0.0, whole=0.0, second=1.0)
-    assert any(len(make_pair((), recipe, (5, index)).families) == 2 for index in range(10))
+    assert any(len(make_pair((), recipe, (5, index)).kinds) == 2 for index in range(10))
 
 
 def test_unknown_families_are_refused():

@@ -1,0 +1,77 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from qrefine.models.restorer_net import KINDS, RestorerNet, Teller, UNet, own
+from qrefine.training.degradations import KINDS as DAMAGES
+from qrefine.training.restoring import ALONE, DAMAGE, TOLD, TellerSamples, restorer_loss, restorer_task
+
+
+def test_each_damage_that_can_be_mended_has_one_kind():
+    samples = TellerSamples((), 0, replace(TOLD, clean=0, size=64))
+    mended = {}
+    for damage in DAMAGES:
+        only = TellerSamples((), 0, replace(samples.recipe, weights=((damage, 1.0),)))
+        mended[damage] = int(only[0]["kind"][0, 0])
+    nothing = len(KINDS)
+    assert [d for d, kind in mended.items() if kind == nothing] == ["colour_shift", "patch_swap", "warp"]
+    assert {KINDS[kind] for kind in mended.values() if kind != nothing} == set(KINDS) == set(DAMAGE)
+    assert KINDS[mended["downsample"]] == "shrinking"
+    assert KINDS[mended["webp"]] == "compression"
+
+
+def test_clean_crops_have_nothing_to_mend():
+    samples = TellerSamples((), 0, replace(TOLD, clean=1, size=64))
+    sample = samples[3]
+    assert sample["kind"] == len(KINDS)
+    assert sample["strength"].max() > 0  # the map may err
+
+
+def trained():
+    task = restorer_task()
+    torch.manual_seed(0)
+    made = {}
+    for phase in task.phases:
+        made[phase.name] = phase.network(made)
+    return task, made
+
+
+def test_kinds_learn_their_own_weights_on_a_trunk_that_stays():
+    task, made = trained()
+    assert [phase.name for phase in task.phases] == ["trunk", *KINDS, "teller"]
+    assert sum(phase.share for phase in task.phases) == pytest.approx(1)
+    net = made["blur"]
+    assert sum(p.numel() for p in net.parameters() if p.requires_grad) == 69_244
+    assert all(p.requires_grad == own(name) for name, p in net.named_parameters())
+    assert all(p.requires_grad for p in made["trunk"].parameters())
+    whole = task.whole(made)
+    assert isinstance(whole, RestorerNet)
+    assert isinstance(whole.teller, Teller)
+
+
+def test_samples_of_a_kind_are_of_that_damage():
+    task = restorer_task()
+    phases = {phase.name: phase for phase in task.phases}
+    for kind in KINDS:
+        samples = phases[kind].samples((), 0)
+        assert dict(samples.recipe.weights).keys() == set(DAMAGE[kind])
+        sample = samples[0]
+        assert sample["pixels"].shape == sample["clean"].shape == (ALONE.size, ALONE.size, 3)
+        assert (sample["pixels"] != sample["clean"]).any()
+        assert 0 < sample["strength"].max() <= 1
+
+
+def test_the_loss_of_leaving_things_as_they_are_is_near_one_and_of_the_truth_near_zero():
+    sample = restorer_task().phases[2].samples((), 0)[1]
+    batch = {name: torch.from_numpy(value)[None] for name, value in sample.items()}
+    idle = restorer_loss(UNet(), batch, 0).item()
+    assert 0.4 < idle < 1.3
+
+    class Truth(torch.nn.Module):
+        def forward(self, pixels, strength):
+            return batch["clean"].permute(0, 3, 1, 2).float() / 255
+
+    assert restorer_loss(Truth(), batch, 0).item() < 0.02 * idle
+    assert np.isfinite(idle)
