@@ -16,6 +16,7 @@ from typing import Any
 from typing_extensions import Self
 
 from qrefine.config import ImageSettings
+from qrefine.data.gzipped import gunzipped
 from qrefine.data.images import SIGNATURE_BYTES, SUFFIXES, image_format
 from qrefine.data.storage import READ_BYTES, ResumingReader
 
@@ -120,7 +121,11 @@ def _groups(url: str, images: ImageSettings, options: dict[str, Any], retries: i
         with (
             ResumingReader(url, options, retries) as source,
             tarfile.open(
-                fileobj=source, mode="r|*", bufsize=READ_BYTES, ignore_zeros=True, tarinfo=_header_class(damage)
+                fileobj=gunzipped(source),
+                mode="r|*",
+                bufsize=READ_BYTES,
+                ignore_zeros=True,
+                tarinfo=_header_class(damage),
             ) as archive,
         ):
             # ignore_zeros makes tarfile look for the next header after a bad one instead of ending in silence
