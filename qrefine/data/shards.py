@@ -11,7 +11,7 @@ import re
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from typing_extensions import Self
 
@@ -121,7 +121,7 @@ def _groups(url: str, images: ImageSettings, options: dict[str, Any], retries: i
         with (
             ResumingReader(url, options, retries) as source,
             tarfile.open(
-                fileobj=gunzipped(source),
+                fileobj=cast(BinaryIO, gunzipped(source)),  # of which it reads alone
                 mode="r|*",
                 bufsize=READ_BYTES,
                 ignore_zeros=True,

@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image as PIL
 
 from qrefine.quality.map import Image
-from qrefine.training.degradations import _jpeg, _to_uint8
+from qrefine.training.degradations import _jpeg
+from qrefine.training.scale import to_uint8
 
 
 def tone(image: Image, rng: np.random.Generator) -> Image:
@@ -27,7 +28,7 @@ def tone(image: Image, rng: np.random.Generator) -> Image:
         values = grey[..., None] + np.float32(saturation) * (values - grey[..., None])
     if rng.random() < 0.3:
         values = values * rng.normal(1, 0.06, 3).astype(np.float32)
-    return _to_uint8(values * 255)
+    return to_uint8(values * 255)
 
 
 def finish(image: Image, rng: np.random.Generator) -> Image:
@@ -36,10 +37,10 @@ def finish(image: Image, rng: np.random.Generator) -> Image:
     if choice == 0:
         return _jpeg(image, int(rng.integers(92, 99)), rng)
     if choice == 1:
-        return _to_uint8(image + rng.normal(0, rng.uniform(0.3, 1.3), image.shape))
+        return to_uint8(image + rng.normal(0, rng.uniform(0.3, 1.3), image.shape))
     if choice == 2:
         dither = PIL.Dither.FLOYDSTEINBERG if rng.random() < 0.5 else PIL.Dither.NONE
         palette = PIL.fromarray(image).quantize(int(rng.integers(128, 257)), dither=dither)
         return np.asarray(palette.convert("RGB"))
     soft = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.6, 1.2)).astype(np.float32)
-    return _to_uint8(image + np.float32(rng.uniform(0, 0.25)) * (image - soft))
+    return to_uint8(image + np.float32(rng.uniform(0, 0.25)) * (image - soft))

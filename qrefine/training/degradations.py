@@ -14,20 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qrefine.quality.map import Image
+from qrefine.training.content import colour_shift, patch_swap, warp
+from qrefine.training.scale import geometric, to_uint8
 
 Degradation = Callable[[Image, float, np.random.Generator], Image]
 """Takes (h, w, 3) uint8 RGB and a severity in [0, 1]; gives a new image of the same shape."""
 
 Floats = NDArray[np.float32]
-
-
-def geometric(mild: float, ruined: float, severity: float) -> float:
-    """The parameter at ``severity``: ``mild`` at 0, ``ruined`` at 1, in equal ratios between."""
-    return float(mild * (ruined / mild) ** severity)
-
-
-def _to_uint8(values: NDArray[np.floating]) -> Image:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
 # Blur
@@ -64,7 +57,7 @@ def defocus_blur(image: Image, severity: float, rng: np.random.Generator) -> Ima
 def gaussian_noise(image: Image, severity: float, rng: np.random.Generator) -> Image:
     """White noise of sigma 3 to 60 grey levels."""
     noise = rng.standard_normal(image.shape, dtype=np.float32)
-    return _to_uint8(image + noise * geometric(3, 60, severity))
+    return to_uint8(image + noise * geometric(3, 60, severity))
 
 
 def poisson_noise(image: Image, severity: float, rng: np.random.Generator) -> Image:
@@ -72,9 +65,9 @@ def poisson_noise(image: Image, severity: float, rng: np.random.Generator) -> Im
     photons = geometric(2000, 8, severity)
     signal = image.astype(np.float32) / 255 * photons
     if photons < 30:
-        return _to_uint8(rng.poisson(signal) * (255 / photons))
+        return to_uint8(rng.poisson(signal) * (255 / photons))
     counts = signal + rng.standard_normal(image.shape, dtype=np.float32) * np.sqrt(signal)
-    return _to_uint8(counts * (255 / photons))
+    return to_uint8(counts * (255 / photons))
 
 
 def colour_noise(image: Image, severity: float, rng: np.random.Generator) -> Image:
@@ -86,7 +79,7 @@ def colour_noise(image: Image, severity: float, rng: np.random.Generator) -> Ima
         noise = cv2.GaussianBlur(noise, (0, 0), grain)
         noise /= noise.std() + 1e-6
     noise -= (noise @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
-    return _to_uint8(image + noise * geometric(5, 70, severity))
+    return to_uint8(image + noise * geometric(5, 70, severity))
 
 
 def salt_and_pepper(image: Image, severity: float, rng: np.random.Generator) -> Image:
@@ -167,7 +160,7 @@ def checkerboard(image: Image, severity: float, rng: np.random.Generator) -> Ima
     luma = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     texture = cv2.GaussianBlur(np.abs(luma - cv2.GaussianBlur(luma, (0, 0), 2)), (0, 0), 4)
     weight = 0.7 + 0.6 * texture / (texture.mean() + 1)
-    return _to_uint8(image + grid * np.minimum(weight, 2)[..., None] * geometric(2, 40, severity))
+    return to_uint8(image + grid * np.minimum(weight, 2)[..., None] * geometric(2, 40, severity))
 
 
 def upsampler(image: Image, severity: float, rng: np.random.Generator) -> Image:
@@ -175,7 +168,7 @@ def upsampler(image: Image, severity: float, rng: np.random.Generator) -> Image:
     factor = int(rng.choice([2, 4]))
     coarse = _resampled(image, factor, cv2.INTER_AREA, cv2.INTER_NEAREST).astype(np.float32)
     coarse += rng.uniform(0, 0.6) * (coarse - cv2.GaussianBlur(coarse, (0, 0), factor / 2))
-    return _to_uint8(image + geometric(0.15, 1.0, severity) * (coarse - image))
+    return to_uint8(image + geometric(0.15, 1.0, severity) * (coarse - image))
 
 
 def over_smooth(image: Image, severity: float, rng: np.random.Generator) -> Image:
@@ -186,82 +179,28 @@ def over_smooth(image: Image, severity: float, rng: np.random.Generator) -> Imag
     smooth = image
     for _ in range(rounds):
         smooth = cv2.medianBlur(smooth, 3 if severity < 0.4 else 5)
-    return _to_uint8(image + share * (smooth.astype(np.float32) - image))
+    return to_uint8(image + share * (smooth.astype(np.float32) - image))
 
 
 def posterise(image: Image, severity: float, rng: np.random.Generator) -> Image:
     """36 to 3 levels a channel, with a phase by chance."""
     step = 255 / geometric(36, 3, severity)
     phase = np.float32(rng.uniform(0, step))
-    return _to_uint8(np.rint((image + phase) / step) * step - phase)
+    return to_uint8(np.rint((image + phase) / step) * step - phase)
 
 
 def ringing(image: Image, severity: float, rng: np.random.Generator) -> Image:
     """Halos along edges: an unsharp mask of 0.5 to 8 times, or a sinc cut-off of 0.85 to 0.2 of Nyquist."""
     if rng.random() < 0.5:
         soft = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.8, 2.5)).astype(np.float32)
-        return _to_uint8(image + geometric(0.5, 8, severity) * (image - soft))
+        return to_uint8(image + geometric(0.5, 8, severity) * (image - soft))
     cutoff = geometric(0.85, 0.2, severity)
     taps = np.sinc(np.arange(-12, 13) * cutoff) * np.kaiser(25, 2.0)
     taps = (taps / taps.sum()).astype(np.float32)
     return cv2.sepFilter2D(image, -1, taps, taps, borderType=cv2.BORDER_REFLECT_101)
 
 
-# Content
-
-
-def colour_shift(image: Image, severity: float, rng: np.random.Generator) -> Image:
-    """Colour planes that drift apart by 0.6 to 7 px, under a tint of 1 to 30 grey levels."""
-    height, width, _ = image.shape
-    reach, planes = geometric(0.6, 7, severity), []
-    tint = rng.standard_normal(3) * geometric(1, 30, severity)
-    angle = rng.uniform(0, 2 * math.pi)
-    for channel, sign in enumerate((1.0, 0.0, -1.0)):
-        dx, dy = sign * reach * math.cos(angle), sign * reach * math.sin(angle)
-        move = np.array([[1, 0, dx], [0, 1, dy]], np.float32)
-        plane = np.ascontiguousarray(image[..., channel])
-        planes.append(cv2.warpAffine(plane, move, (width, height), borderMode=cv2.BORDER_REFLECT_101))
-    return _to_uint8(np.stack(planes, -1) + tint)
-
-
-def patch_swap(image: Image, severity: float, rng: np.random.Generator) -> Image:
-    """Blocks of 8 to 24 px in the wrong place, as after lost motion vectors: each 1 to 40 px away from its own.
-
-    All blocks are moved, for a block that is in the wrong place looks the same however many others are.
-    """
-    height, width, _ = image.shape
-    result, size = image.copy(), int(rng.integers(8, 25))
-    reach = geometric(1, 40, severity)
-    for top in range(0, height, size):
-        for left in range(0, width, size):
-            h, w = min(size, height - top), min(size, width - left)
-            angle = rng.uniform(0, 2 * math.pi)
-            y = _within(top, round(reach * math.sin(angle)), height - h)
-            x = _within(left, round(reach * math.cos(angle)), width - w)
-            result[top : top + h, left : left + w] = image[y : y + h, x : x + w]
-    return result
-
-
-def _within(place: int, move: int, last: int) -> int:
-    """``place`` moved, the other way where it would leave [0, last]."""
-    moved = place + move if 0 <= place + move <= last else place - move
-    return min(max(moved, 0), last)
-
-
-def warp(image: Image, severity: float, rng: np.random.Generator) -> Image:
-    """Wobbling shapes: a smooth displacement with a wavelength of 8 to 28 px that bends lines by 0.08 to 1.6.
-
-    What is seen of a warp is how much it bends (the displacement's slope), not how far it moves.
-    """
-    height, width, _ = image.shape
-    scale = rng.uniform(3, 9)
-    field = cv2.GaussianBlur(rng.standard_normal((height, width, 2), dtype=np.float32), (0, 0), scale)
-    slope = np.abs(np.diff(field, axis=0)).mean() + np.abs(np.diff(field, axis=1)).mean()
-    field *= geometric(0.08, 1.6, severity) / (slope / 2 + 1e-9)
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    return cv2.remap(
-        image, x + field[..., 0], y + field[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
-    )
+# Several
 
 
 def mixture(image: Image, severity: float, rng: np.random.Generator) -> Image:

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from qrefine.quality.map import Image
-from qrefine.training.degradations import Floats, _to_uint8
+from qrefine.training.degradations import Floats
+from qrefine.training.scale import to_uint8
 
 
 def _colour(rng: np.random.Generator) -> tuple[float, float, float]:
@@ -81,7 +82,7 @@ _FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_CO
 
 def text(size: int, rng: np.random.Generator) -> Floats:
     """Lines of letters on a ground."""
-    canvas = _to_uint8((gradient, shapes, texture)[rng.integers(3)](size, rng))
+    canvas = to_uint8((gradient, shapes, texture)[rng.integers(3)](size, rng))
     baseline = int(rng.integers(8, 24))
     while baseline < size + 20:
         scale = float(rng.uniform(0.3, 1.6))
@@ -99,4 +100,4 @@ _SCENES = (dead_leaves, dead_leaves, texture, stripes, shapes, text, gradient)
 
 def scene(size: int, rng: np.random.Generator) -> Image:
     """One scene by chance, (size, size, 3) uint8."""
-    return _to_uint8(_SCENES[rng.integers(len(_SCENES))](size, rng))
+    return to_uint8(_SCENES[rng.integers(len(_SCENES))](size, rng))

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qrefine.training.degradations import FAMILIES, KINDS, degrade, geometric
+from qrefine.training.degradations import FAMILIES, KINDS, degrade
+from qrefine.training.scale import geometric
 from qrefine.training.scenes import dead_leaves, texture
 
 
