@@ -22,9 +22,8 @@ def job() -> None:
     task = mapper_task()
     parser = arguments(__doc__ or "", "mapper.safetensors", task)
     parser.add_argument("--scores", type=Path, metavar="CSV",
-                        help="instead of training, fit the head to human scores: columns file, score")  # fmt: skip
-    parser.add_argument("--weights", type=Path, default=EMBEDDED / "mapper.safetensors",
-                        help="with --scores: the weights to start from")  # fmt: skip
+                        help="instead of training, fit the head (of --init, or the embedded one) to human scores: "
+                             "columns file, score")  # fmt: skip
     given = parser.parse_args()
     if given.scores:
         fit(given)
@@ -37,17 +36,17 @@ def job() -> None:
 
 
 def fit(given: argparse.Namespace) -> None:
-    """The head of ``--weights`` fitted to ``--scores``, written to ``--out`` with a card."""
+    """The head of ``--init`` fitted to ``--scores``, written to ``--out`` with a card."""
     scored = read_scores(given.scores)
-    net = MapperNet().eval()
-    notes = load_weights(net, given.weights, ARCHITECTURE)
+    net, weights = MapperNet().eval(), given.init or EMBEDDED / "mapper.safetensors"
+    notes = load_weights(net, weights, ARCHITECTURE)
     result = fit_head(net, load_scored(scored), scored.scores, given.steps or 500, given.seed)
     save_weights(net, given.out, ARCHITECTURE, {**notes, "scores": given.scores.name})
     figures = (
         f"Spearman of q with the {result.held_out} of {result.images} scores that were held out: "
         f"{result.before:.3f} before, {result.after:.3f} after."
     )
-    recipe = f"The head of `{given.weights.name}` fitted in {given.steps or 500} steps, seed {given.seed}."
+    recipe = f"The head of `{weights.name}` fitted in {given.steps or 500} steps, seed {given.seed}."
     data = f"Human scores from `{given.scores.name}`, brought to [0, 1] by their lowest and highest."
     card = write_card(Card("Mapper fitted to human scores", USE, data, recipe, figures, LIMITS), given.out)
     print(f"wrote {given.out} and {card}. {figures}")

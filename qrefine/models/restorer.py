@@ -42,7 +42,9 @@ class EmbeddedRestorer:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         net = RestorerNet()
         load_weights(net, Path(weights) if weights else EMBEDDED / "restorer.safetensors", ARCHITECTURE)
-        self._net = net.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch omits it
+        self._net = net.eval().to(self.device)
+        for part in (net.trunk, net.teller):  # the differences have five axes, for which there is no such format
+            part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch omits it
 
     def __call__(
         self, images: Sequence[Image], strengths: Sequence[Plane], prompts: Sequence[str], seeds: Sequence[int]

@@ -34,14 +34,7 @@ def load_weights(net: nn.Module, path: Path, architecture: str) -> dict[str, str
     Raises ValueError, naming the file and what was expected, where the file is missing, not safetensors,
     truncated, of another architecture, or with tensors of other names or shapes.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            notes = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such weights file; expected {architecture} in safetensors") from None
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path}: not a sound safetensors file of {architecture}: {error}") from None
+    notes, tensors = _read(path, architecture)
     if notes.get("architecture") != architecture:
         held = notes.get("architecture", "no architecture's name")
         raise ValueError(f"{path}: expected weights of {architecture}, found {held}")
@@ -56,6 +49,22 @@ def load_weights(net: nn.Module, path: Path, architecture: str) -> dict[str, str
         raise ValueError(f"{path}: weights of {architecture} hold values that are not finite")
     net.load_state_dict(tensors)
     return notes
+
+
+def architecture_of(path: Path) -> str:
+    """The architecture's name in a weights file, "" where it has none. Raises ValueError for other files."""
+    return _read(path, "any architecture")[0].get("architecture", "")
+
+
+def _read(path: Path, expected: str) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            return dict(file.metadata() or {}), tensors
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such weights file; expected {expected} in safetensors") from None
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: not a sound safetensors file of {expected}: {error}") from None
 
 
 def sha256(path: Path) -> str:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from qrefine.models.weights import save_weights
+from qrefine.models.weights import save_weights, sha256
 from qrefine.quality.map import Image
 from qrefine.training.card import Card, write_card
 from qrefine.training.loop import Loss, Place, Run, State, train
@@ -46,13 +46,14 @@ class Phase:
 class Task:
     """A network and how it learns: in ``phases``, whose results make the ``whole``. ``recipe`` is the first one's.
 
-    ``stored`` is the weights' type in the file.
+    ``start`` fills the first phase's network from a weights file; ``stored`` is the weights' type in the file.
     """
 
     title: str
     architecture: str
     phases: tuple[Phase, ...]
     whole: Callable[[Trained], nn.Module]
+    start: Callable[[nn.Module, Path], object]
     recipe: Recipe
     batch: int
     rate: float
@@ -68,6 +69,7 @@ class Options:
 
     photos: tuple[str, ...]
     out: Path
+    init: Path | None
     resume: bool
     workers: int
     run: Run
@@ -85,6 +87,7 @@ def arguments(description: str, out: str, task: Task) -> argparse.ArgumentParser
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path(out), help="weights; the card goes beside them")
+    parser.add_argument("--init", type=Path, metavar="WEIGHTS", help="start from these, not from random weights")
     parser.add_argument("--resume", action="store_true", help="go on from OUT's checkpoint")
     parser.add_argument("--batch", type=int, default=task.batch, help="crops in a step, on each worker")
     parser.add_argument("--rate", type=float, default=task.rate, help="highest learning rate")
@@ -106,7 +109,7 @@ def options(given: argparse.Namespace, task: Task) -> Options:
         given.steps, given.minutes, given.batch, given.rate, memory=task.memory, seed=given.seed,
         device=given.device, bfloat16=not given.float32, processes=given.processes, reuse=given.reuse,
     )  # fmt: skip
-    return Options(tuple(given.photos), given.out, given.resume, given.workers, run)
+    return Options(tuple(given.photos), given.out, given.init, given.resume, given.workers, run)
 
 
 def photos_for(task: Task, patterns: Sequence[str]) -> Photos:
@@ -126,7 +129,10 @@ def run_task(
     states: list[State] = []
     for phase in task.phases:
         torch.manual_seed(given.run.seed)
-        net = phase.network(trained).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch omits it
+        net = phase.network(trained)
+        if given.init and not states:
+            task.start(net, given.init)
+        net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch omits it
         samples = phase.samples(photos.images, given.run.seed)
         checkpoint = given.out.with_suffix(f"{'.' if phase.name else ''}{phase.name}.checkpoint")
         resume = given.resume and (checkpoint.is_file() or not states)
@@ -158,10 +164,11 @@ def _write(task: Task, given: Options, photos: Photos, net: nn.Module, states: S
         f"{'' if photos.images else ' (all of them here)'}. Damage by program: `qrefine/training/degradations.py`."
     )
     resumed = ", ".join(f"{step:,}" for state in states for step in state.resumed)
+    began = f", from `{given.init.name}` (sha256 `{sha256(given.init)}`)" if given.init else ""
     recipe = (
         f"{count:,} parameters, {steps:,} steps of {given.run.batch * given.workers} crops of "
         f"{task.recipe.size} px in {seconds / 60:.0f} minutes on {given.run.device}, AdamW with a warm-up "
-        f"and half a cosine from {given.run.rate:g}, averaged weights, seed {given.run.seed}"
+        f"and half a cosine from {given.run.rate:g}, averaged weights, seed {given.run.seed}{began}"
         f"{f', resumed at step {resumed}; settings may have been others before' if resumed else ''}. "
         f"Shares: `{json.dumps({k: v for k, v in asdict(task.recipe).items() if k != 'weights'})}`; "
         f"families: `{json.dumps(dict(task.recipe.weights))}`.\n\n"
@@ -178,6 +185,8 @@ def _write(task: Task, given: Options, photos: Photos, net: nn.Module, states: S
 def _told(given: Options) -> list[str]:
     """The command line that stands in the card: what decides the result, by its plain names."""
     told = [part for pattern in given.photos for part in ("--photos", Path(pattern).name)]
+    if given.init:
+        told += ["--init", given.init.name]
     if given.run.steps:
         told += ["--steps", str(given.run.steps)]
     if given.run.minutes:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from qrefine.models.mapper_net import ARCHITECTURE, FAMILIES, MapperNet
+from qrefine.models.weights import load_weights
 from qrefine.quality.map import Image
 from qrefine.training.degradations import FAMILY
 from qrefine.training.job import Phase, Task
@@ -85,6 +86,7 @@ def mapper_task() -> Task:
         architecture=ARCHITECTURE,
         phases=(Phase("", 1, lambda _: MapperNet(), mapper_loss, MapperSamples),),
         whole=lambda trained: trained[""],
+        start=lambda net, path: load_weights(net, path, ARCHITECTURE),
         recipe=RECIPE,
         batch=14,
         rate=2e-3,

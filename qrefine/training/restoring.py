@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from qrefine.models.restorer_net import ARCHITECTURE, KINDS, RestorerNet, Teller, UNet, own
+from qrefine.models.restorer_net import ARCHITECTURE, KINDS, TRUNK_ALONE, RestorerNet, Teller, UNet, own
+from qrefine.models.weights import architecture_of, load_weights
 from qrefine.quality.map import Image, Plane
 from qrefine.training.degradations import FAMILY
 from qrefine.training.job import Phase, Task, Trained
@@ -36,6 +38,12 @@ DAMAGE: Mapping[str, tuple[str, ...]] = {
     "grid": ("upsampler", "checkerboard"), "surface": ("surface",), "mixture": ("mixture",),
 }  # fmt: skip
 """Families, or single kinds, of damage that each of ``KINDS`` stands for."""
+
+SHARES = {
+    "noise": 0.15, "blur": 0.1, "compression": 0.1, "shrinking": 0.09, "grid": 0.06, "surface": 0.07,
+    "mixture": 0.08,
+}  # fmt: skip
+"""Of the run, for each kind's own weights; the trunk and the teller take the rest. Noise has the most to give."""
 
 ALONE = replace(RECIPE, size=96, scenes=0.05, clean=0, whole=0.9, second=0, mild=0)
 """Of one kind's own weights. Without clean crops, and with no more mild damage than chance brings: in such crops
@@ -171,6 +179,16 @@ def restorer_loss(net: nn.Module, batch: Batch, step: int) -> Tensor:
     return ((by_pixel + FREQUENCIES * by_frequency) / (share * (was + FLOOR))).mean()
 
 
+def _start(trunk: nn.Module, path: Path) -> None:
+    """Fills the trunk from a restorer's weights; those of version 1 are a trunk alone."""
+    if architecture_of(path) == TRUNK_ALONE:
+        load_weights(trunk, path, TRUNK_ALONE)
+    else:
+        whole = RestorerNet()
+        load_weights(whole, path, ARCHITECTURE)
+        trunk.load_state_dict(whole.trunk.state_dict())
+
+
 def _of_kind(trained: Trained) -> nn.Module:
     """A copy of the trunk of which only what is a kind's own learns."""
     net = deepcopy(trained["trunk"])
@@ -202,11 +220,12 @@ def restorer_task() -> Task:
         title="Embedded restorer",
         architecture=ARCHITECTURE,
         phases=(
-            Phase("trunk", 0.3, lambda _: UNet(), restorer_loss, RestorerSamples),
-            *(Phase(kind, 0.6 / len(KINDS), _of_kind, restorer_loss, _samples(kind), 2) for kind in KINDS),
+            Phase("trunk", 0.25, lambda _: UNet(), restorer_loss, RestorerSamples),
+            *(Phase(kind, SHARES[kind], _of_kind, restorer_loss, _samples(kind), 2) for kind in KINDS),
             Phase("teller", 0.1, lambda _: Teller(), told_loss, TellerSamples),
         ),
         whole=_whole,
+        start=_start,
         recipe=RECIPE,
         batch=8,
         rate=1.5e-3,

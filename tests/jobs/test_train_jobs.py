@@ -7,17 +7,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch.utils.data import default_collate
 
 from qrefine.models import mapper_net, restorer_net
 from qrefine.models.mapper import EmbeddedMapper
 from qrefine.models.restorer import EmbeddedRestorer
-from qrefine.models.weights import load_weights, sha256
+from qrefine.models.weights import load_weights, save_weights, sha256
 from qrefine.training.card import stated_digest
 from qrefine.training.degradations import degrade
+from qrefine.training.mapping import mapper_task
+from qrefine.training.restoring import restorer_task
 from qrefine.training.scenes import dead_leaves
 
 ROOT = Path(__file__).parents[2]
+TASKS = {"train_mapper": mapper_task, "train_restorer": restorer_task}
 JOBS = {
     "train_mapper": (mapper_net.ARCHITECTURE, mapper_net.MapperNet, EmbeddedMapper),
     "train_restorer": (restorer_net.ARCHITECTURE, restorer_net.RestorerNet, EmbeddedRestorer),
@@ -27,10 +32,6 @@ JOBS = {
 def run(job, *arguments):
     command = [sys.executable, str(ROOT / "jobs" / f"{job}.py"), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=240, check=False)
-
-
-def losses(text):
-    return [float(value) for value in re.search(r"loss (\S+) -> (\S+)", text).groups()]
 
 
 @pytest.fixture
@@ -44,17 +45,18 @@ def photos(tmp_path):
 
 
 def test_a_short_run_of_the_mapper_learns_and_resumes(tmp_path, photos):
-    short(tmp_path, photos, "train_mapper", 40)
+    short(tmp_path, photos, "train_mapper", 40, 44, "checkpoint")
 
 
 def test_a_short_run_of_the_restorer_learns_and_resumes(tmp_path, photos):
-    short(tmp_path, photos, "train_restorer", 40)
+    short(tmp_path, photos, "train_restorer", 100, 116, "trunk.checkpoint")
 
 
-def short(tmp_path, photos, job, steps):
+def short(tmp_path, photos, job, steps, later, first_phase):
     architecture, network, backend = JOBS[job]
     out = tmp_path / "net.safetensors"
-    first = run(job, "--photos", photos, "--steps", steps, "--batch", 3, "--out", out)
+    given = ("--photos", photos, "--batch", 3, "--processes", 0, "--out", out)
+    first = run(job, *given, "--steps", steps)
     assert first.returncode == 0, first.stderr
     assert f"{steps} steps" in first.stdout
     notes = load_weights(network(), out, architecture)
@@ -65,19 +67,43 @@ def short(tmp_path, photos, job, steps):
         assert f"## {title}" in card
     assert "3 clean photographs" in card
     backend(weights=str(out))
-    began, ended = early_and_late(out)
-    assert ended < began
-    resumed = run(job, "--photos", photos, "--steps", steps + 2, "--batch", 3, "--out", out, "--resume")
+    checkpoint = out.with_suffix(f".{first_phase}")
+    done = torch.load(checkpoint, weights_only=True)["state"]["step"]
+    assert later_loss(TASKS[job](), checkpoint) < later_loss(TASKS[job]())
+    resumed = run(job, *given, "--steps", later, "--resume")
     assert resumed.returncode == 0, resumed.stderr
-    assert f"{steps + 2} steps" in resumed.stdout
-    assert f"resumed at step {steps};" in out.with_suffix(".md").read_text()
+    assert f"{later} steps" in resumed.stdout
+    assert torch.load(checkpoint, weights_only=True)["state"]["step"] > done
+    assert re.search(rf"resumed at step {done}\b", out.with_suffix(".md").read_text())
 
 
-def early_and_late(out):
-    import torch
+@torch.no_grad()
+def later_loss(task, checkpoint=None):
+    """The first phase's loss on samples that the run did not see, before the training or after it."""
+    phase = task.phases[0]
+    torch.manual_seed(0)
+    net = phase.network({})
+    if checkpoint:
+        net.load_state_dict(torch.load(checkpoint, weights_only=True)["net"])
+    batch = default_collate([phase.samples((), 7)[i] for i in range(24)])
+    return float(phase.loss(net, batch, 0))
 
-    values = torch.load(out.with_suffix(".checkpoint"), weights_only=True)["state"]["losses"]
-    return np.mean(values[:10]), np.mean(values[-10:])
+
+@pytest.mark.parametrize("job", JOBS)
+def test_training_starts_from_given_weights(tmp_path, job):
+    architecture, network, _ = JOBS[job]
+    given, out = tmp_path / "given.safetensors", tmp_path / "net.safetensors"
+    torch.manual_seed(5)
+    save_weights(network(), given, architecture, {})
+    done = run(job, "--steps", 1, "--batch", 2, "--processes", 0, "--init", given, "--out", out)
+    assert done.returncode == 0, done.stderr
+    before, after = network(), network()
+    load_weights(before, given, architecture)
+    load_weights(after, out, architecture)
+    values = {name: value for name, value in before.named_parameters() if value.dim() == 4}
+    of_first_phase = [name for name in values if job == "train_mapper" or name.startswith("trunk.")]
+    assert all(torch.allclose(after.get_parameter(name), values[name], atol=1e-3) for name in of_first_phase)
+    assert f"from `given.safetensors` (sha256 `{sha256(given)}`)" in out.with_suffix(".md").read_text()
 
 
 @pytest.mark.parametrize("job", JOBS)
@@ -88,6 +114,8 @@ def early_and_late(out):
         ((), "--steps or --minutes"),
         (("--steps", "2", "--batch", "0"), "--batch is at least 1"),
         (("--steps", "2", "--resume"), "no checkpoint to resume from"),
+        (("--steps", "2", "--init", "none.safetensors"), "none.safetensors: no such weights file"),
+        (("--steps", "2", "--init", str(ROOT / "README.md")), "not a sound safetensors file"),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, job, arguments, message):
@@ -162,5 +190,5 @@ def test_scores_without_columns_or_rows(tmp_path, scores):
 def test_scores_with_foreign_weights(tmp_path, scores):
     foreign = tmp_path / "foreign.safetensors"
     foreign.write_bytes(b"damaged")
-    done = run("train_mapper", "--scores", scores, "--weights", foreign, "--out", tmp_path / "mine.safetensors")
+    done = run("train_mapper", "--scores", scores, "--init", foreign, "--out", tmp_path / "mine.safetensors")
     refused(done, "not a sound safetensors file")
