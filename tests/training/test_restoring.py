@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from qrefine.models.restorer_net import KINDS, RestorerNet, Teller, UNet, own
+from qrefine.models.restorer_net import ARCHITECTURE, KINDS, TRUNK_ALONE, RestorerNet, Teller, UNet, own
+from qrefine.models.weights import save_weights
 from qrefine.training.degradations import KINDS as DAMAGES
 from qrefine.training.restoring import ALONE, DAMAGE, TOLD, TellerSamples, restorer_loss, restorer_task
 
@@ -75,3 +76,18 @@ def test_the_loss_of_leaving_things_as_they_are_is_near_one_and_of_the_truth_nea
 
     assert restorer_loss(Truth(), batch, 0).item() < 0.02 * idle
     assert np.isfinite(idle)
+
+
+def test_a_trunk_starts_from_either_version_and_from_nothing_else(tmp_path):
+    task, made = trained()
+    trunk, path = made["trunk"], tmp_path / "weights.safetensors"
+    with torch.no_grad():
+        trunk.last.weight.fill_(0.25)
+    for net, version in ((trunk, TRUNK_ALONE), (task.whole(made), ARCHITECTURE)):
+        save_weights(net, path, version, {})
+        started = UNet()
+        task.start(started, path)
+        assert all(torch.equal(value, trunk.state_dict()[name]) for name, value in started.state_dict().items())
+    save_weights(made["teller"], path, "another", {})
+    with pytest.raises(ValueError, match=f"expected weights of {ARCHITECTURE}, found another"):
+        task.start(UNet(), path)
