@@ -122,7 +122,8 @@ def train(
         if checkpoint is None or not checkpoint.is_file():
             raise ValueError(f"{checkpoint}: no checkpoint to resume from")
         state = _restore(checkpoint, net, average, optimiser)
-        state.resumed.append(state.step)
+        if run.progress(state.step, state.seconds) < 1:
+            state.resumed.append(state.step)
     model, report = wrap(net), _Report(run, place.rank == 0)
     batches = _batches(samples, run, state.step, place)
     began, saved = time.monotonic() - state.seconds, time.monotonic()
