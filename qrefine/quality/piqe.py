@@ -78,7 +78,7 @@ def _has_flat_edge(blocks: Floats) -> Flags:
     """Which blocks have a segment of an edge that is all but constant: the mark of block coding."""
     borders = np.stack([blocks[:, 0], blocks[:, -1], blocks[:, :, 0], blocks[:, :, -1]], 1)
     segments = sliding_window_view(borders, SEGMENT, axis=2)
-    return (_variance(segments, (3,)) < IMPAIRED**2).any((1, 2))
+    return np.asarray((_variance(segments, (3,)) < IMPAIRED**2).any((1, 2)))
 
 
 def _is_noise(blocks: Floats, deviation: Floats) -> Flags:
