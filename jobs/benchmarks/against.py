@@ -1,7 +1,7 @@
 """2. Against what people would write: the same scoring job and the same refinement with other tools.
 
-Every run is a process of its own, and its start-up is taken out. Before any rate counts, the outputs are compared:
-the same keys, statuses and scores as ours, or the peer is refused.
+Every run is a process of its own, and its start-up is taken out. Before any rate counts, the outputs of the last
+runs are compared: the same keys, statuses and scores as ours, or the peer is refused.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ from qrefine.config import parse_config
 from qrefine.data.table import open_table
 
 SHARDS = 8
+PROCESSES = os.cpu_count() or 2
 COLUMNS = ["key", "status", "quality_before", "quality_after"]
 CLOSE = 1e-4  # of q: batches and threads may change the last bits
-JOBS = {"scoring": ((), "1.5"), "refining": (("noise", "inpaint", "enhance"), "1.3")}
+# stages, images in a shard (enough that the difference of two runs is seconds), goal
+JOBS = {"scoring": ((), 32, "1.5"), "refining": (("noise", "inpaint", "enhance"), 8, "1.3")}
 
 
 @dataclass(frozen=True)
@@ -59,28 +61,27 @@ PEERS = (
 
 def run(options: Options) -> list[Figure]:
     """Our images/s over each peer's, for scoring (no stage runs) and for refining."""
-    samples = options.of(24, 2)
-    shards = write_corpus(
-        options.folder / "against", shards=SHARDS, samples=samples, side=options.of(512, 96), needy=0.25,
-        photos=options.photos,
-    )  # fmt: skip
     versions = {peer: version for peer in PEERS if (version := peer.version())}
     for peer in PEERS:
         if peer not in versions:
             say(f"{peer.name} is left out: {', '.join(peer.packages)} are not all in {peer.python}")
     figures = []
-    for job, (stages, goal) in JOBS.items():
+    for job, (stages, full, goal) in JOBS.items():
+        samples = options.of(full, 2)
+        few, all_of_them = PROCESSES * samples, SHARDS * samples  # a shard for each process, so that none idles
+        shards = write_corpus(
+            options.folder / f"{job}-shards", shards=SHARDS, samples=samples, side=options.of(512, 96), needy=0.25,
+            photos=options.photos,
+        )  # fmt: skip
         config = parse_config({"stages": list(stages), "judges": []})
         folder = options.folder / job
         folder.mkdir()
         settings = folder / "config.yaml"
         settings.write_text(yaml.safe_dump(config.digested()))
-        runs = _runs(list(versions), settings, shards, samples, folder)
-        ours = _ours(runs, folder, len(shards) * samples)
+        rates = marginal_rates(_runs(list(versions), settings, shards, samples, folder), few, all_of_them)
+        ours = open_table(str(folder / "qrefine")).to_pyarrow_table(columns=COLUMNS)
         for peer in versions:
-            runs[peer.name](len(shards) * samples)
             _compare(peer.name, ours, ds.dataset(folder / peer.name).to_table(columns=COLUMNS))
-        rates = marginal_rates(runs, samples, len(shards) * samples)
         best = max(rate for name, rate in rates.items() if name != "qrefine")
         figures.append(Figure(f"{job}: qrefine / the best of the others", rates["qrefine"] / best, "x", goal))
         figures += [
@@ -105,17 +106,12 @@ def _runs(
     def theirs(peer: Peer) -> Callable[[int], object]:
         def work(count: int) -> None:
             out = str(_emptied(folder / peer.name))
-            arguments = [peer.name, str(settings), out, str(os.cpu_count()), *shards[: count // samples]]
+            arguments = [peer.name, str(settings), out, str(PROCESSES), *shards[: count // samples]]
             _process([peer.python, "-m", "benchmarks.peers", *arguments])
 
         return work
 
     return {"qrefine": ours, **{peer.name: theirs(peer) for peer in peers}}
-
-
-def _ours(runs: dict[str, Callable[[int], object]], folder: Path, images: int) -> pa.Table:
-    runs["qrefine"](images)
-    return open_table(str(folder / "qrefine")).to_pyarrow_table(columns=COLUMNS)
 
 
 def _compare(name: str, ours: pa.Table, theirs: pa.Table) -> None:

@@ -11,14 +11,14 @@ from benchmarks.runs import bare_processes, in_memory, job_over, sleeping
 from qrefine.config import RefineConfig
 
 # seconds an image, images in a shard (enough that the difference of two runs is seconds), goal
-SLEEPS = ((0.050, 40, "0.97"), (0.005, 80, "0.90"), (0.0, 150, "0.75"))
+SLEEPS = ((0.050, 30, "0.97"), (0.005, 80, "0.90"), (0.0, 120, "0.75"))
 SHARDS = 8
 
 
 def run(options: Options) -> list[Figure]:
     """The embedded models against one process in memory; models that sleep against two bare processes."""
     processes = os.cpu_count() or 2
-    samples = options.of(16, 2)
+    samples = options.of(12, 2)
     photos = _shards(options, "photos", options.of(512, 96), samples)
     config = RefineConfig(judges=())
     bare = in_memory(photos[: options.of(2, 1)], config)
