@@ -15,6 +15,7 @@ from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import ray
 
@@ -107,7 +108,7 @@ def gpus(options: Options) -> list[Figure]:
         for drifting in (False, True)[: 1 + (count == most)]:
             mix = "drifting" if drifting else "stable"
             paths = write_corpus(
-                options.folder / f"{mix}-{count}", shards=options.of(24, 4), samples=options.of(10, 8) * count,
+                options.folder / f"{mix}-{count}", shards=options.of(24, 4), samples=options.of(8, 8) * count,
                 side=64, needy=NEEDY, drifting=drifting,
             )  # fmt: skip
             for topology in ("colocated", "pooled")[: 1 + (count == most and count >= len(POOLED))]:
@@ -123,21 +124,22 @@ def _share(paths: Sequence[str], gpus: int, topology: str, table: Path) -> tuple
     """Share of the GPUs' time that the models took, and images/s, in the last half of a run but for its very end.
 
     By then all actors have started, which takes longer than the work where many start on few cores. Parts tell by
-    their time what was done when, and by their rows how long the models took for it.
+    their time what was done when, and by their rows how long the models took for it; a line is laid through both.
     """
     with _cluster(gpus):
-        refine(paths, str(table), sleeping(SECONDS, {"topology": topology}))
-    parts = sorted((path.stat().st_mtime, _seconds(path), path) for path in table.glob("*.parquet"))
-    window = parts[len(parts) // 2 : max(len(parts) // 2 + 2, int(len(parts) * 0.95))]
-    took = window[-1][0] - window[0][0]
-    rows = sum(pq.read_metadata(path).num_rows for _, _, path in window[1:])
-    return sum(seconds for _, seconds, _ in window[1:]) / (gpus * took), rows / took
+        refine(paths, str(table), sleeping(SECONDS, {"topology": topology, "part_rows": 8}))
+    parts = sorted((path.stat().st_mtime, *_work(path)) for path in table.glob("*.parquet"))
+    times, *done = np.array(parts).T
+    late = slice(len(parts) // 2, max(len(parts) // 2 + 2, int(len(parts) * 0.95)))
+    seconds, images = (np.polyfit(times[late] - times[0], np.cumsum(work)[late], 1)[0] for work in done)
+    return float(seconds) / gpus, float(images)
 
 
-def _seconds(part: Path) -> float:
-    """What the sleeping models took for the rows of a part."""
+def _work(part: Path) -> tuple[float, int]:
+    """What the sleeping models took for the rows of a part, in seconds, and how many rows these are."""
     statuses = pq.read_table(part, columns=["status"])["status"].to_pylist()
-    return SECONDS * (len(statuses) + 3 * statuses.count("refined"))  # a score; two restorations and a score
+    # a score for all; two restorations and another score for some
+    return SECONDS * (len(statuses) + 3 * statuses.count("refined")), len(statuses)
 
 
 @contextmanager
