@@ -1,7 +1,7 @@
 """2. Against what people would write: the same scoring job and the same refinement with other tools.
 
-Every run is a process of its own, and its start-up is taken out. Before any rate counts, the outputs are compared:
-the same keys, statuses and scores as ours, or the peer is refused.
+Every run is a process of its own, and its start-up is taken out. Before any rate counts, the outputs of the last
+runs are compared: the same keys, statuses and scores as ours, or the peer is refused.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,13 +20,20 @@ import yaml
 from benchmarks.corpus import write_corpus
 from benchmarks.measure import Figure, marginal_rates, say
 from benchmarks.options import Options
-from qrefine.config import parse_config
+from benchmarks.runs import sleeping
+from qrefine.config import RefineConfig
 from qrefine.data.table import open_table
 
 SHARDS = 8
+PROCESSES = os.cpu_count() or 2
 COLUMNS = ["key", "status", "quality_before", "quality_after"]
 CLOSE = 1e-4  # of q: batches and threads may change the last bits
-JOBS = {"scoring": ((), "1.5"), "refining": (("noise", "inpaint", "enhance"), "1.3")}
+# settings, images in a shard (enough that the difference of two runs is seconds), goal
+JOBS = {
+    "scoring": (RefineConfig(stages=(), judges=()), 32, "1.5"),
+    "refining": (RefineConfig(judges=()), 16, "1.3"),
+    "models of 0 ms": (sleeping(0.0), 128, "1"),  # the pipelines alone
+}
 
 
 @dataclass(frozen=True)
@@ -58,29 +65,30 @@ PEERS = (
 
 
 def run(options: Options) -> list[Figure]:
-    """Our images/s over each peer's, for scoring (no stage runs) and for refining."""
-    samples = options.of(24, 2)
-    shards = write_corpus(
-        options.folder / "against", shards=SHARDS, samples=samples, side=options.of(512, 96), needy=0.25,
-        photos=options.photos,
-    )  # fmt: skip
+    """Our images/s over each peer's: scoring (no stage runs), refining, refining with models of no time."""
     versions = {peer: version for peer in PEERS if (version := peer.version())}
     for peer in PEERS:
         if peer not in versions:
             say(f"{peer.name} is left out: {', '.join(peer.packages)} are not all in {peer.python}")
     figures = []
-    for job, (stages, goal) in JOBS.items():
-        config = parse_config({"stages": list(stages), "judges": []})
-        folder = options.folder / job
+    for job, (config, full, goal) in JOBS.items():
+        folder = options.folder / job.replace(" ", "-")
         folder.mkdir()
         settings = folder / "config.yaml"
         settings.write_text(yaml.safe_dump(config.digested()))
-        runs = _runs(list(versions), settings, shards, samples, folder)
-        ours = _ours(runs, folder, len(shards) * samples)
+        corpora = {
+            shards * samples: write_corpus(
+                folder / f"{samples}", shards=shards, samples=samples, side=options.of(512, 96), needy=0.25,
+                photos=options.photos,
+            )
+            # an image for each process, which is start-up; and what is measured
+            for shards, samples in ((PROCESSES, 1), (SHARDS, options.of(full, 2)))
+        }  # fmt: skip
+        few, many = corpora
+        rates = marginal_rates(_runs(list(versions), settings, corpora, folder), few, many, rounds=1)
+        ours = open_table(str(folder / "qrefine")).to_pyarrow_table(columns=COLUMNS)
         for peer in versions:
-            runs[peer.name](len(shards) * samples)
             _compare(peer.name, ours, ds.dataset(folder / peer.name).to_table(columns=COLUMNS))
-        rates = marginal_rates(runs, samples, len(shards) * samples)
         best = max(rate for name, rate in rates.items() if name != "qrefine")
         figures.append(Figure(f"{job}: qrefine / the best of the others", rates["qrefine"] / best, "x", goal))
         figures += [
@@ -94,28 +102,23 @@ def run(options: Options) -> list[Figure]:
 
 
 def _runs(
-    peers: Sequence[Peer], settings: Path, shards: Sequence[str], samples: int, folder: Path
+    peers: Sequence[Peer], settings: Path, corpora: Mapping[int, Sequence[str]], folder: Path
 ) -> dict[str, Callable[[int], object]]:
     """What does so many images with each tool, into a folder that is emptied first."""
 
     def ours(count: int) -> None:
-        arguments = ["refine", *shards[: count // samples], str(_emptied(folder / "qrefine")), "-c", str(settings)]
+        arguments = ["refine", *corpora[count], str(_emptied(folder / "qrefine")), "-c", str(settings)]
         _process([sys.executable, "-m", "qrefine.cli", *arguments])
 
     def theirs(peer: Peer) -> Callable[[int], object]:
         def work(count: int) -> None:
             out = str(_emptied(folder / peer.name))
-            arguments = [peer.name, str(settings), out, str(os.cpu_count()), *shards[: count // samples]]
+            arguments = [peer.name, str(settings), out, str(PROCESSES), *corpora[count]]
             _process([peer.python, "-m", "benchmarks.peers", *arguments])
 
         return work
 
     return {"qrefine": ours, **{peer.name: theirs(peer) for peer in peers}}
-
-
-def _ours(runs: dict[str, Callable[[int], object]], folder: Path, images: int) -> pa.Table:
-    runs["qrefine"](images)
-    return open_table(str(folder / "qrefine")).to_pyarrow_table(columns=COLUMNS)
 
 
 def _compare(name: str, ours: pa.Table, theirs: pa.Table) -> None:

@@ -10,22 +10,22 @@ from benchmarks.options import Options
 from benchmarks.runs import bare_processes, in_memory, job_over, sleeping
 from qrefine.config import RefineConfig
 
-SLEEPS = ((0.050, "0.97"), (0.005, "0.90"), (0.0, "0.75"))
+# seconds an image, images in a shard (enough that the difference of two runs is seconds), goal
+SLEEPS = ((0.050, 30, "0.97"), (0.005, 80, "0.90"), (0.0, 120, "0.75"))
 SHARDS = 8
 
 
 def run(options: Options) -> list[Figure]:
     """The embedded models against one process in memory; models that sleep against two bare processes."""
     processes = os.cpu_count() or 2
-    samples = options.of(16, 2)
+    samples = options.of(12, 2)
     photos = _shards(options, "photos", options.of(512, 96), samples)
     config = RefineConfig(judges=())
-    bare = in_memory(photos[: options.of(4, 1)], config)
+    bare = in_memory(photos[: options.of(2, 1)], config)
     job = marginal_rates({"job": job_over(photos, samples, config)}, samples, SHARDS * samples)["job"]
     figures = [Figure("job / one process in memory, embedded models", job / bare, "", "0.95", _rates(job, bare))]
-    for seconds, goal in SLEEPS:
-        # enough images that the difference of two runs is seconds
-        samples = options.of(round(min(200, 24 / max(seconds, 0.01))), 2)
+    for seconds, full, goal in SLEEPS:
+        samples = options.of(full, 2)
         shards = _shards(options, f"sleep-{seconds:g}", options.of(512, 64), samples)
         config = sleeping(seconds)
         bare = bare_processes(shards, config, processes)

@@ -35,6 +35,8 @@ RESTORERS: Mapping[str, str] = {
 METRIC_PREFIX = "tiles:"
 METRIC_MAPPER = "qrefine.models.tiles:TilesMapper"
 METRIC_JUDGE = "qrefine.models.tiles:MetricJudge"
+# need no other package than torch and OpenCV: to look whether they are there would only import those
+ALWAYS_THERE = frozenset({"embedded", "classical", "piqe"})
 WEIGHT_SUFFIXES = frozenset({".safetensors", ".pt", ".pth", ".ckpt", ".bin"})
 JUDGES: Mapping[str, str] = {"piqe": "qrefine.quality.piqe:piqe_score"}
 
@@ -66,12 +68,17 @@ def load_judge(name: str) -> Callable[[Image], float]:
 def check_backends(mapper: Backend, restorers: Sequence[Backend], judges: Sequence[str]) -> None:
     """Raises UserError for a name or a file that is not there, before any worker is started."""
     for kind, known, settings in [("mapper", MAPPERS, mapper), *(("restorer", RESTORERS, r) for r in restorers)]:
-        _find(kind, known, settings.name)
+        _check(kind, known, settings.name)
         weights = settings.weights
         if weights is not None and _is_local(weights) and not Path(weights).expanduser().exists():
             raise UserError(f"{kind} {settings.name!r}: its weights are not at {Path(weights).absolute()}")
     for judge in judges:
-        _find("judge", JUDGES, judge)
+        _check("judge", JUDGES, judge)
+
+
+def _check(kind: str, known: Mapping[str, str], name: str) -> None:
+    if not (name in known and name in ALWAYS_THERE):
+        _find(kind, known, name)
 
 
 def _is_local(weights: str) -> bool:

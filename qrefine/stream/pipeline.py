@@ -21,8 +21,7 @@ TASK_RETRIES = 1  # for the victims of another task on their actor; what kills i
 IN_FLIGHT = 2  # tasks per actor: the next batch is there when one ends
 ROW_BY_ROW = 1.0  # bytes: every row becomes a block of its own
 READERS_PER_GPU = 2  # at least; a cluster that grows has few CPUs to count when the run begins
-BLOCKS_PER_ACTOR = 4  # of a small input, so that no actor idles
-LEAST_BLOCK = 2.0**19
+BLOCKS_PER_ACTOR = 8  # of a small input, so that no actor idles long while another ends
 
 
 def refine_stream(
@@ -49,7 +48,8 @@ def refine_stream(
                     "slots": batch_size,
                     "writes": last and topology.write_in_pool,
                 },
-                batch_size=batch_size,
+                # on GPUs batches are filled across blocks; else a block is a task, however few rows it has
+                batch_size=batch_size if pool.gpus else None,
                 batch_format="pyarrow",
                 zero_copy_batch=True,
                 compute=_strategy(pool, topology.elastic, 1 if alone else IN_FLIGHT),
@@ -100,7 +100,7 @@ def block_bytes(plans: Sequence[ShardPlan], actors: int, config: RefineConfig) -
     """Encoded bytes in one block: the setting, or less where the input is too small to feed all actors."""
     total = sum(plan.size or 0 for plan in plans)
     most = config.stream.block_mb * 2**20
-    return min(most, max(LEAST_BLOCK, total / (BLOCKS_PER_ACTOR * actors))) if total else most
+    return min(most, total / (BLOCKS_PER_ACTOR * actors)) if total else most
 
 
 def _read(plans: Sequence[ShardPlan], target: Target, block: float, gpus: float = 0) -> Dataset:

@@ -107,7 +107,11 @@ class PoolActor:
         self._busy = 0.0  # seconds in stages since the last batch
         self._since = time.perf_counter()
 
-    def __call__(self, batch: pa.Table) -> pa.Table:
+    def __call__(self, block: pa.Table) -> pa.Table:
+        starts = range(0, block.num_rows, self._slots)
+        return pa.concat_tables([self._run(block.slice(start, self._slots)) for start in starts])
+
+    def _run(self, batch: pa.Table) -> pa.Table:
         done = run_on_batch(batch, self._stages, self._target.config, self._watch)
         result = write_batch(done, self._target) if self._writes else done
         self._account(batch.num_rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import re
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
-from ray._private import ray_constants, ray_logging
+from ray._private import parameter, ray_constants, ray_logging
 from ray.data import DataContext
 
 from qrefine.config import StreamSettings
@@ -47,6 +48,7 @@ def session(settings: StreamSettings, debug: bool = False) -> Iterator[None]:
         with (
             contextlib.nullcontext() if debug else _silenced_stderr(),
             _loopback_only() if local else contextlib.nullcontext(),
+            _without_monitors() if local and not debug else contextlib.nullcontext(),
         ):
             ray.init(**options)
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -76,6 +78,21 @@ def _loopback_only() -> Iterator[None]:
         os.environ.pop(switch)
         if said is not None:
             os.environ[switch] = said
+
+
+@contextmanager
+def _without_monitors() -> Iterator[None]:
+    """A Ray that lives as long as one command starts neither an autoscaler nor a reader of its logs.
+
+    There is nothing to grow and nobody to tell. They cost a second of computing at the start, and the autoscaler
+    takes another to end; `ray.init` has no option for either.
+    """
+    whole = parameter.RayParams
+    parameter.RayParams = functools.partial(whole, no_monitor=True, include_log_monitor=False)
+    try:
+        yield
+    finally:
+        parameter.RayParams = whole
 
 
 @contextmanager

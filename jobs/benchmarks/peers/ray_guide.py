@@ -28,5 +28,8 @@ class Model:
 def run(shards: Sequence[str], out: str, config: RefineConfig, cores: int) -> None:
     # decoder=None: the default one turns images into arrays, many times their size
     rows = ray.data.read_webdataset(list(shards), decoder=None, suffixes=["jpg"])
-    done = rows.map_batches(Model, fn_constructor_args=(config,), batch_size=BATCH, concurrency=cores)
+    # at the default of one CPU, as many actors as cores leave none to the readers, and nothing ever moves
+    done = rows.map_batches(
+        Model, fn_constructor_args=(config,), batch_size=BATCH, concurrency=cores, num_cpus=0.5
+    )
     done.write_parquet(out)
