@@ -108,7 +108,7 @@ class PoolActor:
         self._since = time.perf_counter()
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        starts = range(0, block.num_rows, self._slots)
+        starts = range(0, max(1, block.num_rows), self._slots)
         return pa.concat_tables([self._run(block.slice(start, self._slots)) for start in starts])
 
     def _run(self, batch: pa.Table) -> pa.Table:

@@ -65,15 +65,24 @@ def gain(restorer, scene, kind, severity):
     return psnr(restored, scene) - psnr(damaged, scene)
 
 
-@pytest.mark.parametrize("severity", [0.35, 0.6])
-def test_noise_is_removed(restorer, scene, severity):
-    assert gain(restorer, scene, "gaussian_noise", severity) > 3
+@pytest.mark.parametrize(
+    ("kind", "severity", "least"),
+    [
+        ("gaussian_noise", 0.35, 3.0),
+        ("gaussian_noise", 0.6, 3.0),
+        ("salt_and_pepper", 0.5, 6.0),
+        ("checkerboard", 0.6, 3.0),
+        ("gaussian_blur", 0.4, 0.3),
+        ("jpeg", 0.5, 0.3),
+    ],
+)
+def test_damage_is_removed(restorer, scene, kind, severity, least):
+    assert gain(restorer, scene, kind, severity) > least
 
 
-@pytest.mark.parametrize(("kind", "severity"), [("gaussian_blur", 0.4), ("jpeg", 0.7), ("downsample", 0.5)])
-def test_what_it_cannot_mend_it_hardly_changes(restorer, scene, kind, severity):
-    """The shipped weights are undertrained (see the card): they remove noise, and must not harm the rest."""
-    assert gain(restorer, scene, kind, severity) > -0.3
+def test_what_it_cannot_mend_it_hardly_changes(restorer, scene):
+    """The shipped weights bring no lost resolution back (see the card), and must not harm it either."""
+    assert gain(restorer, scene, "downsample", 0.5) > -0.3
 
 
 def test_clean_content_is_left_almost_alone(restorer, scene):
