@@ -142,7 +142,7 @@ def scores(tmp_path):
     """Images that get worse, with scores that say so, on a scale of 1 to 5."""
     rng = np.random.default_rng(0)
     lines = ["file,score"]
-    for number, severity in enumerate(np.linspace(0, 1, 20)):
+    for number, severity in enumerate(np.linspace(0, 1, 40)):
         image = dead_leaves(128, rng).clip(0, 255).astype(np.uint8)
         Image.fromarray(degrade(image, "gaussian_noise", float(severity), rng)).save(tmp_path / f"{number}.png")
         lines.append(f"{number}.png,{5 - 4 * severity:.2f}")
@@ -157,7 +157,7 @@ def test_human_scores_bend_the_head(tmp_path, scores):
     assert done.returncode == 0, done.stderr
     assert float(re.search(r"(\S+) after", done.stdout).group(1)) > 0.8
     assert stated_digest(out.with_suffix(".md")) == sha256(out)
-    noisy = np.asarray(Image.open(tmp_path / "19.png"))
+    noisy = np.asarray(Image.open(tmp_path / "39.png"))
     clean = np.asarray(Image.open(tmp_path / "0.png"))
     bad, good = (quality.score for quality in EmbeddedMapper(str(out))([noisy, clean]))
     assert bad < 0.35 < 0.65 < good
@@ -176,7 +176,7 @@ def test_bad_scores_are_one_line(tmp_path, scores, row, message):
     scores.write_text(scores.read_text() + row + "\n")
     done = run("train_mapper", "--scores", scores, "--out", tmp_path / "mine.safetensors")
     refused(done, message)
-    assert "line 22" in done.stderr
+    assert "line 42" in done.stderr
 
 
 def test_scores_without_columns_or_rows(tmp_path, scores):
