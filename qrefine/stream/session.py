@@ -51,7 +51,7 @@ def session(settings: StreamSettings, debug: bool = False) -> Iterator[None]:
             _without_monitors() if local and not debug else contextlib.nullcontext(),
         ):
             ray.init(**options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # of a node that does not come up in time Ray tells by a bare Exception
         raise UserError(f"cannot use Ray at {settings.address or 'this machine'}: {error}") from error
     try:
         _configure(debug)
