@@ -17,7 +17,8 @@ from qrefine.training.loop import Place
 def train_on_workers(task: Callable[[], Task], given: Options) -> None:
     """Runs the task on ``given.workers`` workers, a GPU each where there are any.
 
-    Photos and the folder of ``given.out`` must be reachable from every worker's machine under the same names.
+    Photos, ``given.init`` and the folder of ``given.out`` must be reachable from every worker's machine under the
+    same names.
     """
 
     def worker(_: dict[str, object]) -> None:

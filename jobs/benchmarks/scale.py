@@ -114,7 +114,7 @@ def gpus(options: Options) -> list[Figure]:
             for topology in ("colocated", "pooled")[: 1 + (count == most and count >= len(POOLED))]:
                 share, rate = _share(paths, count, topology, options.folder / f"{mix}-{count}-{topology}")
                 name = f"{count} logical GPUs, {mix} mix, {topology}: share of the ideal"
-                goal = {False: "0.95", True: "0.90"}[drifting] if (count, topology) == (8, "colocated") else ""
+                goal = ("0.90" if drifting else "0.95") if (count, topology) == (8, "colocated") else ""
                 figures.append(Figure(name, share, "", goal, f"{rate:.1f} images/s"))
                 say(f"{name}: {share:.3f}")
     return figures
