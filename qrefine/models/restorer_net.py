@@ -13,6 +13,7 @@ arXiv 1904.04971.)
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from itertools import pairwise
 
 import torch
@@ -144,9 +145,17 @@ class RestorerNet(nn.Module):
         for name, difference in zip(self.names, self.differences, strict=True):
             difference[place] = net.get_parameter(name) - trunk[name]
 
+    @torch.no_grad()
+    def alone(self, kind: str) -> UNet:
+        """The U-Net for damage of ``kind`` alone: what ``learned`` takes over."""
+        net = deepcopy(self.trunk)
+        for name, value in self.mixed(F.one_hot(torch.tensor(KINDS.index(kind)), len(KINDS) + 1).float()).items():
+            net.get_parameter(name).copy_(value)
+        return net
+
     def shares(self, pixels: Tensor, strength: Tensor) -> Tensor:
         """Probabilities (b, kinds + 1) of what is in the region asked for."""
-        return self.teller(pixels, strength).softmax(1)
+        return self.teller(pixels, strength).float().softmax(1)
 
     def mixed(self, shares: Tensor) -> Mapping[str, Tensor]:
         """The U-Net's own weights for ``shares`` (kinds + 1,) of the kinds."""

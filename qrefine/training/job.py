@@ -46,14 +46,15 @@ class Phase:
 class Task:
     """A network and how it learns: in ``phases``, whose results make the ``whole``. ``recipe`` is the first one's.
 
-    ``start`` fills the first phase's network from a weights file; ``stored`` is the weights' type in the file.
+    ``start`` gives the networks that phases can start from, out of a weights file; ``stored`` is the weights' type
+    in the file.
     """
 
     title: str
     architecture: str
     phases: tuple[Phase, ...]
     whole: Callable[[Trained], nn.Module]
-    start: Callable[[nn.Module, Path], object]
+    start: Callable[[Path], Trained]
     recipe: Recipe
     batch: int
     rate: float
@@ -65,11 +66,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Options:
-    """A training job's options, as its command line gives them."""
+    """A training job's options, as its command line gives them. ``phases``: those to train; empty is all."""
 
     photos: tuple[str, ...]
     out: Path
     init: Path | None
+    phases: tuple[str, ...]
     resume: bool
     workers: int
     run: Run
@@ -88,6 +90,10 @@ def arguments(description: str, out: str, task: Task) -> argparse.ArgumentParser
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path(out), help="weights; the card goes beside them")
     parser.add_argument("--init", type=Path, metavar="WEIGHTS", help="start from these, not from random weights")
+    names = [phase.name for phase in task.phases if phase.name]
+    parser.add_argument("--phase", action="append", choices=names, metavar="NAME",
+                        help=f"train this one alone, the rest is --init's; repeatable: {', '.join(names)}"
+                        if names else argparse.SUPPRESS)  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="go on from OUT's checkpoint")
     parser.add_argument("--batch", type=int, default=task.batch, help="crops in a step, on each worker")
     parser.add_argument("--rate", type=float, default=task.rate, help="highest learning rate")
@@ -109,7 +115,10 @@ def options(given: argparse.Namespace, task: Task) -> Options:
         given.steps, given.minutes, given.batch, given.rate, memory=task.memory, seed=given.seed,
         device=given.device, bfloat16=not given.float32, processes=given.processes, reuse=given.reuse,
     )  # fmt: skip
-    return Options(tuple(given.photos), given.out, given.init, given.resume, given.workers, run)
+    if given.phase and not given.init:
+        raise ValueError("--phase needs --init: the other phases' networks must come from somewhere")
+    phases = tuple(given.phase or ())
+    return Options(tuple(given.photos), given.out, given.init, phases, given.resume, given.workers, run)
 
 
 def photos_for(task: Task, patterns: Sequence[str]) -> Photos:
@@ -125,24 +134,39 @@ def run_task(
 ) -> None:
     """Trains, and on rank 0 writes the weights and the card."""
     photos = photos_for(task, given.photos)
+    started = task.start(given.init) if given.init else {}
     trained: dict[str, nn.Module] = {}
-    states: list[State] = []
+    states: dict[str, State] = {}
+    chosen = given.phases or [phase.name for phase in task.phases]
+    whole = sum(phase.share for phase in task.phases if phase.name in chosen)
     for phase in task.phases:
+        if phase.name not in chosen:
+            if phase.name not in started:
+                raise ValueError(f"{given.init}: holds no phase {phase.name!r}, which --phase leaves out")
+            trained[phase.name] = started[phase.name]
+            continue
         torch.manual_seed(given.run.seed)
         net = phase.network(trained)
-        if given.init and not states:
-            task.start(net, given.init)
-        net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch omits it
+        if phase.name in started:
+            net.load_state_dict(started[phase.name].state_dict())
+        _channels_last(net)
         samples = phase.samples(photos.images, given.run.seed)
         checkpoint = given.out.with_suffix(f"{'.' if phase.name else ''}{phase.name}.checkpoint")
         resume = given.resume and (checkpoint.is_file() or not states)
-        run = given.run.part(phase.share, phase.pace)
+        run = given.run.part(phase.share / whole, phase.pace)
         trained[phase.name], state = train(net, phase.loss, samples, run, checkpoint, resume, wrap, place)
-        states.append(state)
+        states[phase.name] = state
         if place.rank == 0 and phase.name:
             print(f"{phase.name}: {_course(state)}", file=sys.stderr, flush=True)
     if place.rank == 0:
         _write(task, given, photos, task.whole(trained), states)
+
+
+def _channels_last(net: nn.Module) -> None:
+    """Weights of convolutions in the layout that is fastest; those of several convolutions at once stay."""
+    for parameter in net.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
 def _course(state: State) -> str:
@@ -150,8 +174,10 @@ def _course(state: State) -> str:
     return f"{state.step} steps, loss {first:.4f} -> {last:.4f}"
 
 
-def _write(task: Task, given: Options, photos: Photos, net: nn.Module, states: Sequence[State]) -> None:
-    steps, seconds = sum(state.step for state in states), sum(state.seconds for state in states)
+def _write(
+    task: Task, given: Options, photos: Photos, net: nn.Module, states: Mapping[str, State]
+) -> None:
+    steps, seconds = (sum(getattr(state, of) for state in states.values()) for of in ("step", "seconds"))
     save_weights(
         net, given.out, task.architecture, {"steps": str(steps), "seed": str(given.run.seed)}, task.stored
     )
@@ -163,7 +189,7 @@ def _write(task: Task, given: Options, photos: Photos, net: nn.Module, states: S
         f"program (`qrefine/training/scenes.py`) for {task.recipe.scenes:.0%} of the crops"
         f"{'' if photos.images else ' (all of them here)'}. Damage by program: `qrefine/training/degradations.py`."
     )
-    resumed = ", ".join(f"{step:,}" for state in states for step in state.resumed)
+    resumed = ", ".join(f"{step:,}" for state in states.values() for step in state.resumed)
     began = f", from `{given.init.name}` (sha256 `{sha256(given.init)}`)" if given.init else ""
     recipe = (
         f"{count:,} parameters, {steps:,} steps of {given.run.batch * given.workers} crops of "
@@ -174,9 +200,7 @@ def _write(task: Task, given: Options, photos: Photos, net: nn.Module, states: S
         f"families: `{json.dumps(dict(task.recipe.weights))}`.\n\n"
         f"```\npython {Path(sys.argv[0]).parent.name}/{Path(sys.argv[0]).name} {shlex.join(_told(given))}\n```"
     )
-    courses = [
-        f"{phase.name}: " * bool(phase.name) + _course(s) for phase, s in zip(task.phases, states, strict=True)
-    ]
+    courses = [f"{name}: " * bool(name) + _course(state) for name, state in states.items()]
     figures = f"Loss over the first 100 and the last 500 steps: {'; '.join(courses)}."
     card = write_card(Card(task.title, task.use, data, recipe, figures, task.limits), given.out)
     print(f"wrote {given.out} and {card}: {steps} steps, {'; '.join(courses)}")
@@ -187,6 +211,7 @@ def _told(given: Options) -> list[str]:
     told = [part for pattern in given.photos for part in ("--photos", Path(pattern).name)]
     if given.init:
         told += ["--init", given.init.name]
+    told += [part for name in given.phases for part in ("--phase", name)]
     if given.run.steps:
         told += ["--steps", str(given.run.steps)]
     if given.run.minutes:

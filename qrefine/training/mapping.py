@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,15 +17,15 @@ from qrefine.models.mapper_net import ARCHITECTURE, FAMILIES, MapperNet
 from qrefine.models.weights import load_weights
 from qrefine.quality.map import Image
 from qrefine.training.degradations import FAMILY
-from qrefine.training.job import Phase, Task
+from qrefine.training.job import Phase, Task, Trained
 from qrefine.training.loop import Batch
 from qrefine.training.pairs import Recipe, make_pair
 
 RECIPE = Recipe(
-    size=192, clean=0.25, whole=0.3,
+    size=192, clean=0.2, whole=0.35, mild=0.5,
     weights=(
-        ("blur", 4), ("noise", 3), ("compression", 4.5), ("resampling", 4), ("surface", 6), ("content", 6),
-        ("mixture", 2.5),
+        ("blur", 5), ("noise", 3), ("compression", 4), ("resampling", 5), ("surface", 7), ("content", 7),
+        ("mixture", 2),
     ),
 )  # fmt: skip
 """Mostly regions, for the map must tell damaged patches from their neighbours; more of what is hard to see."""
@@ -79,6 +80,12 @@ def mapper_loss(net: nn.Module, batch: Batch, step: int) -> Tensor:
     return errors[0] + CAUSES * errors[1:].sum()
 
 
+def _start(path: Path) -> Trained:
+    net = MapperNet()
+    load_weights(net, path, ARCHITECTURE)
+    return {"": net}
+
+
 def mapper_task() -> Task:
     """The embedded mapper's training."""
     return Task(
@@ -86,7 +93,7 @@ def mapper_task() -> Task:
         architecture=ARCHITECTURE,
         phases=(Phase("", 1, lambda _: MapperNet(), mapper_loss, MapperSamples),),
         whole=lambda trained: trained[""],
-        start=lambda net, path: load_weights(net, path, ARCHITECTURE),
+        start=_start,
         recipe=RECIPE,
         batch=14,
         rate=2e-3,

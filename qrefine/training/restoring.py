@@ -40,8 +40,8 @@ DAMAGE: Mapping[str, tuple[str, ...]] = {
 """Families, or single kinds, of damage that each of ``KINDS`` stands for."""
 
 SHARES = {
-    "noise": 0.15, "blur": 0.1, "compression": 0.1, "shrinking": 0.09, "grid": 0.06, "surface": 0.07,
-    "mixture": 0.08,
+    "noise": 0.1, "blur": 0.07, "compression": 0.07, "shrinking": 0.06, "grid": 0.05, "surface": 0.05,
+    "mixture": 0.05,
 }  # fmt: skip
 """Of the run, for each kind's own weights; the trunk and the teller take the rest. Noise has the most to give."""
 
@@ -63,6 +63,15 @@ TOLD = replace(
     ),
 )  # fmt: skip
 """Of who tells the kinds: one damage to a crop, and clean ones."""
+
+MIXED = replace(
+    RECIPE, size=128, scenes=0.1, clean=0.05, whole=0.75, second=0.1, mild=0,
+    weights=(
+        ("blur", 6), ("noise", 3), ("compression", 5), ("downsample", 4), ("upsampler", 1.5),
+        ("checkerboard", 1), ("surface", 2), ("mixture", 2.5), ("content", 0.5),
+    ),
+)  # fmt: skip
+"""Of all together: more of what is hard to mend."""
 
 LQ, MQ, HQ = 0.4, 0.7, 0.8
 """The default bounds: between them the pipelines ramp the strength up."""
@@ -184,14 +193,16 @@ def restorer_loss(net: nn.Module, batch: Batch, step: int) -> Tensor:
     return ((by_pixel + FREQUENCIES * by_frequency) / (share * (was + FLOOR))).mean()
 
 
-def _start(trunk: nn.Module, path: Path) -> None:
-    """Fills the trunk from a restorer's weights; those of version 1 are a trunk alone."""
+def _start(path: Path) -> Trained:
+    """The networks of all phases, from a restorer's weights; those of version 1 are a trunk alone."""
     if architecture_of(path) == TRUNK_ALONE:
+        trunk = UNet()
         load_weights(trunk, path, TRUNK_ALONE)
-    else:
-        whole = RestorerNet()
-        load_weights(whole, path, ARCHITECTURE)
-        trunk.load_state_dict(whole.trunk.state_dict())
+        return {"trunk": trunk}
+    whole = RestorerNet()
+    load_weights(whole, path, ARCHITECTURE)
+    kinds = {kind: whole.alone(kind) for kind in KINDS}
+    return {"trunk": whole.trunk, **kinds, "teller": whole.teller, "together": Together(whole)}
 
 
 def _of_kind(start: str, trained: Trained) -> nn.Module:
@@ -202,8 +213,25 @@ def _of_kind(start: str, trained: Trained) -> nn.Module:
     return net
 
 
-def _whole(trained: Trained) -> RestorerNet:
-    trunk, teller = trained["trunk"], trained["teller"]
+class Together(nn.Module):
+    """The whole restorer on a batch of crops, each restored by what the teller says of it.
+
+    So the teller learns what mends, not what a kind is called: where two kinds look alike it may mix their
+    weights, and these learn to be mixed.
+    """
+
+    def __init__(self, net: RestorerNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, pixels: Tensor, strength: Tensor) -> Tensor:
+        shares = self.net.shares(pixels, strength)
+        crops = zip(pixels.split(1), strength.split(1), shares, strict=True)
+        return torch.cat([self.net(crop, asked, share) for crop, asked, share in crops])
+
+
+def _together(trained: Trained) -> Together:
+    trunk, teller = deepcopy(trained["trunk"]), deepcopy(trained["teller"])
     assert isinstance(trunk, UNet)
     assert isinstance(teller, Teller)
     net = RestorerNet(trunk, teller)
@@ -211,7 +239,13 @@ def _whole(trained: Trained) -> RestorerNet:
         learned = trained[kind]
         assert isinstance(learned, UNet)
         net.learned(kind, learned)
-    return net
+    return Together(net)
+
+
+def _whole(trained: Trained) -> nn.Module:
+    together = trained["together"]
+    assert isinstance(together, Together)
+    return together.net
 
 
 def _phase(kind: str) -> Phase:
@@ -221,14 +255,15 @@ def _phase(kind: str) -> Phase:
 
 
 def restorer_task() -> Task:
-    """The embedded restorer's training: the trunk on everything, then each kind's own weights, then the teller."""
+    """The embedded restorer's training: the trunk on everything, each kind's own weights, the teller, then all."""
     return Task(
         title="Embedded restorer",
         architecture=ARCHITECTURE,
         phases=(
-            Phase("trunk", 0.25, lambda _: UNet(), restorer_loss, RestorerSamples),
+            Phase("trunk", 0.15, lambda _: UNet(), restorer_loss, RestorerSamples),
             *(_phase(kind) for kind in KINDS),
             Phase("teller", 0.1, lambda _: Teller(), told_loss, TellerSamples),
+            Phase("together", 0.3, _together, restorer_loss, partial(RestorerSamples, recipe=MIXED), 0.5),
         ),
         whole=_whole,
         start=_start,
