@@ -30,6 +30,7 @@ from qrefine.data.table import open_table
 from qrefine.errors import UserError
 from qrefine.models.registry import load_judge
 from qrefine.pipelines.enhance import Enhance
+from qrefine.pipelines.inpaint import Inpaint
 from qrefine.pipelines.refiner import build_stages, run_stages
 from qrefine.pipelines.sample import Sample, Stage
 from qrefine.quality.map import Image
@@ -87,9 +88,9 @@ def ablate(samples: Iterator[Sample], config: RefineConfig, *, accept: bool = Fa
     judges = {name: load_judge(name) for name in config.judges}
     names = ("map", *NAMES, "accept") if accept else ("map", *NAMES)
     stages = dict(zip(names, build_stages(names, config.model_copy(update={"stages": NAMES})), strict=True))
-    enhance = stages["enhance"]
-    if not isinstance(enhance, Enhance):
-        raise TypeError(f"stage 3 is no Enhance but {type(enhance).__name__}")
+    inpaint, enhance = stages["inpaint"], stages["enhance"]
+    if not isinstance(inpaint, Inpaint) or not isinstance(enhance, Enhance):
+        raise TypeError(f"stages 2 and 3 are {type(inpaint).__name__} and {type(enhance).__name__}")
     rows = {name: Tally() for name in ("original", *(row_name(row) for row in ROWS))}
     gains: dict[str, dict[str, Tally]] = {g: {"blind": Tally(), "prompt": Tally()} for g in GROUPS}
     for members in _batches(samples, batch):
@@ -99,7 +100,10 @@ def ablate(samples: Iterator[Sample], config: RefineConfig, *, accept: bool = Fa
         for sample, scores in zip(usable, before, strict=True):
             rows["original"].add(sample, scores)
         for row in ROWS:
-            chosen: list[Stage] = [stages[NAMES[k - 1]] for k in row]
+            named = tuple(NAMES[k - 1] for k in row)
+            # told which stages the row has, for it may do the work of stage 3 as well
+            own = Inpaint(config.model_copy(update={"stages": named}), inpaint.restorer)
+            chosen: list[Stage] = [own if name == "inpaint" else stages[name] for name in named]
             if accept:
                 chosen.append(stages["accept"])
             for sample in run_stages(chosen, usable):

@@ -20,8 +20,9 @@ from qrefine.data.storage import canonical, open_filesystem
 from qrefine.errors import UserError
 from qrefine.pipelines.refiner import MODEL_STAGES, build_stages
 from qrefine.pipelines.sample import Sample, guarded
+from qrefine.pipelines.strengths import inpaint_strength
 from qrefine.quality.map import Image, Plane, QualityMap
-from qrefine.quality.regions import flatten, fractions, mask, strength
+from qrefine.quality.regions import flatten, fractions
 from qrefine.report.pictures import map_over, thumbnail
 
 TILE = 320  # pixels of a panel's picture, at most
@@ -80,14 +81,6 @@ class Inspector:
         plane = inpaint_strength(self.config, sample.quality, *image.shape[:2])
         judges, bounds = self.config.judges, self.config.bounds
         return Inspection(key, image, sample.quality, plane, tuple(steps), sample, judges, bounds)
-
-
-def inpaint_strength(config: RefineConfig, quality: QualityMap, height: int, width: int) -> Plane:
-    """The plane that stage 2 works with: a mask in mode paper, strengths in mode fused; (height, width)."""
-    plane = flatten(quality, height, width)
-    if config.mode == "paper":
-        return config.inpaint.strength * mask(plane, config.bounds.mq)
-    return strength(plane, config.bounds.lq, config.bounds.mq, config.inpaint.strength)
 
 
 def read_image(url: str, config: RefineConfig) -> tuple[str, Image]:

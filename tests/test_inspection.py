@@ -6,14 +6,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from qrefine.config import RefineConfig, load_config
+from qrefine.config import RefineConfig
 from qrefine.errors import UserError
-from qrefine.inspection import Inspector, describe, draw_panel, inpaint_strength, read_image
-from qrefine.pipelines.inpaint import Inpaint
+from qrefine.inspection import Inspector, describe, draw_panel, read_image
 from qrefine.pipelines.refiner import Refiner
-from qrefine.pipelines.sample import Sample
-from qrefine.quality.map import QualityMap
-from tests.conftest import PLAIN, encoded, noisy, photo
+from tests.conftest import encoded, noisy, photo
 from tests.test_cli import SETTINGS, qrefine
 
 
@@ -24,16 +21,7 @@ def test_it_comes_to_what_a_refiner_comes_to(plain: RefineConfig) -> None:
     assert inspection.status == refined.status == "refined"
     np.testing.assert_array_equal(inspection.result.pixels, refined.image)
     assert inspection.quality == refined.before
-    assert [step.stage for step in inspection.steps] == ["map", "inpaint", "enhance", "accept"]
-
-
-@pytest.mark.parametrize("mode", ["fused", "paper"])
-def test_the_strength_shown_is_the_one_that_stage_2_uses(mode: str) -> None:
-    config = load_config(None, [*PLAIN, f"mode={mode}", "inpaint.strength=0.8"])
-    quality = QualityMap(np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8))
-    sample = Sample(photo(size=96), before=quality)
-    used = Inpaint(config, None)._strength(sample)  # type: ignore[arg-type]
-    np.testing.assert_array_equal(inpaint_strength(config, quality, 96, 96), used)
+    assert [step.stage for step in inspection.steps] == ["map", "inpaint", "accept"]
 
 
 def test_the_terminal_tells_q_and_the_map(plain: RefineConfig) -> None:
@@ -55,7 +43,7 @@ def test_a_panel_has_a_tile_for_each_step(plain: RefineConfig, image: np.ndarray
     inspection = Inspector(plain)(image)
     steps = sum(step.stage not in ("map", "accept") for step in inspection.steps)
     tiles = 5 + steps + (inspection.status == "refined")
-    assert tiles == (8 if image.std() else 5)
+    assert tiles == (7 if image.std() else 5)
     rows = -(-tiles // 4)
     assert draw_panel(inspection).size == (4 * 210 + 10, rows * (192 + 50) + 10)
 

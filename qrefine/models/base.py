@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from qrefine.quality.map import Image, Plane
 
@@ -40,3 +40,14 @@ class FixedSizes(Protocol):
     buckets: tuple[tuple[int, int], ...]
     feather: float
     whole: bool
+
+
+@runtime_checkable
+class OnePass(Protocol):
+    """What a `Restorer` adds that follows no prompt and draws nothing at random, but mends what it sees.
+
+    Where it is both inpainter and blind enhancer it is asked once, with the greater of both strengths: asked
+    again it would find its own work.
+    """
+
+    one_pass: Literal[True]

@@ -6,6 +6,7 @@ It repairs noise well, blocking a little and blur hardly; it is the honest floor
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -29,6 +30,7 @@ class ClassicalRestorer:
     """Denoises as strongly as the crop is noisy, sharpens where it is clean; mixes by strength."""
 
     context = 16
+    one_pass: Literal[True] = True
 
     def __init__(self, weights: str | None = None) -> None:
         if weights is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ class EmbeddedRestorer:
 
     OVERLAP = 96
     context = 48
+    one_pass: Literal[True] = True
 
     def __init__(
         self, weights: str | None = None, device: str | None = None, bfloat16: bool = False, tile: int = 1024

@@ -10,8 +10,9 @@ from qrefine.config import RefineConfig
 from qrefine.models.base import Restorer
 from qrefine.pipelines.crops import restore_defects
 from qrefine.pipelines.sample import Sample
-from qrefine.quality.map import Plane
-from qrefine.quality.regions import flatten, strength
+from qrefine.pipelines.strengths import blindly, enhance_work
+
+ENHANCED = {"enhance_blind", "enhance_prompt"}
 
 
 class Enhance:
@@ -28,14 +29,15 @@ class Enhance:
         self.prompt = prompt
 
     def wants(self, sample: Sample) -> bool:
-        bounds = self.config.bounds
-        return sample.quality.score < bounds.hq or bool((sample.quality.values < bounds.mq).any())
+        if ENHANCED & set(sample.stages):  # by the inpainter, which may be the same network
+            return False
+        return blindly(self.config, sample.quality) or bool((sample.quality.values < self.config.bounds.mq).any())
 
     def __call__(self, samples: Sequence[Sample]) -> list[Sample]:
         done = list(samples)
-        blindly = [sample.quality.score < self.config.bounds.hq for sample in samples]
+        switches = [blindly(self.config, sample.quality) for sample in samples]
         for blind in (True, False):
-            members = [i for i, which in enumerate(blindly) if which == blind]
+            members = [i for i, switch in enumerate(switches) if switch == blind]
             for i, enhanced in zip(members, self.run([samples[i] for i in members], blind), strict=True):
                 done[i] = enhanced
         return done
@@ -44,21 +46,18 @@ class Enhance:
         """E_B, or E_P, of all the samples, whatever their q."""
         settings = self.config.enhance
         guide = None if blind else self.prompt
-        most = settings.blind_strength if blind else settings.prompt_strength
+        works = [
+            enhance_work(self.config, sample.quality, *sample.image.shape[:2], blind=blind) for sample in samples
+        ]
         words = settings.positive_words
         images = restore_defects(
             self.blind if guide is None else guide,
             [sample.pixels for sample in samples],
-            [self._strength(sample, most) for sample in samples],
+            [work.strength for work in works],
             ["" if guide is None else ", ".join(filter(None, (sample.prompt, words))) for sample in samples],
             [sample.seed + 1 for sample in samples],  # not the noise that stage 2 drew
         )
-        stage = "enhance_blind" if blind else "enhance_prompt"
         return [
-            sample if np.array_equal(image, sample.pixels) else sample.changed(image, stage)
-            for sample, image in zip(samples, images, strict=True)
+            sample if np.array_equal(image, sample.pixels) else sample.changed(image, *work.stages)
+            for sample, work, image in zip(samples, works, images, strict=True)
         ]
-
-    def _strength(self, sample: Sample, most: float) -> Plane:
-        bounds = self.config.bounds
-        return strength(flatten(sample.quality, *sample.image.shape[:2]), bounds.lq, bounds.hq, most)

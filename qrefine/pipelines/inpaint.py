@@ -11,12 +11,15 @@ from qrefine.config import RefineConfig
 from qrefine.models.base import Restorer
 from qrefine.pipelines.crops import restore_defects
 from qrefine.pipelines.sample import Sample
-from qrefine.quality.map import Image, Plane
-from qrefine.quality.regions import flatten, mask, strength
+from qrefine.pipelines.strengths import Work, inpaint_work
+from qrefine.quality.map import Image
 
 
 class Inpaint:
-    """I2 = D_m(D_{m-1}(... D_1(I1))) with the mask {Q < B_MQ}, or with a strength map in mode fused."""
+    """I2 = D_m(D_{m-1}(... D_1(I1))) with the mask {Q < B_MQ}, or with a strength map in mode fused.
+
+    A restorer that also is the blind enhancer may do stage 3's work in the same pass (``inpaint_work``).
+    """
 
     def __init__(self, config: RefineConfig, restorer: Restorer) -> None:
         self.config = config
@@ -26,27 +29,22 @@ class Inpaint:
         return bool((sample.quality.values < self.config.bounds.mq).any())
 
     def __call__(self, samples: Sequence[Sample]) -> list[Sample]:
-        planes = [self._strength(sample) for sample in samples]
+        works = [
+            inpaint_work(self.config, sample.quality, self.restorer, *sample.image.shape[:2]) for sample in samples
+        ]
         images = restore_defects(
             self.restorer,
             [sample.pixels for sample in samples],
-            planes,
+            [work.strength for work in works],
             [sample.prompt for sample in samples],
             [sample.seed for sample in samples],
         )
-        return [_masked(*one) for one in zip(samples, planes, images, strict=True)]
-
-    def _strength(self, sample: Sample) -> Plane:
-        bounds, most = self.config.bounds, self.config.inpaint.strength
-        plane = flatten(sample.quality, *sample.image.shape[:2])
-        if self.config.mode == "paper":
-            return most * mask(plane, bounds.mq)
-        return strength(plane, bounds.lq, bounds.mq, most)
+        return [_masked(*one) for one in zip(samples, works, images, strict=True)]
 
 
-def _masked(sample: Sample, plane: Plane, image: Image) -> Sample:
+def _masked(sample: Sample, work: Work, image: Image) -> Sample:
     # stage 1 noised only where Q < B_LQ <= B_MQ, so the source stands wherever the mask is 0
-    image = np.where(plane[..., None] > 0, image, sample.image)
+    image = np.where(work.strength[..., None] > 0, image, sample.image)
     if np.array_equal(image, sample.image):
         return replace(sample, refined=None, stages=())
-    return sample.changed(image, "inpaint")
+    return sample.changed(image, *work.stages)

@@ -38,8 +38,8 @@ class Sample:
             raise ValueError("the sample has no quality map yet: run the map stage first")
         return self.before
 
-    def changed(self, pixels: Image, stage: str) -> Sample:
-        return replace(self, refined=pixels, stages=(*self.stages, stage))
+    def changed(self, pixels: Image, *stages: str) -> Sample:
+        return replace(self, refined=pixels, stages=(*self.stages, *stages))
 
 
 class Stage(Protocol):

@@ -174,9 +174,7 @@ def _course(state: State) -> str:
     return f"{state.step} steps, loss {first:.4f} -> {last:.4f}"
 
 
-def _write(
-    task: Task, given: Options, photos: Photos, net: nn.Module, states: Mapping[str, State]
-) -> None:
+def _write(task: Task, given: Options, photos: Photos, net: nn.Module, states: Mapping[str, State]) -> None:
     steps, seconds = (sum(getattr(state, of) for state in states.values()) for of in ("step", "seconds"))
     save_weights(
         net, given.out, task.architecture, {"steps": str(steps), "seed": str(given.run.seed)}, task.stored

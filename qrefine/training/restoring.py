@@ -260,10 +260,10 @@ def restorer_task() -> Task:
         title="Embedded restorer",
         architecture=ARCHITECTURE,
         phases=(
-            Phase("trunk", 0.15, lambda _: UNet(), restorer_loss, RestorerSamples),
+            Phase("trunk", 0.2, lambda _: UNet(), restorer_loss, RestorerSamples),
             *(_phase(kind) for kind in KINDS),
             Phase("teller", 0.1, lambda _: Teller(), told_loss, TellerSamples),
-            Phase("together", 0.3, _together, restorer_loss, partial(RestorerSamples, recipe=MIXED), 0.5),
+            Phase("together", 0.25, _together, restorer_loss, partial(RestorerSamples, recipe=MIXED), 0.5),
         ),
         whole=_whole,
         start=_start,

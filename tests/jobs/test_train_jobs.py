@@ -49,7 +49,7 @@ def test_a_short_run_of_the_mapper_learns_and_resumes(tmp_path, photos):
 
 
 def test_a_short_run_of_the_restorer_learns_and_resumes(tmp_path, photos):
-    short(tmp_path, photos, "train_restorer", 100, 116, "trunk.checkpoint")
+    short(tmp_path, photos, "train_restorer", 130, 146, "trunk.checkpoint")
 
 
 def short(tmp_path, photos, job, steps, later, first_phase):
@@ -104,6 +104,26 @@ def test_training_starts_from_given_weights(tmp_path, job):
     of_first_phase = [name for name in values if job == "train_mapper" or name.startswith("trunk.")]
     assert all(torch.allclose(after.get_parameter(name), values[name], atol=1e-3) for name in of_first_phase)
     assert f"from `given.safetensors` (sha256 `{sha256(given)}`)" in out.with_suffix(".md").read_text()
+
+
+def test_a_phase_is_trained_alone_and_the_others_stay(tmp_path):
+    given, out = tmp_path / "given.safetensors", tmp_path / "net.safetensors"
+    torch.manual_seed(5)
+    save_weights(restorer_net.RestorerNet(), given, restorer_net.ARCHITECTURE, {})
+    options = ("--batch", 2, "--processes", 0, "--rate", 0.2, "--out", out, "--phase", "teller")
+    done = run("train_restorer", *options, "--steps", 3, "--init", given)
+    assert done.returncode == 0, done.stderr
+    assert "3 steps, teller: 3 steps" in done.stdout
+    assert "--phase teller" in out.with_suffix(".md").read_text()
+    before, after = restorer_net.RestorerNet(), restorer_net.RestorerNet()
+    load_weights(before, given, restorer_net.ARCHITECTURE)
+    load_weights(after, out, restorer_net.ARCHITECTURE)
+    changed = {name.split(".")[0] for name, value in before.named_parameters()
+               if not torch.equal(value.half(), after.get_parameter(name).half())}  # fmt: skip
+    assert changed == {"teller"}
+    refused(run("train_restorer", *options, "--steps", 3), "--phase needs --init")
+    save_weights(restorer_net.UNet(), given, restorer_net.TRUNK_ALONE, {})
+    refused(run("train_restorer", *options, "--steps", 3, "--init", given), "holds no phase 'noise'")
 
 
 @pytest.mark.parametrize("job", JOBS)

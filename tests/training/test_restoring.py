@@ -7,7 +7,7 @@ import torch
 from qrefine.models.restorer_net import ARCHITECTURE, KINDS, TRUNK_ALONE, RestorerNet, Teller, UNet, own
 from qrefine.models.weights import save_weights
 from qrefine.training.degradations import KINDS as DAMAGES
-from qrefine.training.restoring import ALONE, DAMAGE, TOLD, TellerSamples, restorer_loss, restorer_task
+from qrefine.training.restoring import ALONE, DAMAGE, TOLD, TellerSamples, Together, restorer_loss, restorer_task
 
 
 def test_each_damage_that_can_be_mended_has_one_kind():
@@ -41,7 +41,7 @@ def trained():
 
 def test_kinds_learn_their_own_weights_on_a_trunk_that_stays():
     task, made = trained()
-    assert [phase.name for phase in task.phases] == ["trunk", *KINDS, "teller"]
+    assert [phase.name for phase in task.phases] == ["trunk", *KINDS, "teller", "together"]
     assert sum(phase.share for phase in task.phases) == pytest.approx(1)
     net = made["blur"]
     assert sum(p.numel() for p in net.parameters() if p.requires_grad) == 69_244
@@ -78,16 +78,47 @@ def test_the_loss_of_leaving_things_as_they_are_is_near_one_and_of_the_truth_nea
     assert np.isfinite(idle)
 
 
-def test_a_trunk_starts_from_either_version_and_from_nothing_else(tmp_path):
+def test_phases_start_from_either_version_and_from_nothing_else(tmp_path):
     task, made = trained()
     trunk, path = made["trunk"], tmp_path / "weights.safetensors"
+    save_weights(trunk, path, TRUNK_ALONE, {})
+    assert {name: same(net, trunk) for name, net in task.start(path).items()} == {"trunk": True}
+    whole = task.whole(made)
     with torch.no_grad():
-        trunk.last.weight.fill_(0.25)
-    for net, version in ((trunk, TRUNK_ALONE), (task.whole(made), ARCHITECTURE)):
-        save_weights(net, path, version, {})
-        started = UNet()
-        task.start(started, path)
-        assert all(torch.equal(value, trunk.state_dict()[name]) for name, value in started.state_dict().items())
+        for place, difference in enumerate(whole.differences):
+            difference += torch.randn(difference.shape, generator=torch.Generator().manual_seed(place))
+    save_weights(whole, path, ARCHITECTURE, {})
+    started = task.start(path)
+    assert set(started) == {phase.name for phase in task.phases}
+    assert same(started["trunk"], trunk)
+    assert same(started["teller"], whole.teller)
+    assert same(task.whole(started), whole)
+    again = RestorerNet(started["trunk"], started["teller"])
+    for kind in KINDS:
+        again.learned(kind, started[kind])
+    for new, old in zip(again.differences, whole.differences, strict=True):
+        torch.testing.assert_close(new, old, rtol=0, atol=1e-5)
     save_weights(made["teller"], path, "another", {})
     with pytest.raises(ValueError, match=f"expected weights of {ARCHITECTURE}, found another"):
-        task.start(UNet(), path)
+        task.start(path)
+
+
+def same(one, other):
+    mine, theirs = one.state_dict(), other.state_dict()
+    return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+def test_together_each_crop_is_restored_by_what_is_told_of_it():
+    net = RestorerNet()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter += 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+    pixels = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    strength = torch.ones(3, 1, 32, 32)
+    together = Together(net).eval()
+    several = together(pixels, strength)
+    one = torch.cat([together(pixels[i : i + 1], strength[i : i + 1]) for i in range(3)])
+    torch.testing.assert_close(several, one, rtol=0, atol=1e-5)
+    several.square().mean().backward()
+    missing = [name for name, parameter in net.named_parameters() if parameter.grad is None]
+    assert not missing  # the trunk, the kinds' own weights and the teller all learn
