@@ -46,8 +46,8 @@ class Phase:
 class Task:
     """A network and how it learns: in ``phases``, whose results make the ``whole``. ``recipe`` is the first one's.
 
-    ``start`` gives the networks that phases can start from, out of a weights file; ``stored`` is the weights' type
-    in the file.
+    ``start`` gives what phases made, out of a weights file: the first one to be trained starts from it. ``stored``
+    is the weights' type in the file.
     """
 
     title: str
@@ -66,12 +66,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Options:
-    """A training job's options, as its command line gives them. ``phases``: those to train; empty is all."""
+    """A training job's options, as its command line gives them. ``start``: the first phase to train."""
 
     photos: tuple[str, ...]
     out: Path
     init: Path | None
-    phases: tuple[str, ...]
+    start: str | None
     resume: bool
     workers: int
     run: Run
@@ -91,8 +91,8 @@ def arguments(description: str, out: str, task: Task) -> argparse.ArgumentParser
     parser.add_argument("--out", type=Path, default=Path(out), help="weights; the card goes beside them")
     parser.add_argument("--init", type=Path, metavar="WEIGHTS", help="start from these, not from random weights")
     names = [phase.name for phase in task.phases if phase.name]
-    parser.add_argument("--phase", action="append", choices=names, metavar="NAME",
-                        help=f"train this one alone, the rest is --init's; repeatable: {', '.join(names)}"
+    parser.add_argument("--from", dest="start", choices=names, metavar="PHASE",
+                        help=f"train from this phase on, what is before it is --init's: {', '.join(names)}"
                         if names else argparse.SUPPRESS)  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="go on from OUT's checkpoint")
     parser.add_argument("--batch", type=int, default=task.batch, help="crops in a step, on each worker")
@@ -115,10 +115,9 @@ def options(given: argparse.Namespace, task: Task) -> Options:
         given.steps, given.minutes, given.batch, given.rate, memory=task.memory, seed=given.seed,
         device=given.device, bfloat16=not given.float32, processes=given.processes, reuse=given.reuse,
     )  # fmt: skip
-    if given.phase and not given.init:
-        raise ValueError("--phase needs --init: the other phases' networks must come from somewhere")
-    phases = tuple(given.phase or ())
-    return Options(tuple(given.photos), given.out, given.init, phases, given.resume, given.workers, run)
+    if given.start and not given.init:
+        raise ValueError("--from needs --init: what the phases before it make must come from somewhere")
+    return Options(tuple(given.photos), given.out, given.init, given.start, given.resume, given.workers, run)
 
 
 def photos_for(task: Task, patterns: Sequence[str]) -> Photos:
@@ -137,23 +136,22 @@ def run_task(
     started = task.start(given.init) if given.init else {}
     trained: dict[str, nn.Module] = {}
     states: dict[str, State] = {}
-    chosen = given.phases or [phase.name for phase in task.phases]
-    whole = sum(phase.share for phase in task.phases if phase.name in chosen)
-    for phase in task.phases:
-        if phase.name not in chosen:
-            if phase.name not in started:
-                raise ValueError(f"{given.init}: holds no phase {phase.name!r}, which --phase leaves out")
-            trained[phase.name] = started[phase.name]
-            continue
+    first = [phase.name for phase in task.phases].index(given.start) if given.start else 0
+    for phase in task.phases[:first]:
+        if phase.name not in started:
+            raise ValueError(f"{given.init}: holds nothing of the phase {phase.name!r}, which --from leaves out")
+        trained[phase.name] = started[phase.name]
+    left = sum(phase.share for phase in task.phases[first:])
+    for phase in task.phases[first:]:
         torch.manual_seed(given.run.seed)
         net = phase.network(trained)
-        if phase.name in started:
+        if started and not states:
             net.load_state_dict(started[phase.name].state_dict())
         _channels_last(net)
         samples = phase.samples(photos.images, given.run.seed)
         checkpoint = given.out.with_suffix(f"{'.' if phase.name else ''}{phase.name}.checkpoint")
         resume = given.resume and (checkpoint.is_file() or not states)
-        run = given.run.part(phase.share / whole, phase.pace)
+        run = given.run.part(phase.share / left, phase.pace)
         trained[phase.name], state = train(net, phase.loss, samples, run, checkpoint, resume, wrap, place)
         states[phase.name] = state
         if place.rank == 0 and phase.name:
@@ -209,7 +207,8 @@ def _told(given: Options) -> list[str]:
     told = [part for pattern in given.photos for part in ("--photos", Path(pattern).name)]
     if given.init:
         told += ["--init", given.init.name]
-    told += [part for name in given.phases for part in ("--phase", name)]
+    if given.start:
+        told += ["--from", given.start]
     if given.run.steps:
         told += ["--steps", str(given.run.steps)]
     if given.run.minutes:
