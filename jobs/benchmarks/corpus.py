@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from benchmarks.stubs import MARK
+from qrefine.config import ImageSettings
+from qrefine.data.images import decode
 from qrefine.quality.map import Image
 from qrefine.training.degradations import degrade
 from qrefine.training.scenes import scene
 
+TRIED = 200  # scenes at most, where not every one is fine
 DISTINCT = 16  # images that a corpus repeats: making more would take longer than what is measured
 
 
@@ -28,15 +32,22 @@ def write_corpus(
     photos: Sequence[Image] = (),
     drifting: bool = False,
     seed: int = 0,
+    fine: Callable[[Image], bool] = lambda _: True,
 ) -> list[str]:
     """Shards of JPEGs of ``side`` pixels, a share ``needy`` of them noisy all over; gives their paths.
 
     ``drifting``: the share changes along the corpus from shard to shard, 0 to 2 x ``needy`` and back, as where
     generators were mixed. The corner of a needy image is white and of the others black, for sleeping models.
+    ``fine`` chooses the images to start from, by how they will be stored; ValueError where it takes none.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
-    good = [_fitted(photos[i % len(photos)], side) if photos else scene(side, rng) for i in range(DISTINCT)]
+    made = (_fitted(photo, side) for photo in photos) if photos else (scene(side, rng) for _ in range(TRIED))
+    stored = ((image, decode(_encoded(image, 0), ImageSettings())) for image in made)
+    chosen = list(islice((image for image, seen in stored if fine(seen)), DISTINCT))
+    if not chosen:
+        raise ValueError("no image is fine as it is: there is nothing to make a corpus of")
+    good = [chosen[i % len(chosen)] for i in range(DISTINCT)]
     poor = [degrade(image, "gaussian_noise", 0.7, rng) for image in good]
     encoded = {False: [_encoded(image, 0) for image in good], True: [_encoded(image, 255) for image in poor]}
     paths = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from benchmarks.corpus import write_corpus
@@ -11,7 +13,9 @@ from benchmarks.runs import whole_job
 from qrefine.config import RefineConfig, parse_config
 from qrefine.data.images import decode
 from qrefine.data.shards import read_shard
-from qrefine.pipelines.refiner import Refiner
+from qrefine.pipelines.refiner import MODEL_STAGES, Refiner, build_stages, run_stages
+from qrefine.pipelines.sample import Sample
+from qrefine.quality.map import Image
 from qrefine.quality.piqe import piqe_score
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -26,20 +30,33 @@ def everything_alike() -> RefineConfig:
     return parse_config({"bounds": bounds, "judges": [], "accept": {"min_gain": 0.0, "tolerance": 1.0}})
 
 
+def left_alone(config: RefineConfig) -> Callable[[Image], bool]:
+    """Whether a run would leave an image alone: else 0 % in need would not be 0 %."""
+    stages = build_stages(MODEL_STAGES, config)
+
+    def fine(image: Image) -> bool:
+        mapped = run_stages(stages[:1], [Sample(image)])[0]
+        return not any(stage.wants(mapped) for stage in stages)
+
+    return fine
+
+
 def run(options: Options) -> list[Figure]:
     """Time without a quality map over time with one, by the share in need; PIQE (lower is better) beside.
 
     The time that a run over one image takes, which is start-up, is taken out.
     """
-    side = options.of(512, 96)
+    side, fine = options.of(512, 96), left_alone(RefineConfig(judges=()))
     ways = {"aware": RefineConfig(judges=()), "alike": everything_alike()}
-    one = write_corpus(options.folder / "one", shards=1, samples=1, side=side, needy=0, photos=options.photos)
+    one = write_corpus(
+        options.folder / "one", shards=1, samples=1, side=side, needy=0, photos=options.photos, fine=fine
+    )
     start = {way: seconds(lambda config=config: whole_job(one, config)) for way, config in ways.items()}  # type: ignore[misc]
     figures = []
     for share in (0.5,) if options.tiny else SHARES:
         shards = write_corpus(
-            options.folder / f"needy-{share:g}", shards=SHARDS, samples=options.of(8, 2), side=side, needy=share,
-            photos=options.photos,
+            options.folder / f"needy-{share:g}", shards=SHARDS, samples=options.of(16, 2), side=side, needy=share,
+            photos=options.photos, fine=fine,
         )  # fmt: skip
         took = {
             way: seconds(lambda config=config: whole_job(shards, config)) - start[way]  # type: ignore[misc]  # noqa: B023

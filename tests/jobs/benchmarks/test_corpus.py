@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.corpus import write_corpus
@@ -26,6 +27,24 @@ def test_the_share_in_need_is_the_one_asked_for(tmp_path, photos):
     found = needs(write_corpus(tmp_path, shards=3, samples=20, side=64, needy=0.25, photos=photos))
     assert [sum(shard) for shard in found] == [5, 5, 5]
     assert [len(shard) for shard in found] == [20, 20, 20]
+
+
+def test_images_to_start_from_are_chosen_as_they_will_be_stored(tmp_path):
+    photos = [photo(name, 100) for name in ("astronaut", "coffee", "rocket")]
+    bright = max(photos, key=np.mean).mean()
+    paths = write_corpus(
+        tmp_path,
+        shards=1,
+        samples=6,
+        side=64,
+        needy=0,
+        photos=photos,
+        fine=lambda image: image.mean() > 0.8 * bright,
+    )
+    stored = [decode(raw.image, ImageSettings()) for raw in read_shard(paths[0], ImageSettings())]
+    assert min(image.mean() for image in stored) > 0.8 * bright
+    with pytest.raises(ValueError, match="no image is fine"):
+        write_corpus(tmp_path, shards=1, samples=1, side=64, needy=0, fine=lambda _: False)
 
 
 def test_a_drifting_mix_comes_to_the_same_on_the_whole(tmp_path):
