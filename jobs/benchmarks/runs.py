@@ -20,7 +20,7 @@ from qrefine.data.shards import read_shard
 from qrefine.data.table import Table
 from qrefine.pipelines.refiner import MODEL_STAGES, build_stages, run_stages
 from qrefine.pipelines.sample import Sample
-from qrefine.stream.blocks import raw_blocks, run_on_batch
+from qrefine.stream.blocks import load_batch, raw_blocks, run_on_batch
 from qrefine.stream.driver import Summary, refine
 from qrefine.stream.write import Target, write_batch
 
@@ -104,6 +104,7 @@ def _bare(shards: Sequence[str], config: RefineConfig, root: str) -> int:
         for block in raw_blocks(read_shard(shard, config.images), BLOCK):
             for start in range(0, block.num_rows, config.stream.batch_size):
                 batch = block.slice(start, config.stream.batch_size)
-                write_batch(run_on_batch(batch, stages, config), Target(config, root, "bare"))
+                done = run_on_batch(load_batch(batch, stages, config), stages)
+                write_batch(done, Target(config, root, "bare"))
             done += block.num_rows
     return done

@@ -34,11 +34,12 @@ BASE_SHARDS = 2
 GPUS = (1, 2, 4, 8)
 SECONDS = 0.05  # an image in the mapper, and again in each stage that restores it
 NEEDY = 0.3
+FAST = 0.005  # an image in the mapper, where that is all
 SPARE_CPUS = 4  # for reading and writing, beside one for each actor
 
 
 def run(options: Options) -> list[Figure]:
-    return [*growth(options), *gpus(options)]
+    return [*growth(options), *gpus(options), *fast_model(options)]
 
 
 @dataclass(frozen=True)
@@ -120,26 +121,39 @@ def gpus(options: Options) -> list[Figure]:
     return figures
 
 
-def _share(paths: Sequence[str], gpus: int, topology: str, table: Path) -> tuple[float, float]:
+def fast_model(options: Options) -> list[Figure]:
+    """Share of the ideal where a GPU scores as fast as one core decodes: it must not wait for that."""
+    paths = write_corpus(
+        options.folder / "fast", shards=options.of(8, 2), samples=options.of(256, 32), side=options.of(512, 64),
+        needy=0, photos=options.photos,
+    )  # fmt: skip
+    share, rate = _share(paths, 1, "colocated", options.folder / "fast-table", FAST)
+    name = f"1 logical GPU, scores of {FAST * 1000:g} ms, images of 512: share of the ideal"
+    return [Figure(name, share, "", "", f"{rate:.1f} images/s")]
+
+
+def _share(
+    paths: Sequence[str], gpus: int, topology: str, table: Path, seconds: float = SECONDS
+) -> tuple[float, float]:
     """Share of the GPUs' time that the models took, and images/s, in the last half of a run but for its very end.
 
     By then all actors have started, which takes longer than the work where many start on few cores. Parts tell by
     their time what was done when, and by their rows how long the models took for it; a line is laid through both.
     """
     with _cluster(gpus):
-        refine(paths, str(table), sleeping(SECONDS, {"topology": topology, "part_rows": 8}))
-    parts = sorted((path.stat().st_mtime, *_work(path)) for path in table.glob("*.parquet"))
+        refine(paths, str(table), sleeping(seconds, {"topology": topology, "part_rows": 8}))
+    parts = sorted((path.stat().st_mtime, *_work(path, seconds)) for path in table.glob("*.parquet"))
     times, *done = np.array(parts).T
     late = slice(len(parts) // 2, max(len(parts) // 2 + 2, int(len(parts) * 0.95)))
-    seconds, images = (np.polyfit(times[late] - times[0], np.cumsum(work)[late], 1)[0] for work in done)
-    return float(seconds) / gpus, float(images)
+    busy, images = (np.polyfit(times[late] - times[0], np.cumsum(work)[late], 1)[0] for work in done)
+    return float(busy) / gpus, float(images)
 
 
-def _work(part: Path) -> tuple[float, int]:
+def _work(part: Path, seconds: float) -> tuple[float, int]:
     """What the sleeping models took for the rows of a part, in seconds, and how many rows these are."""
     statuses = pq.read_table(part, columns=["status"])["status"].to_pylist()
     # a score for all; two restorations and another score for some
-    return SECONDS * (len(statuses) + 3 * statuses.count("refined")), len(statuses)
+    return seconds * (len(statuses) + 3 * statuses.count("refined")), len(statuses)
 
 
 @contextmanager

@@ -18,6 +18,10 @@ import PIL.ImageOps
 from qrefine.config import ImageSettings
 from qrefine.quality.map import Image
 
+# Pillow warns of odd metadata and of sizes; we judge both ourselves. Not around each call: filters are the
+# process's, and images are decoded in threads
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "JPEG2000")
 SUFFIXES = frozenset({"png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff", "jp2", "j2k"})
 SIGNATURE_BYTES = 12
@@ -50,17 +54,15 @@ def decode(data: bytes, settings: ImageSettings) -> Image:
     if not data:
         raise ImageError("image member is empty (0 bytes)")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of odd metadata and of sizes; we judge both ourselves
-            with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                width, height = image.size
-                if width * height > settings.max_megapixels * 1e6:
-                    raise ImageError(
-                        f"too many pixels: {width} x {height}, over the limit of {settings.max_megapixels:g}"
-                        " megapixels (images.max_megapixels)"
-                    )
-                image.load()
-                return _rgb(_upright(image))
+        with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > settings.max_megapixels * 1e6:
+                raise ImageError(
+                    f"too many pixels: {width} x {height}, over the limit of {settings.max_megapixels:g}"
+                    " megapixels (images.max_megapixels)"
+                )
+            image.load()
+            return _rgb(_upright(image))
     except ImageError:
         raise
     except PIL.UnidentifiedImageError as error:
@@ -78,10 +80,8 @@ def decode(data: bytes, settings: ImageSettings) -> Image:
 def icc_profile(data: bytes) -> bytes | None:
     """The colour profile that the pixels are meant in; None: sRGB. Reads the headers only."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # as in decode
-            with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                return image.info.get("icc_profile") if image.mode in ("RGB", "RGBA", "P") else None
+        with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return image.info.get("icc_profile") if image.mode in ("RGB", "RGBA", "P") else None
     except Exception:  # as in decode; an image without its profile is better than none
         return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -83,18 +84,31 @@ def outcome(row: dict[str, Any], config: RefineConfig) -> Outcome:
     )
 
 
+Loaded = tuple[list[dict[str, Any]], Iterable[Sample]]
+"""Working rows and the sample of each."""
+
+
+def load_batch(
+    batch: pa.Table, stages: Sequence[Stage], config: RefineConfig, each: Callable[..., Iterable[Sample]] = map
+) -> Loaded:
+    """The rows of a batch and their samples, decoded where one of the stages wants them.
+
+    ``each`` is how: `map` decodes when the samples are asked for, an executor's `map` at once in its threads.
+    """
+    rows = batch.to_pylist()
+    return rows, each(partial(_load, stages=stages, config=config), rows)
+
+
 def run_on_batch(
-    batch: pa.Table,
+    loaded: Loaded,
     stages: Sequence[Stage],
-    config: RefineConfig,
     watch: Callable[[Stage, int, float], None] = lambda stage, samples, seconds: None,
 ) -> pa.Table:
     """Run stages in a row on a batch of working rows; same rows, same order, errors as data.
 
     ``watch`` hears of each stage how many samples it worked on, and how long.
     """
-    rows = batch.to_pylist()
-    samples = [_load(row, stages, config) for row in rows]
+    rows, samples = loaded[0], list(loaded[1])
     for stage in stages:
         began = time.perf_counter()
         count = len(concerned(stage, samples))

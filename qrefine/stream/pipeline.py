@@ -18,6 +18,7 @@ from qrefine.stream.source import ShardPlan, ShardSource
 from qrefine.stream.write import Target, write_batch
 
 TASK_RETRIES = 1  # for the victims of another task on their actor; what kills it twice is tried again alone
+BATCHES_AHEAD = 8  # batches in a task on a GPU: all but the first are decoded while the GPU works
 IN_FLIGHT = 2  # tasks per actor: the next batch is there when one ends
 ROW_BY_ROW = 1.0  # bytes: every row becomes a block of its own
 READERS_PER_GPU = 2  # at least; a cluster that grows has few CPUs to count when the run begins
@@ -49,7 +50,7 @@ def refine_stream(
                     "writes": last and topology.write_in_pool,
                 },
                 # on GPUs batches are filled across blocks; else a block is a task, however few rows it has
-                batch_size=batch_size if pool.gpus else None,
+                batch_size=(1 if alone else BATCHES_AHEAD * batch_size) if pool.gpus else None,
                 batch_format="pyarrow",
                 zero_copy_batch=True,
                 compute=_strategy(pool, topology.elastic, 1 if alone else IN_FLIGHT),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -11,12 +12,13 @@ import pyarrow as pa
 from qrefine.config import Pool, RefineConfig
 from qrefine.pipelines.refiner import MODEL_STAGES, build_stages
 from qrefine.pipelines.sample import Stage
-from qrefine.stream.blocks import run_on_batch
+from qrefine.stream.blocks import Loaded, load_batch, run_on_batch
 from qrefine.stream.metrics import Meter
 from qrefine.stream.write import Target, write_batch
 
 POOLED = (("map",), ("noise", "inpaint"), ("enhance",), ("accept",))
 LOCAL_ACTOR_CPUS = 0.5
+DECODERS = 4  # threads of an actor on a GPU; Pillow lets other threads run while it decodes
 HELPER_CPUS = 0.1  # of readers and writers beside them: what is left must always fit both, or nothing moves
 
 
@@ -102,19 +104,26 @@ class PoolActor:
         torch.set_num_threads(max(1, int(pool.cpus)))
         self._target, self._slots, self._writes = target, slots, writes
         self._stages = build_stages(pool.stages, target.config)
+        # beside a GPU decoding must not be what it waits for; on CPUs alone threads would only take turns
+        self._each = ThreadPoolExecutor(DECODERS).map if pool.gpus else map
         self._meter = Meter(target.run)
         self._name, self._device = "+".join(pool.stages), "gpu" if pool.gpus else "cpu"
         self._busy = 0.0  # seconds in stages since the last batch
         self._since = time.perf_counter()
 
-    def __call__(self, block: pa.Table) -> pa.Table:
-        starts = range(0, max(1, block.num_rows), self._slots)
-        return pa.concat_tables([self._run(block.slice(start, self._slots)) for start in starts])
+    def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
+        """``slots`` rows at a time. Where threads decode, the next ones are decoded while these are worked on."""
+        batches = [block.slice(start, self._slots) for start in range(0, max(1, block.num_rows), self._slots)]
+        coming = (load_batch(batch, self._stages, self._target.config, self._each) for batch in batches)
+        loaded: Loaded | None = next(coming)
+        while loaded is not None:
+            now, loaded = loaded, next(coming, None)
+            yield self._run(now)
 
-    def _run(self, batch: pa.Table) -> pa.Table:
-        done = run_on_batch(batch, self._stages, self._target.config, self._watch)
+    def _run(self, loaded: Loaded) -> pa.Table:
+        done = run_on_batch(loaded, self._stages, self._watch)
         result = write_batch(done, self._target) if self._writes else done
-        self._account(batch.num_rows)
+        self._account(done.num_rows)
         return result
 
     def _watch(self, stage: Stage, samples: int, seconds: float) -> None:

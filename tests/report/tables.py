@@ -16,7 +16,7 @@ from qrefine.data.schema import table_schema
 from qrefine.data.shards import read_shard
 from qrefine.data.table import Table
 from qrefine.pipelines.refiner import MODEL_STAGES, build_stages
-from qrefine.stream.blocks import raw_blocks, run_on_batch
+from qrefine.stream.blocks import load_batch, raw_blocks, run_on_batch
 from qrefine.stream.write import ROWS_AT_ONCE, Target, write_batch
 from tests.conftest import encoded, photo
 
@@ -31,7 +31,7 @@ def refined_table(shards: Iterable[Path], folder: Path, config: RefineConfig) ->
     stages = build_stages(MODEL_STAGES, config)
     for shard in shards:
         for block in raw_blocks(read_shard(str(shard), config.images), 2**20):
-            done = run_on_batch(block, stages, config)
+            done = run_on_batch(load_batch(block, stages, config), stages)
             written = write_batch(done, Target(config, table.root, RUN))["record"].to_pylist()
             table.commit([PartRecord.from_json(text) for text in written], run=RUN, config=config.digest)
     return folder

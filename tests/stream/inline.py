@@ -25,7 +25,7 @@ from qrefine.config import load_config
 from qrefine.data import lease, parts, storage, table
 from qrefine.pipelines.refiner import MODEL_STAGES, build_stages
 from qrefine.stream import committer, driver, merging, nightly, write
-from qrefine.stream.blocks import run_on_batch
+from qrefine.stream.blocks import load_batch, run_on_batch
 from qrefine.stream.source import ShardPlan, ShardSource
 from qrefine.stream.write import Target, write_batch
 
@@ -54,7 +54,7 @@ class Inline:
         stages = build_stages(MODEL_STAGES, config)
         for task in ShardSource(self._plans, config, BLOCK_BYTES, self._target.run).get_read_tasks(1):
             for block in task():
-                rows = block if self._reason else run_on_batch(block, stages, config)
+                rows = block if self._reason else run_on_batch(load_batch(block, stages, config), stages)
                 yield write_batch(rows, self._target, self._reason)
 
 

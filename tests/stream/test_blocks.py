@@ -8,12 +8,17 @@ from qrefine.config import RefineConfig
 from qrefine.data.images import decode, icc_profile
 from qrefine.data.shards import RawSample
 from qrefine.pipelines.refiner import MODEL_STAGES, build_stages
+from qrefine.pipelines.sample import Stage
 from qrefine.stream import blocks
 from tests.conftest import encoded, noisy, photo
 
 
 def raw(index: int, image: bytes | None, **more: object) -> RawSample:
     return RawSample("s.tar", index, f"k{index}", image, 1, **more)  # type: ignore[arg-type]
+
+
+def run(block: pa.Table, stages: list[Stage], config: RefineConfig) -> pa.Table:
+    return blocks.run_on_batch(blocks.load_batch(block, stages, config), stages)
 
 
 def test_blocks_hold_about_what_they_should_and_lose_nothing() -> None:
@@ -32,10 +37,10 @@ def test_a_pool_by_stages_gives_what_one_pool_gives(plain: RefineConfig) -> None
         raw(3, None, error="no image member"),
     ]
     (block,) = blocks.raw_blocks(samples, 1e9)
-    whole = blocks.run_on_batch(block, build_stages(MODEL_STAGES, plain), plain)
+    whole = run(block, build_stages(MODEL_STAGES, plain), plain)
     parted = block
     for stages in (("map",), ("noise", "inpaint"), ("enhance",), ("accept",)):
-        parted = blocks.run_on_batch(parted, build_stages(stages, plain), plain)
+        parted = run(parted, build_stages(stages, plain), plain)
     assert parted.equals(whole)
     rows = parted.to_pylist()
     assert [row["error"] and row["error"].partition(" (")[0] for row in rows] == [
@@ -51,11 +56,11 @@ def test_a_pool_by_stages_gives_what_one_pool_gives(plain: RefineConfig) -> None
 
 def test_what_no_stage_wants_is_not_decoded(plain: RefineConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     (block,) = blocks.raw_blocks([raw(0, encoded(photo())), raw(1, encoded(noisy(photo())))], 1e9)
-    mapped = blocks.run_on_batch(block, build_stages(("map",), plain), plain)
+    mapped = run(block, build_stages(("map",), plain), plain)
     good = plain.model_copy(update={"bounds": plain.bounds.model_copy(update={"lq": 0.0, "mq": 0.0, "hq": 0.0})})
     calls: list[bytes] = []
     monkeypatch.setattr(blocks, "decode", lambda data, settings: calls.append(data))
-    after = blocks.run_on_batch(mapped, build_stages(("inpaint", "enhance", "accept"), good), good)
+    after = run(mapped, build_stages(("inpaint", "enhance", "accept"), good), good)
     assert calls == []
     assert after.equals(mapped)
 
@@ -63,5 +68,5 @@ def test_what_no_stage_wants_is_not_decoded(plain: RefineConfig, monkeypatch: py
 def test_the_colour_profile_of_the_source_stays(plain: RefineConfig) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     (block,) = blocks.raw_blocks([raw(0, encoded(noisy(photo()), icc_profile=profile))], 1e9)
-    done = blocks.run_on_batch(block, build_stages(MODEL_STAGES, plain), plain).to_pylist()
+    done = run(block, build_stages(MODEL_STAGES, plain), plain).to_pylist()
     assert icc_profile(blocks.outcome(done[0], plain).encoded or b"") == profile
