@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -21,8 +22,13 @@ PLAIN = ("mapper.name=piqe", "mapper.grid=8", "inpaint.name=classical", "enhance
 
 def photo(name: str = "astronaut", size: int = 128) -> Image:
     """A square photograph of ``size`` pixels, RGB."""
-    image = getattr(skimage.data, name)()[..., :3]
-    return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA))
+    return np.asarray(cv2.resize(_picture(name), (size, size), interpolation=cv2.INTER_AREA))
+
+
+@cache
+def _picture(name: str) -> Image:
+    """scikit-image reads its file anew each time."""
+    return np.asarray(getattr(skimage.data, name)()[..., :3])
 
 
 def noisy(image: Image, seed: int = 0, sigma: float = 40) -> Image:

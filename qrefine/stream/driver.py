@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -77,13 +78,26 @@ def refine(
 
     Raises UserError for what a person must mend. Killed at any point, the same call continues.
     """
+    with begun(inputs, output, config, debug, notify) as run:
+        return run.refine(retry_failed)
+
+
+@contextmanager
+def begun(
+    inputs: Sequence[str],
+    output: str,
+    config: RefineConfig | None,
+    debug: bool,
+    notify: Callable[[str], None],
+) -> Iterator[Run]:
+    """A run that alone may write to the table at ``output`` until it ends; nothing is read of the shards yet."""
     config = config or RefineConfig()
     check_models(config)
     shards = list_shards(inputs, config.storage_options)
     table = Table.open_or_create(output, table_schema(config.judges), config.storage_options)
-    run = new_run()
-    with Lease(table.root, config.storage_options, run) as lease:
-        return Run(config, table, shards, run, lease, debug, notify).refine(retry_failed)
+    name = new_run()
+    with Lease(table.root, config.storage_options, name) as lease:
+        yield Run(config, table, shards, name, lease, debug, notify)
 
 
 def check_models(config: RefineConfig) -> None:

@@ -15,17 +15,13 @@ from typing import Any
 
 from qrefine.config import RefineConfig
 from qrefine.data.changes import Again, plan_digest
-from qrefine.data.lease import Lease, new_run
 from qrefine.data.ledger import Rows
 from qrefine.data.night import NightPlan, View
 from qrefine.data.parts import PartRecord
 from qrefine.data.rewrites import compaction_jobs, removed_parts, settle_jobs
-from qrefine.data.schema import table_schema
 from qrefine.data.settle import MergeJob
 from qrefine.data.staging import Entry, Staging
-from qrefine.data.storage import list_shards
-from qrefine.data.table import Table
-from qrefine.stream.driver import Run, check_models
+from qrefine.stream.driver import Run, begun
 from qrefine.stream.merging import merge
 from qrefine.stream.session import session
 
@@ -83,14 +79,8 @@ def nightly(
 
     Raises UserError for what a person must mend. Killed at any point, the same call continues.
     """
-    config = config or RefineConfig()
-    check_models(config)
-    shards = list_shards(inputs, config.storage_options)
-    run = new_run()
-    table = Table.open_or_create(output, table_schema(config.judges), config.storage_options)
-    with Lease(table.root, config.storage_options, run) as lease:
-        night = _Night(Run(config, table, shards, run, lease, debug, notify), inputs, again or Again(), prune)
-        return night.work()
+    with begun(inputs, output, config, debug, notify) as run:
+        return _Night(run, inputs, again or Again(), prune).work()
 
 
 class _Night:

@@ -1,10 +1,21 @@
 from __future__ import annotations
 
-import pytest
+import threading
+from collections.abc import Sequence
 
-from qrefine.config import load_config
+import pyarrow as pa
+import pytest
+import torch
+
+from qrefine.config import Pool, load_config
+from qrefine.data.shards import RawSample
 from qrefine.pipelines.refiner import MODEL_STAGES
-from qrefine.stream.pools import HELPER_CPUS, plan_topology
+from qrefine.quality.map import Image, QualityMap
+from qrefine.quality.piqe import PiqeMapper
+from qrefine.stream import blocks
+from qrefine.stream.pools import HELPER_CPUS, PoolActor, plan_topology
+from qrefine.stream.write import Target
+from tests.conftest import PLAIN, encoded, noisy, photo
 
 
 @pytest.mark.parametrize("topology", ["auto", "pooled", "colocated"])
@@ -53,3 +64,63 @@ def test_beside_gpus_half_of_the_cpus_stays_for_readers_and_writers(topology: st
     plan = plan_topology(load_config(None, [f"stream.topology={topology}"]), cpus, gpus)
     assert sum(pool.size * pool.cpus for pool in plan.pools) <= cpus / 2
     assert all(pool.cpus <= 1 for pool in plan.pools)
+
+
+DECODED = threading.Semaphore(0)
+"""One for each image that was decoded since the last look."""
+
+
+class Waiting(PiqeMapper):
+    """Works on a batch until the images of the next one are there, or for ten seconds."""
+
+    met: tuple[bool, ...] = ()
+
+    def __call__(self, images: Sequence[Image]) -> list[QualityMap]:
+        patience = 10 if len(type(self).met) < 2 else 0  # behind the last batches none follows
+        met = all(DECODED.acquire(timeout=patience) for _ in images)
+        type(self).met = (*self.met, met)
+        return super().__call__(images)
+
+
+def block() -> pa.Table:
+    images = [encoded(noisy(photo(size=64), seed) if seed % 2 else photo(size=64)) for seed in range(6)]
+    samples = [RawSample("s.tar", i, f"k{i}", image, 1) for i, image in enumerate(images)]
+    return next(blocks.raw_blocks([*samples, RawSample("s.tar", 6, "k6", b"garbage", 1)], 1e9))
+
+
+def run(mapper: str, gpus: float, stages: Sequence[str] = MODEL_STAGES) -> list[pa.Table]:
+    target = Target(load_config(None, [*PLAIN, f"mapper.name={mapper}"]), "", "r")
+    pool = Pool.model_validate({"stages": tuple(stages), "gpus": gpus})
+    return list(PoolActor(pool, target, slots=2, writes=False)(block()))
+
+
+@pytest.fixture
+def _threads_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+
+
+@pytest.mark.usefixtures("_threads_stay")
+def test_threads_that_decode_change_nothing() -> None:
+    alone, beside = run("piqe", 0), run("piqe", 1)
+    assert [table.num_rows for table in beside] == [2, 2, 2, 1]
+    assert pa.concat_tables(alone).equals(pa.concat_tables(beside))
+    assert beside[-1]["error"][0].as_py().startswith("not an image")
+
+
+@pytest.mark.usefixtures("_threads_stay")
+def test_beside_a_gpu_the_next_batch_is_decoded_while_one_is_worked_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    decode, seen = blocks.decode, threading.Lock()
+    count = 0
+
+    def counted(*arguments: object) -> Image:
+        nonlocal count
+        with seen:
+            count += 1
+            if count > 2:  # those of the first batch come before anything is worked on
+                DECODED.release()
+        return decode(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(blocks, "decode", counted)
+    Waiting.met = ()
+    run(f"{__name__}:Waiting", 1, ["map"])
+    assert Waiting.met[:2] == (True, True)
