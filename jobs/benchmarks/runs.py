@@ -104,7 +104,7 @@ def _bare(shards: Sequence[str], config: RefineConfig, root: str) -> int:
         for block in raw_blocks(read_shard(shard, config.images), BLOCK):
             for start in range(0, block.num_rows, config.stream.batch_size):
                 batch = block.slice(start, config.stream.batch_size)
-                done = run_on_batch(load_batch(batch, stages, config), stages)
-                write_batch(done, Target(config, root, "bare"))
+                worked = run_on_batch(load_batch(batch, stages, config), stages)
+                write_batch(worked, Target(config, root, "bare"))
             done += block.num_rows
     return done

@@ -2,18 +2,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from qrefine.config import RefineConfig
-from tests.conftest import write_shards
+from tests.conftest import encoded, write_shards, write_tar
 from tests.report.tables import refined_table, synthetic_table
 
 
 @pytest.fixture(scope="session")
 def real(tmp_path_factory: pytest.TempPathFactory, plain: RefineConfig) -> Path:
-    """Two shards of photographs larger than a thumbnail, refined."""
+    """Two shards of photographs larger than a thumbnail, refined, and a wall that needs nothing."""
     folder = tmp_path_factory.mktemp("report")
     shards = write_shards(folder, shards=2, samples=3, size=560)
+    wall = encoded(np.full((560, 560, 3), 128, dtype=np.uint8))
+    shards.append(write_tar(folder / "000002.tar", [("wall.png", wall)]))
     return refined_table(shards, folder / "table", plain)
 
 

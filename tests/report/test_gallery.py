@@ -92,7 +92,7 @@ def test_a_shard_that_changed_is_not_shown_as_the_source(real: Path) -> None:
     scan = TableScan(str(real))
     picks = choose(real)["best"]
     shard = Path(picks[0].shard)
-    other = next(path for path in shard.parent.glob("*.tar") if path != shard)
+    other = next(path for path in sorted(shard.parent.glob("*.tar")) if path != shard)
     before = shard.read_bytes()
     shard.write_bytes(other.read_bytes())
     try:
