@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -33,6 +33,7 @@ from qrefine.training.figures import (
     by_kind,
     cases,
     patch_aucs,
+    perfect_score,
     psnr,
     restoration_gains,
     severity_correlations,
@@ -96,18 +97,28 @@ def mapper_rows(mapper: EmbeddedMapper, photos: Sequence[Image], seed: int) -> l
     rows = []
     for name, low, high, goal in (("above", 1 / 3, 1.0, "0.99 / 0.93"), ("below", 0.05, 1 / 3, "0.95 / 0.80")):
         found = patch_aucs(mapper, photos, low, high, seed, each=4)
-        measured = f"{np.mean(found):.3f} / {min(found):.2f} ({len(found)} images, median {np.median(found):.3f})"
+        values = [value for _, value in found]
+        of_kind = {kind: float(np.mean([v for k, v in found if k == kind])) for kind, _ in found}
+        measured = (
+            f"{np.mean(values):.3f} / {min(values):.2f} ({len(values)} images, median {np.median(values):.3f}; "
+            f"lowest: {_lowest(of_kind)})"
+        )
         rows.append((f"patch AUC of 1 - Q, severity {name} a third ({low:.2f} to {high:.2f}), mean / worst",
                      goal, measured))  # fmt: skip
-    ranks = severity_correlations(mapper, photos, seed)
-    worst = sorted(ranks, key=ranks.__getitem__)[:4]
-    measured = f"{np.mean(list(ranks.values())):.3f} (lowest: {', '.join(f'{k} {ranks[k]:.2f}' for k in worst)})"
+    ranks = severity_correlations(lambda case: mapper([case.damaged])[0].score, photos, seed)
+    perfect = np.mean(list(severity_correlations(perfect_score, photos, seed).values()))
+    measured = f"{np.mean(list(ranks.values())):.3f} (a perfect map: {perfect:.3f}; lowest: {_lowest(ranks)})"
     rows.append((f"Spearman of q with severity by kind, mean of {len(KINDS)}", "0.93", measured))
     maps = mapper(photos)
     below = np.mean([quality.values < BOUNDS.mq for quality in maps])
     lowest = min(quality.score for quality in maps)
     rows.append(("pristine photos: patches below B_MQ", "at most 1 %", f"{below:.2%} (lowest q {lowest:.3f})"))
     return rows
+
+
+def _lowest(by_kind: Mapping[str, float]) -> str:
+    """The four lowest, by name."""
+    return ", ".join(f"{kind} {by_kind[kind]:.2f}" for kind in sorted(by_kind, key=by_kind.__getitem__)[:4])
 
 
 def generated_row(mapper: EmbeddedMapper, images: Sequence[Image], sheet: Path | None) -> Row:

@@ -78,24 +78,28 @@ def spearman(a: Sequence[float], b: Sequence[float]) -> float:
 
 def patch_aucs(
     mapper: Mapper, photos: Sequence[Image], low: float, high: float, seed: int, each: int
-) -> list[float]:
-    """AUC of 1 - Q against {patches damaged over half or more of their area}, one per case with both sorts."""
+) -> list[tuple[str, float]]:
+    """Kind, and AUC of 1 - Q against {patches damaged over half or more of their area}: cases with both sorts."""
     result = []
     for case in cases(photos, tuple(KINDS), low, high, each, seed):
         values = mapper([case.damaged])[0].values
         n = values.shape[0]
         truth = cv2.resize(case.region, (n, n), interpolation=cv2.INTER_AREA) >= 0.5
-        result.append(auc(1 - values, truth))
-    return [value for value in result if not np.isnan(value)]
+        result.append((case.kind, auc(1 - values, truth)))
+    return [(kind, value) for kind, value in result if not np.isnan(value)]
 
 
-def severity_correlations(mapper: Mapper, photos: Sequence[Image], seed: int) -> dict[str, float]:
+def perfect_score(case: Case) -> float:
+    """q of a mapper that knows the severity of every pixel; damage that left no trace is none."""
+    return 1 - case.severity * float(case.region.mean())
+
+
+def severity_correlations(score: Callable[[Case], float], photos: Sequence[Image], seed: int) -> dict[str, float]:
     """Spearman of q with 1 - severity by kind: every photo once, damaged all over, all photos in one pool."""
     result = {}
     for kind in KINDS:
         pool = list(cases(photos, (kind,), 0, 1, 1, seed, local=False))
-        scores = [mapper([case.damaged])[0].score for case in pool]
-        result[kind] = spearman(scores, [1 - case.severity for case in pool])
+        result[kind] = spearman([score(case) for case in pool], [1 - case.severity for case in pool])
     return result
 
 

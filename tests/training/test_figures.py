@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from qrefine.quality.map import QualityMap
-from qrefine.training.degradations import FAMILIES, degrade
+from qrefine.training.degradations import FAMILIES, KINDS, degrade
 from qrefine.training.figures import (
     RESTORED,
     Gain,
@@ -11,6 +11,7 @@ from qrefine.training.figures import (
     by_kind,
     cases,
     patch_aucs,
+    perfect_score,
     psnr,
     restoration_gains,
     severity_correlations,
@@ -92,14 +93,22 @@ class Guess:
 
 
 def test_figures_tell_a_mapper_that_knows_from_one_that_guesses(photos):
-    assert np.mean(patch_aucs(Told(photos), photos, 0.4, 1.0, 0, 5)) > 0.9
-    assert 0.4 < np.mean(patch_aucs(Guess(), photos, 0.4, 1.0, 0, 5)) < 0.6
+    told, guessed = (patch_aucs(mapper, photos, 0.4, 1.0, 0, 5) for mapper in (Told(photos), Guess()))
+    assert np.mean([value for _, value in told]) > 0.9
+    assert 0.4 < np.mean([value for _, value in guessed]) < 0.6
+    assert {kind for kind, _ in told} <= set(KINDS)
 
 
 def test_correlations_rank_severity(photos):
-    told, guessed = (severity_correlations(mapper, photos * 2, 0) for mapper in (Told(photos), Guess()))
+    told, guessed = (
+        severity_correlations(lambda case, mapper=mapper: mapper([case.damaged])[0].score, photos * 2, 0)
+        for mapper in (Told(photos), Guess())
+    )
     assert np.mean(list(told.values())) > 0.7
     assert abs(np.mean(list(guessed.values()))) < 0.3
+    perfect = severity_correlations(perfect_score, photos * 2, 0)
+    assert np.mean(list(perfect.values())) > 0.9
+    assert all(perfect[kind] >= told[kind] - 0.2 for kind in KINDS)
 
 
 def test_gains_are_measured_where_the_damage_is(photos):
