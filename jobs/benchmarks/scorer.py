@@ -28,11 +28,11 @@ def run(options: Options) -> list[Figure]:
         weights = Path(folder) / "paq2piq.pt"
         torch.save(RoIPoolModel().state_dict(), weights)
         ours = RoiPoolMapper(str(weights), grid=GRID)
-    try:
-        theirs, reason = _pyiqa(), f"pyiqa {version('pyiqa')}"
-    except (ImportError, PackageNotFoundError, RuntimeError) as error:
-        theirs, reason = None, f"pyiqa is not here: {' '.join(str(error).split())[:80]}"
-        say(reason)
+        try:
+            theirs, reason = _pyiqa(Path(folder)), f"pyiqa {version('pyiqa')}"
+        except (ImportError, PackageNotFoundError, RuntimeError) as error:
+            theirs, reason = None, f"pyiqa is not here: {' '.join(str(error).split())[:80]}"
+            say(reason)
     figures = []
     for batch in BATCHES:
         rate = _rate(lambda batch=batch: ours(images[:batch]), batch)  # type: ignore[misc]
@@ -49,9 +49,15 @@ def run(options: Options) -> list[Figure]:
     return figures
 
 
-def _pyiqa() -> Callable[[list[Image]], object]:
+def _pyiqa(folder: Path) -> Callable[[list[Image]], object]:
+    """pyiqa's network. It would first fetch ImageNet's weights; for a rate random ones in their place will do."""
     import pyiqa
+    from torchvision.models import ResNet18_Weights, resnet18
 
+    cached = folder / "checkpoints" / Path(ResNet18_Weights.IMAGENET1K_V1.url).name
+    cached.parent.mkdir()
+    torch.save(resnet18().state_dict(), cached)
+    torch.hub.set_dir(folder)
     metric = pyiqa.create_metric("paq2piq", pretrained=False)
 
     def score(images: list[Image]) -> object:

@@ -8,12 +8,14 @@ which is trained on pixels in [0, 1] without further normalisation and answers o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from qrefine.models.checkpoint import load_exactly, read_checkpoint
 from qrefine.models.memory import FittingBatches
@@ -43,11 +45,11 @@ class BasicBlock(nn.Module):
                 nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
             )
 
-    def forward(self, x: Tensor, inside: Tensor) -> Tensor:
-        """``inside``: 1 where the output is the image's; beyond it stays 0, as a convolution's own padding."""
+    def forward(self, x: Tensor, sizes: Tensor | None) -> Tensor:
+        """``sizes``: of what is the images' in the output; beyond it stays 0, as a convolution's own padding."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        x = torch.relu(self.bn1(self.conv1(x))) * inside
-        return torch.relu(self.bn2(self.conv2(x)) + shortcut) * inside
+        x = _held(self.bn1(self.conv1(x)).relu_(), sizes)
+        return _held((self.bn2(self.conv2(x)).add_(shortcut)).relu_(), sizes)
 
 
 class RoIPoolModel(nn.Module):
@@ -75,23 +77,36 @@ class RoIPoolModel(nn.Module):
             nn.Linear(512, 1),
         )
 
-    def features(self, x: Tensor, sizes: Tensor) -> Tensor:
+    def features(self, x: Tensor, sizes: Tensor | None = None) -> Tensor:
         """(B, 512, H / 32, W / 32) of images (B, 3, H, W), each of its own (height, width) in ``sizes`` (B, 2).
 
         Whatever lies outside an image is held at 0 in every layer, so that its features are those that it has
-        alone, and images of mixed sizes share one pass.
+        alone, and images of mixed sizes share one pass. ``sizes`` None: every image fills its canvas.
         """
-        x = self.body[0](x * _inside(x, sizes))
+        x = self.body[0](_held(x, sizes))
         sizes = _halved(sizes)
-        x = torch.relu(self.body[1](x)) * _inside(x, sizes)
+        x = _held(self.body[1](x).relu_(), sizes)
         x, sizes = self.body[3](x), _halved(sizes)
-        x = x * _inside(x, sizes)  # a window half outside has a maximum too
+        x = _held(x, sizes)  # a window half outside has a maximum too
         for block in (block for stage in list(self.body.children())[4:] for block in stage.children()):
-            stride = block.stride if isinstance(block, BasicBlock) else 1
-            sizes = _halved(sizes) if stride == 2 else sizes
-            height, width = (-(-side // stride) for side in x.shape[2:])
-            x = block(x, _inside_of(height, width, sizes).to(x.dtype))
+            assert isinstance(block, BasicBlock)
+            sizes = _halved(sizes) if block.stride == 2 else sizes
+            x = block(x, sizes)
         return x
+
+    def folded(self) -> RoIPoolModel:
+        """A copy for inference whose convolutions have taken in their batch normalisations."""
+        net = deepcopy(self).eval()
+        pairs: list[tuple[nn.Module, str, str]] = [(net.body, "0", "1")]
+        for block in net.modules():
+            if isinstance(block, BasicBlock):
+                pairs += [(block, "conv1", "bn1"), (block, "conv2", "bn2")]
+                pairs += [(block.downsample, "0", "1")] if block.downsample is not None else []
+        for owner, convolution, norm in pairs:
+            fused = fuse_conv_bn_eval(getattr(owner, convolution), getattr(owner, norm))
+            setattr(owner, convolution, fused)
+            setattr(owner, norm, nn.Identity())
+        return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch omits it
 
     def scores(self, features: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         """(B, n, n) scores from features and the `pool_ranges` of each image, (B, n * BINS, length) both."""
@@ -155,7 +170,7 @@ class RoiPoolMapper:
             state = state["model"]
         model = RoIPoolModel()
         load_exactly(model, state, weights, WHAT)
-        self.model = model.eval().to(self.device)
+        self.model = model.folded().to(self.device)
 
     def __call__(self, images: Sequence[Image]) -> list[QualityMap]:
         groups: dict[tuple[int, int], list[int]] = {}
@@ -174,8 +189,9 @@ class RoiPoolMapper:
         sizes = np.array([image.shape[:2] for image in images])
         for i, image in enumerate(images):
             pixels[i, : image.shape[0], : image.shape[1]] = image
-        x = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float().div(255).contiguous()
-        features = self.model.features(x, torch.from_numpy(sizes).to(self.device))
+        x = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float().div_(255)
+        full = bool((sizes == canvas).all())
+        features = self.model.features(x, None if full else torch.from_numpy(sizes).to(self.device))
         rows, columns = (_stacked(sizes[:, axis], self.grid).to(self.device) for axis in (0, 1))
         scores = self.model.scores(features, rows, columns) / BEST
         return [QualityMap(values) for values in scores.clamp(0, 1).cpu().numpy()]
@@ -190,13 +206,14 @@ def _stacked(sizes: np.ndarray, n: int) -> Tensor:
     )
 
 
-def _halved(sizes: Tensor) -> Tensor:
+def _halved(sizes: Tensor | None) -> Tensor | None:
     """What a layer of stride 2 makes of a size: every one of the body's pads so that it rounds up."""
-    return (sizes + 1) // 2
+    return None if sizes is None else (sizes + 1) // 2
 
 
-def _inside(x: Tensor, sizes: Tensor) -> Tensor:
-    return _inside_of(x.shape[2], x.shape[3], sizes).to(x.dtype)
+def _held(x: Tensor, sizes: Tensor | None) -> Tensor:
+    """``x`` with 0 outside each image's own size."""
+    return x if sizes is None else x * _inside_of(x.shape[2], x.shape[3], sizes).to(x.dtype)
 
 
 def _inside_of(height: int, width: int, sizes: Tensor) -> Tensor:
