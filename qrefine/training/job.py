@@ -186,13 +186,14 @@ def _write(task: Task, given: Options, photos: Photos, net: nn.Module, states: M
         f"{'' if photos.images else ' (all of them here)'}. Damage by program: `qrefine/training/degradations.py`."
     )
     resumed = ", ".join(f"{step:,}" for state in states.values() for step in state.resumed)
+    of_first = " of the first phase, the others' are in the code" if len(task.phases) > 1 else ""
     began = f", from `{given.init.name}` (sha256 `{sha256(given.init)}`)" if given.init else ""
     recipe = (
         f"{count:,} parameters, {steps:,} steps of {given.run.batch * given.workers} crops of "
         f"{task.recipe.size} px in {seconds / 60:.0f} minutes on {given.run.device}, AdamW with a warm-up "
         f"and half a cosine from {given.run.rate:g}, averaged weights, seed {given.run.seed}{began}"
         f"{f', resumed at step {resumed}; settings may have been others before' if resumed else ''}. "
-        f"Shares: `{json.dumps({k: v for k, v in asdict(task.recipe).items() if k != 'weights'})}`; "
+        f"Shares{of_first}: `{json.dumps({k: v for k, v in asdict(task.recipe).items() if k != 'weights'})}`; "
         f"families: `{json.dumps(dict(task.recipe.weights))}`.\n\n"
         f"```\npython {Path(sys.argv[0]).parent.name}/{Path(sys.argv[0]).name} {shlex.join(_told(given))}\n```"
     )

@@ -22,13 +22,17 @@ from qrefine.training.loop import Batch
 from qrefine.training.pairs import Recipe, make_pair
 
 RECIPE = Recipe(
-    size=192, clean=0.2, whole=0.35, mild=0.5,
+    size=192, clean=0.25, whole=0.3,
     weights=(
-        ("blur", 5), ("noise", 3), ("compression", 4), ("resampling", 5), ("surface", 7), ("content", 7),
-        ("mixture", 2),
+        ("blur", 4), ("noise", 3), ("compression", 4.5), ("resampling", 4), ("surface", 6), ("content", 6),
+        ("mixture", 2.5),
     ),
 )  # fmt: skip
-"""Mostly regions, for the map must tell damaged patches from their neighbours; more of what is hard to see."""
+"""Mostly regions, for the map must tell damaged patches from their neighbours; more of what is hard to see.
+
+Fewer clean crops and more mild damage (0.2 and 0.5, 88 minutes from the weights we ship) ranked better (AUC 0.985
+and 0.940, Spearman 0.842), but took a pristine photograph's ornaments for damage, and the restorer smeared them.
+"""
 
 GRIDS = (3, 4, 6, 6, 8, 12)
 """n of a batch: patches of 64 down to 16 pixels in a crop of 192, most often 32, as in an image of 512."""
