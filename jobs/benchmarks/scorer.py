@@ -27,7 +27,10 @@ def run(options: Options) -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "paq2piq.pt"
         torch.save(RoIPoolModel().state_dict(), weights)
-        ours = RoiPoolMapper(str(weights), grid=GRID)
+        ways = {
+            "RoI-pool mapper": RoiPoolMapper(str(weights), grid=GRID),
+            "RoI-pool mapper in bfloat16": RoiPoolMapper(str(weights), grid=GRID, bfloat16=True),
+        }
         try:
             theirs, reason = _pyiqa(Path(folder)), f"pyiqa {version('pyiqa')}"
         except (ImportError, PackageNotFoundError, RuntimeError) as error:
@@ -35,17 +38,18 @@ def run(options: Options) -> list[Figure]:
             say(reason)
     figures = []
     for batch in BATCHES:
-        rate = _rate(lambda batch=batch: ours(images[:batch]), batch)  # type: ignore[misc]
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        note = f"{rate:.2f} images/s, peak {peak:.0f} MiB; {reason}"
-        if theirs is None:
-            figures.append(Figure(f"RoI-pool mapper, batch {batch}", rate, "images/s", "", note))
-            continue
-        other = _rate(lambda batch=batch: theirs(images[:batch]), batch)  # type: ignore[misc]
+        other = _rate(lambda batch=batch: theirs(images[:batch]), batch) if theirs else None  # type: ignore[misc]
         goal = "3" if batch == max(BATCHES) else ""
-        figures.append(
-            Figure(f"RoI-pool mapper / pyiqa's, batch {batch}", rate / other, "x", goal, f"{note} {other:.2f}")
-        )
+        for name, ours in ways.items():
+            rate = _rate(lambda ours=ours, batch=batch: ours(images[:batch]), batch)  # type: ignore[misc]
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            note = f"{rate:.2f} images/s, peak {peak:.0f} MiB; {reason}"
+            if other is None:
+                figures.append(Figure(f"{name}, batch {batch}", rate, "images/s", "", note))
+            else:
+                figures.append(
+                    Figure(f"{name} / pyiqa's, batch {batch}", rate / other, "x", goal, f"{note} {other:.2f}")
+                )
     return figures
 
 

@@ -121,6 +121,16 @@ def test_mixed_sizes_take_one_backbone_pass_and_agree_with_single_ones(checkpoin
         assert np.abs(slow_map(checkpoint, image, 8) - found.values).max() < 2e-5
 
 
+def test_in_bfloat16_the_map_is_nearly_the_same(checkpoint):
+    batch = images((96, 128), (256, 256))
+    exact, rounded = (
+        RoiPoolMapper(str(checkpoint), grid=8, device="cpu", bfloat16=half) for half in (False, True)
+    )
+    for one, other in zip(exact(batch), rounded(batch), strict=True):
+        assert 0 < np.abs(one.values - other.values).max() < 0.01
+        assert one.values.std() > 2e-3
+
+
 def test_a_batch_of_more_images_or_canvases_keeps_its_order(checkpoint):
     mapper = RoiPoolMapper(str(checkpoint), grid=2, batch_size=2, device="cpu")
     batch = images((40, 40), (300, 40), (50, 60), (60, 60), (310, 30))
