@@ -7,8 +7,10 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from benchmarks import stubs
@@ -50,6 +52,18 @@ def whole_job(shards: Sequence[str], config: RefineConfig) -> Summary:
     if summary.failed:
         raise RuntimeError(f"{summary.failed} samples failed: {summary.errors}")
     return summary
+
+
+def steady(table: Path, done: Callable[[Path], Sequence[float]], since: float) -> list[float]:
+    """What a run did in a second, of each thing that ``done`` counts in a part, once all actors had started.
+
+    Starting takes longer than the work where many start on few cores, and varies by seconds. Parts tell by their
+    time what was done when; a line is laid through those from the share ``since`` on, but for the very end.
+    """
+    parts = sorted((path.stat().st_mtime, *done(path)) for path in table.glob("*.parquet"))
+    times, *counts = np.array(parts).T
+    late = slice(int(len(parts) * since), max(int(len(parts) * since) + 2, int(len(parts) * 0.95)))
+    return [float(np.polyfit(times[late] - times[0], np.cumsum(count)[late], 1)[0]) for count in counts]
 
 
 def job_over(shards: Sequence[str], samples: int, config: RefineConfig) -> Callable[[int], object]:

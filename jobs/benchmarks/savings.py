@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from benchmarks.corpus import write_corpus
-from benchmarks.measure import Figure, say, seconds
+from benchmarks.measure import Figure, say
 from benchmarks.options import Options
-from benchmarks.runs import whole_job
+from benchmarks.runs import steady
 from qrefine.config import RefineConfig, parse_config
 from qrefine.data.images import decode
 from qrefine.data.shards import read_shard
@@ -17,6 +18,7 @@ from qrefine.pipelines.refiner import MODEL_STAGES, Refiner, build_stages, run_s
 from qrefine.pipelines.sample import Sample
 from qrefine.quality.map import Image
 from qrefine.quality.piqe import piqe_score
+from qrefine.stream.driver import refine
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 SHARDS = 4
@@ -42,37 +44,27 @@ def left_alone(config: RefineConfig) -> Callable[[Image], bool]:
 
 
 def run(options: Options) -> list[Figure]:
-    """Time without a quality map over time with one, by the share in need; PIQE (lower is better) beside.
-
-    The time that a run over one image takes, which is start-up, is taken out.
-    """
+    """Images/s with a quality map over images/s without, by the share in need; PIQE (lower is better) beside."""
     side, fine = options.of(512, 96), left_alone(RefineConfig(judges=()))
     ways = {"aware": RefineConfig(judges=()), "alike": everything_alike()}
-    one = write_corpus(
-        options.folder / "one", shards=1, samples=1, side=side, needy=0, photos=options.photos, fine=fine
-    )
-    start = {
-        # the first start on a machine reads everything from its disk
-        way: min(seconds(lambda config=config: whole_job(one, config)) for _ in range(2))  # type: ignore[misc]
-        for way, config in ways.items()
-    }
     figures = []
     for share in (0.5,) if options.tiny else SHARES:
         shards = write_corpus(
-            options.folder / f"needy-{share:g}", shards=SHARDS, samples=options.of(16, 2), side=side, needy=share,
+            options.folder / f"needy-{share:g}", shards=SHARDS, samples=options.of(24, 4), side=side, needy=share,
             photos=options.photos, fine=fine,
         )  # fmt: skip
-        took = {
-            way: seconds(lambda config=config: whole_job(shards, config)) - start[way]  # type: ignore[misc]  # noqa: B023
-            for way, config in ways.items()
-        }
-        say(f"{share:.0%} in need: {took}")
+        rates = {}
+        for way, config in ways.items():
+            table = options.folder / f"{way}-{share:g}"
+            refine(shards, str(table), config)
+            (rates[way],) = steady(table, lambda part: (pq.read_metadata(part).num_rows,), since=0.25)
+        say(f"{share:.0%} in need: {rates}")
         judged = [_piqe(shards[0], config, options.of(JUDGED, 1)) for config in ways.values()]
         figures.append(
             Figure(
                 f"refining what needs it / everything alike, {share:.0%} in need",
-                took["alike"] / took["aware"], "x", GOALS.get(share, ""),
-                f"{took['aware']:.1f}, {took['alike']:.1f} s; PIQE {judged[0]:.1f}, {judged[1]:.1f}",
+                rates["aware"] / rates["alike"], "x", GOALS.get(share, ""),
+                f"{rates['aware']:.1f}, {rates['alike']:.1f} images/s; PIQE {judged[0]:.1f}, {judged[1]:.1f}",
             )
         )  # fmt: skip
     return figures

@@ -15,14 +15,13 @@ from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet as pq
 import ray
 
 from benchmarks.corpus import write_corpus
 from benchmarks.measure import Figure, say
 from benchmarks.options import Options
-from benchmarks.runs import sleeping
+from benchmarks.runs import sleeping, steady
 from qrefine.data.parts import PartRecord
 from qrefine.data.schema import table_schema
 from qrefine.data.table import Table
@@ -135,18 +134,11 @@ def fast_model(options: Options) -> list[Figure]:
 def _share(
     paths: Sequence[str], gpus: int, topology: str, table: Path, seconds: float = SECONDS
 ) -> tuple[float, float]:
-    """Share of the GPUs' time that the models took, and images/s, in the last half of a run but for its very end.
-
-    By then all actors have started, which takes longer than the work where many start on few cores. Parts tell by
-    their time what was done when, and by their rows how long the models took for it; a line is laid through both.
-    """
+    """Share of the GPUs' time that the models took, and images/s, in the last half of a run but its end."""
     with _cluster(gpus):
         refine(paths, str(table), sleeping(seconds, {"topology": topology, "part_rows": 8}))
-    parts = sorted((path.stat().st_mtime, *_work(path, seconds)) for path in table.glob("*.parquet"))
-    times, *done = np.array(parts).T
-    late = slice(len(parts) // 2, max(len(parts) // 2 + 2, int(len(parts) * 0.95)))
-    busy, images = (np.polyfit(times[late] - times[0], np.cumsum(work)[late], 1)[0] for work in done)
-    return float(busy) / gpus, float(images)
+    busy, images = steady(table, lambda part: _work(part, seconds), since=0.5)
+    return busy / gpus, images
 
 
 def _work(part: Path, seconds: float) -> tuple[float, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pyarrow.dataset as ds
 import pytest
 
 from benchmarks.corpus import write_corpus
-from benchmarks.runs import bare_processes, in_memory, sleeping
+from benchmarks.runs import bare_processes, in_memory, sleeping, steady
 from qrefine.config import RefineConfig
 from qrefine.data.images import decode
 from qrefine.data.shards import read_shard
@@ -46,6 +47,15 @@ def test_a_peer_says_what_the_refiner_says(shards, tmp_path):
         assert rows[raw.key]["quality_after"] == pytest.approx(result.after.score)
         assert (rows[raw.key]["image"] == raw.image) == (result.status == "kept")
     assert {row["status"] for row in rows.values()} == {"refined", "kept"}
+
+
+def test_a_steady_rate_knows_no_start_and_no_end(tmp_path):
+    times = [1000, 1001, 1030, *range(1031, 1050), 1090]  # one actor is late, and one ends last
+    for number, time in enumerate(times):
+        path = tmp_path / f"{number}.parquet"
+        path.touch()
+        os.utime(path, (time, time))
+    assert steady(tmp_path, lambda _: (4, 8), since=0.25) == pytest.approx([4, 8])
 
 
 def test_an_unknown_benchmark_is_refused():
