@@ -22,7 +22,7 @@ BATCHES_AHEAD = 8  # batches in a task on a GPU: all but the first are decoded w
 IN_FLIGHT = 2  # tasks per actor: the next batch is there when one ends
 ROW_BY_ROW = 1.0  # bytes: every row becomes a block of its own
 READERS_PER_GPU = 2  # at least; a cluster that grows has few CPUs to count when the run begins
-BLOCKS_PER_ACTOR = 8  # of a small input, so that no actor idles long while another ends
+BLOCKS_PER_ACTOR = 16  # of a small input: at its end an actor idles for half a block, while another ends
 
 
 def refine_stream(
