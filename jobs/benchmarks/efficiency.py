@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from benchmarks.corpus import write_corpus
+from benchmarks.corpus import DISTINCT, write_corpus
 from benchmarks.measure import Figure, marginal_rates, say
 from benchmarks.options import Options
 from benchmarks.runs import bare_processes, in_memory, job_over, sleeping
@@ -18,7 +18,7 @@ SHARDS = 8
 def run(options: Options) -> list[Figure]:
     """The embedded models against one process in memory; models that sleep against two bare processes."""
     processes = os.cpu_count() or 2
-    samples = options.of(12, 2)
+    samples = options.of(DISTINCT, 2)  # then every shard is the same work
     photos = _shards(options, "photos", options.of(512, 96), samples)
     config = RefineConfig(judges=())
     bare = in_memory(photos[: options.of(2, 1)], config)
