@@ -18,7 +18,7 @@ from qrefine.stream.source import ShardPlan, ShardSource
 from qrefine.stream.write import Target, write_batch
 
 TASK_RETRIES = 1  # for the victims of another task on their actor; what kills it twice is tried again alone
-BATCHES_AHEAD = 8  # batches in a task on a GPU: all but the first are decoded while the GPU works
+BATCHES_AHEAD = 2  # batches in a task on a GPU: one is decoded while one is worked on; more would end unevenly
 IN_FLIGHT = 2  # tasks per actor: the next batch is there when one ends
 ROW_BY_ROW = 1.0  # bytes: every row becomes a block of its own
 READERS_PER_GPU = 2  # at least; a cluster that grows has few CPUs to count when the run begins
