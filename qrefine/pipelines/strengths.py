@@ -21,10 +21,7 @@ class Work(NamedTuple):
 
 def inpaint_strength(config: RefineConfig, quality: QualityMap, height: int, width: int) -> Plane:
     """The plane that stage 2 works with: a mask in mode paper, strengths in mode fused; (height, width)."""
-    plane = flatten(quality, height, width)
-    if config.mode == "paper":
-        return config.inpaint.strength * mask(plane, config.bounds.mq)
-    return strength(plane, config.bounds.lq, config.bounds.mq, config.inpaint.strength)
+    return _inpaint(config, flatten(quality, height, width))
 
 
 def blindly(config: RefineConfig, quality: QualityMap) -> bool:
@@ -34,9 +31,7 @@ def blindly(config: RefineConfig, quality: QualityMap) -> bool:
 
 def enhance_work(config: RefineConfig, quality: QualityMap, height: int, width: int, *, blind: bool) -> Work:
     """Stage 3's: strength 0 where Q >= B_HQ."""
-    most = config.enhance.blind_strength if blind else config.enhance.prompt_strength
-    plane = strength(flatten(quality, height, width), config.bounds.lq, config.bounds.hq, most)
-    return Work(plane, ("enhance_blind" if blind else "enhance_prompt",))
+    return _enhance(config, flatten(quality, height, width), blind=blind)
 
 
 def inpaint_work(config: RefineConfig, quality: QualityMap, restorer: Restorer, height: int, width: int) -> Work:
@@ -45,11 +40,24 @@ def inpaint_work(config: RefineConfig, quality: QualityMap, restorer: Restorer, 
     A second pass would only mend the first one's work. On 48 damaged photographs with the embedded restorer one
     pass gave +2.03 dB and -4.6 in PIQE, two gave +2.01 dB and -4.3, and took half as long again.
     """
-    plane = inpaint_strength(config, quality, height, width)
+    plane = flatten(quality, height, width)
+    inpaint = _inpaint(config, plane)
     if not _at_once(config, quality, restorer):
-        return Work(plane, ("inpaint",))
-    enhance = enhance_work(config, quality, height, width, blind=blindly(config, quality))
-    return Work(np.maximum(plane, enhance.strength), ("inpaint", *enhance.stages))
+        return Work(inpaint, ("inpaint",))
+    enhance = _enhance(config, plane, blind=blindly(config, quality))
+    return Work(np.maximum(inpaint, enhance.strength), ("inpaint", *enhance.stages))
+
+
+def _inpaint(config: RefineConfig, plane: Plane) -> Plane:
+    if config.mode == "paper":
+        return config.inpaint.strength * mask(plane, config.bounds.mq)
+    return strength(plane, config.bounds.lq, config.bounds.mq, config.inpaint.strength)
+
+
+def _enhance(config: RefineConfig, plane: Plane, *, blind: bool) -> Work:
+    most = config.enhance.blind_strength if blind else config.enhance.prompt_strength
+    plane = strength(plane, config.bounds.lq, config.bounds.hq, most)
+    return Work(plane, ("enhance_blind" if blind else "enhance_prompt",))
 
 
 def _at_once(config: RefineConfig, quality: QualityMap, restorer: Restorer) -> bool:
