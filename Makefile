@@ -29,7 +29,7 @@ test-browser: setup
 
 # a Ceph on loopback, from Debian's packages
 test-storage: setup
-	tests/storage/ceph.sh install || echo 'Ceph could not be installed: the storage tests are skipped' >&2
+	tests/ceph/ceph.sh install || echo 'Ceph could not be installed: the storage tests are skipped' >&2
 	$(BIN)/pytest -m 'storage and not slow' -rs
 
 test-gpu: setup

@@ -23,17 +23,17 @@ import PIL.Image
 import PIL.ImageDraw
 
 from qrefine.config import Bounds, RefineConfig, load_config, sample_seed
-from qrefine.data.images import ImageError, decode
-from qrefine.data.shards import read_shard
-from qrefine.data.storage import list_shards
-from qrefine.data.table import open_table
+from qrefine.corpus.images import ImageError, decode
+from qrefine.corpus.shards import read_shard
 from qrefine.errors import UserError
 from qrefine.models.registry import load_judge
-from qrefine.pipelines.enhance import Enhance
-from qrefine.pipelines.inpaint import Inpaint
-from qrefine.pipelines.refiner import build_stages, run_stages
-from qrefine.pipelines.sample import Sample, Stage
 from qrefine.quality.map import Image
+from qrefine.stages.enhance import Enhance
+from qrefine.stages.inpaint import Inpaint
+from qrefine.stages.refiner import build_stages, run_stages
+from qrefine.stages.sample import Sample, Stage
+from qrefine.storage.store import list_shards
+from qrefine.table.table import open_table
 
 NAMES = ("noise", "inpaint", "enhance")
 ROWS = ((1, 2, 3), (2, 3), (3,), (1, 2), (1, 3), (2,))  # Table 3's, in its order

@@ -17,13 +17,13 @@ import torch
 from PIL import Image as PIL
 
 from qrefine.config import Bounds, RefineConfig
-from qrefine.models.mapper import EmbeddedMapper
-from qrefine.models.restorer import EmbeddedRestorer
+from qrefine.models.mappers.embedded import EmbeddedMapper
+from qrefine.models.mappers.piqe import piqe_score
+from qrefine.models.restorers.embedded import EmbeddedRestorer
 from qrefine.models.weights import EMBEDDED
-from qrefine.pipelines.refiner import Refiner
 from qrefine.quality.map import Image, Plane
-from qrefine.quality.piqe import piqe_score
 from qrefine.quality.regions import flatten, strength
+from qrefine.stages.refiner import Refiner
 from qrefine.training.card import set_figures
 from qrefine.training.degradations import KINDS
 from qrefine.training.figures import (

@@ -2,7 +2,7 @@
 
 import sys
 
-from qrefine.cli import main
+from qrefine.cli.app import main
 
 if __name__ == "__main__":
     sys.argv.insert(1, "report")

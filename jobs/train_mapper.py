@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from qrefine.models.mapper_net import ARCHITECTURE, MapperNet
+from qrefine.models.mappers.embedded_net import ARCHITECTURE, MapperNet
 from qrefine.models.weights import EMBEDDED, load_weights, save_weights
 from qrefine.training.card import Card, write_card
 from qrefine.training.job import arguments, main, options, run_task

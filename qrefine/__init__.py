@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qrefine.config import RefineConfig, load_config
-    from qrefine.data.table import open_table
-    from qrefine.pipelines.refiner import Refined, Refiner
+    from qrefine.stages.refiner import Refined, Refiner
     from qrefine.stream.driver import Summary, refine
+    from qrefine.table.table import open_table
 
 __version__ = "0.1.0"
 __all__ = ["RefineConfig", "Refined", "Refiner", "Summary", "load_config", "open_table", "refine"]
@@ -17,9 +17,9 @@ __all__ = ["RefineConfig", "Refined", "Refiner", "Summary", "load_config", "open
 _HOMES = {
     "RefineConfig": "qrefine.config",
     "load_config": "qrefine.config",
-    "open_table": "qrefine.data.table",
-    "Refined": "qrefine.pipelines.refiner",
-    "Refiner": "qrefine.pipelines.refiner",
+    "open_table": "qrefine.table.table",
+    "Refined": "qrefine.stages.refiner",
+    "Refiner": "qrefine.stages.refiner",
     "Summary": "qrefine.stream.driver",
     "refine": "qrefine.stream.driver",
 }

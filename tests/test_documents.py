@@ -65,7 +65,7 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: path.name)
 def test_commands_in_the_text_exist(path: Path) -> None:
-    from qrefine.cli import app
+    from qrefine.cli.app import app
 
     known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     for block in re.findall(r"```(?:sh|bash|console)\n(.*?)```|`(qrefine [^`]+)`", prose(path), re.DOTALL):

@@ -22,7 +22,7 @@ from benchmarks.measure import Figure, marginal_rates, say
 from benchmarks.options import Options
 from benchmarks.runs import sleeping
 from qrefine.config import RefineConfig
-from qrefine.data.table import open_table
+from qrefine.table.table import open_table
 
 SHARDS = 8
 PROCESSES = os.cpu_count() or 2
@@ -108,7 +108,7 @@ def _runs(
 
     def ours(count: int) -> None:
         arguments = ["refine", *corpora[count], str(_emptied(folder / "qrefine")), "-c", str(settings)]
-        _process([sys.executable, "-m", "qrefine.cli", *arguments])
+        _process([sys.executable, "-m", "qrefine.cli.app", *arguments])
 
     def theirs(peer: Peer) -> Callable[[int], object]:
         def work(count: int) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.stubs import MARK
 from qrefine.config import ImageSettings
-from qrefine.data.images import decode
+from qrefine.corpus.images import decode
 from qrefine.quality.map import Image
 from qrefine.training.degradations import degrade
 from qrefine.training.scenes import scene

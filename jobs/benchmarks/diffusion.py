@@ -35,9 +35,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from qrefine.models.diffusion.img2img import DiffusersRestorer
 from qrefine.models.diffusion.random_models import SIDES, TINY_SIDE, random_pipeline
-from qrefine.models.roi_pool import RoiPoolMapper, RoIPoolModel
-from qrefine.pipelines.crops import defect_crops, restore_defects
+from qrefine.models.mappers.roi_pool import RoiPoolMapper, RoIPoolModel
 from qrefine.quality.map import Image, Plane
+from qrefine.stages.crops import defect_crops, restore_defects
 
 CLEAN_SHARE = 0.4
 DEFECT_AREA = 0.15

@@ -16,15 +16,15 @@ import torch
 from benchmarks import stubs
 from benchmarks.measure import say
 from qrefine.config import RefineConfig, parse_config, sample_seed
-from qrefine.data.images import decode
-from qrefine.data.schema import table_schema
-from qrefine.data.shards import read_shard
-from qrefine.data.table import Table
-from qrefine.pipelines.refiner import MODEL_STAGES, build_stages, run_stages
-from qrefine.pipelines.sample import Sample
+from qrefine.corpus.images import decode
+from qrefine.corpus.shards import read_shard
+from qrefine.stages.refiner import MODEL_STAGES, build_stages, run_stages
+from qrefine.stages.sample import Sample
 from qrefine.stream.blocks import load_batch, raw_blocks, run_on_batch
 from qrefine.stream.driver import Summary, refine
 from qrefine.stream.write import Target, write_batch
+from qrefine.table.schema import table_schema
+from qrefine.table.table import Table
 
 BATCHES = (1, 8, 32)  # that a bare loop may choose from
 BLOCK = 2.0**20

@@ -12,12 +12,12 @@ from benchmarks.measure import Figure, say
 from benchmarks.options import Options
 from benchmarks.runs import steady
 from qrefine.config import RefineConfig, parse_config
-from qrefine.data.images import decode
-from qrefine.data.shards import read_shard
-from qrefine.pipelines.refiner import MODEL_STAGES, Refiner, build_stages, run_stages
-from qrefine.pipelines.sample import Sample
+from qrefine.corpus.images import decode
+from qrefine.corpus.shards import read_shard
+from qrefine.models.mappers.piqe import piqe_score
 from qrefine.quality.map import Image
-from qrefine.quality.piqe import piqe_score
+from qrefine.stages.refiner import MODEL_STAGES, Refiner, build_stages, run_stages
+from qrefine.stages.sample import Sample
 from qrefine.stream.driver import refine
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)

@@ -22,11 +22,11 @@ from benchmarks.corpus import write_corpus
 from benchmarks.measure import Figure, say
 from benchmarks.options import Options
 from benchmarks.runs import sleeping, steady
-from qrefine.data.parts import PartRecord
-from qrefine.data.schema import table_schema
-from qrefine.data.table import Table
 from qrefine.stream.driver import refine
 from qrefine.stream.pools import POOLED
+from qrefine.table.parts import PartRecord
+from qrefine.table.schema import table_schema
+from qrefine.table.table import Table
 
 TIMES = (1, 10, 50)
 BASE_SHARDS = 2

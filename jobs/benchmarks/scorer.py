@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.measure import Figure, say, seconds
 from benchmarks.options import Options
-from qrefine.models.roi_pool import RoiPoolMapper, RoIPoolModel
+from qrefine.models.mappers.roi_pool import RoiPoolMapper, RoIPoolModel
 from qrefine.quality.map import Image
 
 BATCHES = (1, 16)

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from qrefine.config import RefineConfig
-from qrefine.data.storage import canonical
 from qrefine.doctor.findings import Finding, blocker, by_node, ok, warning
 from qrefine.doctor.machine import check_gpu_count, examine_machine, list_gpus
 from qrefine.doctor.storage import beacon, examine_storage, sees_beacon
 from qrefine.errors import UserError
+from qrefine.storage.store import canonical
 from qrefine.stream.nodes import Node, alive_nodes, dashboard_url, on_each_node
 from qrefine.stream.pools import Topology, plan_topology
 from qrefine.stream.session import session

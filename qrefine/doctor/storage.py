@@ -17,13 +17,13 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from qrefine.config import RefineConfig
-from qrefine.data.lease import FOLDER
-from qrefine.data.options import delta_options
-from qrefine.data.retry import storage_error
-from qrefine.data.shards import read_shard
-from qrefine.data.storage import Shard, canonical, list_shards, open_filesystem, write_object
+from qrefine.corpus.shards import read_shard
 from qrefine.doctor.findings import Finding, blocker, ok, warning
 from qrefine.errors import UserError
+from qrefine.storage.options import delta_options
+from qrefine.storage.retry import storage_error
+from qrefine.storage.store import Shard, canonical, list_shards, open_filesystem, write_object
+from qrefine.table.lease import FOLDER
 
 GB = 1e9
 CONNECT_S = 10.0

@@ -19,26 +19,26 @@ from qrefine.models.base import Restorer
 from qrefine.quality.map import Image, Mapper
 
 MAPPERS: Mapping[str, str] = {
-    "embedded": "qrefine.models.mapper:EmbeddedMapper",
-    "piqe": "qrefine.quality.piqe:PiqeMapper",
-    "roi_pool": "qrefine.models.roi_pool:RoiPoolMapper",
-    "pq_map": "qrefine.models.pq_map:PqMapper",
+    "embedded": "qrefine.models.mappers.embedded:EmbeddedMapper",
+    "piqe": "qrefine.models.mappers.piqe:PiqeMapper",
+    "roi_pool": "qrefine.models.mappers.roi_pool:RoiPoolMapper",
+    "pq_map": "qrefine.models.mappers.pq_map:PqMapper",
 }
 RESTORERS: Mapping[str, str] = {
-    "embedded": "qrefine.models.restorer:EmbeddedRestorer",
-    "classical": "qrefine.models.classical:ClassicalRestorer",
+    "embedded": "qrefine.models.restorers.embedded:EmbeddedRestorer",
+    "classical": "qrefine.models.restorers.classical:ClassicalRestorer",
     "diffusers": "qrefine.models.diffusion.img2img:DiffusersRestorer",
     "diffusers_inpaint": "qrefine.models.diffusion.inpaint:NativeInpainter",
-    "spandrel": "qrefine.models.spandrel:SpandrelRestorer",
+    "spandrel": "qrefine.models.restorers.spandrel:SpandrelRestorer",
 }
 # what stands behind the colon is the metric's name
 METRIC_PREFIX = "tiles:"
-METRIC_MAPPER = "qrefine.models.tiles:TilesMapper"
-METRIC_JUDGE = "qrefine.models.tiles:MetricJudge"
+METRIC_MAPPER = "qrefine.models.mappers.tiles:TilesMapper"
+METRIC_JUDGE = "qrefine.models.mappers.tiles:MetricJudge"
 # need no other package than torch and OpenCV: to look whether they are there would only import those
 ALWAYS_THERE = frozenset({"embedded", "classical", "piqe"})
 WEIGHT_SUFFIXES = frozenset({".safetensors", ".pt", ".pth", ".ckpt", ".bin"})
-JUDGES: Mapping[str, str] = {"piqe": "qrefine.quality.piqe:piqe_score"}
+JUDGES: Mapping[str, str] = {"piqe": "qrefine.models.mappers.piqe:piqe_score"}
 
 
 def load_mapper(settings: MapperSettings, cache: dict[str, object] | None = None) -> Mapper:

@@ -16,15 +16,15 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from qrefine.config import RefineConfig, sample_seed
-from qrefine.data.images import ImageError, decode, encode, icc_profile
-from qrefine.data.parts import write_part
-from qrefine.data.schema import Outcome, make_row, table_schema
-from qrefine.data.shards import RawSample
-from qrefine.data.storage import open_filesystem
-from qrefine.pipelines.refiner import MODEL_STAGES, build_stages
-from qrefine.pipelines.sample import Sample, Stage, guarded
+from qrefine.corpus.images import ImageError, decode, encode, icc_profile
+from qrefine.corpus.shards import RawSample
+from qrefine.stages.refiner import MODEL_STAGES, build_stages
+from qrefine.stages.sample import Sample, Stage, guarded
+from qrefine.storage.store import open_filesystem
 from qrefine.stream.blocks import EMPTY
 from qrefine.stream.write import ROWS_AT_ONCE
+from qrefine.table.parts import write_part
+from qrefine.table.schema import Outcome, make_row, table_schema
 
 
 @dataclass

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qrefine.data.schema import STATUSES
-from qrefine.data.storage import Shard
 from qrefine.plan.measure import Measured, Measurement
 from qrefine.plan.sampling import ShardSample
+from qrefine.storage.store import Shard
+from qrefine.table.schema import STATUSES
 
 REPLICATES = 2000
 COVERAGE = 0.95

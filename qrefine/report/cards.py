@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from qrefine.config import ImageSettings
-from qrefine.data.images import ImageError, decode
+from qrefine.corpus.images import ImageError, decode
 from qrefine.quality.map import Image, QualityMap
 from qrefine.report.gallery import Shown
 from qrefine.report.pictures import DETAIL, SIDE, data_uri, most_changed, overlay, thumbnail

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from qrefine.config import ImageSettings
-from qrefine.data.shards import read_shard
+from qrefine.corpus.shards import read_shard
 from qrefine.errors import UserError
 from qrefine.report.rows import ChunkRows, Flags, Rows, Values
 from qrefine.report.scan import TableScan

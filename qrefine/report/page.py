@@ -14,14 +14,14 @@ import jinja2
 from markupsafe import Markup
 
 from qrefine.config import Bounds, RefineConfig
-from qrefine.data.retry import storage_error
-from qrefine.data.storage import canonical, open_filesystem
 from qrefine.report import charts
 from qrefine.report.cards import Card, make_card
 from qrefine.report.gallery import Section, look_up, sections
 from qrefine.report.rows import ChunkRows
 from qrefine.report.scan import TableScan
 from qrefine.report.statistics import COLUMNS, GROUPS, LOWER_IS_BETTER, PATHS, Statistics, Tally
+from qrefine.storage.retry import storage_error
+from qrefine.storage.store import canonical, open_filesystem
 
 TABLE_ROWS = 100  # of the shard and generator tables; those of lowest quality are shown
 MOST_RUNS = 200  # whose summaries are read

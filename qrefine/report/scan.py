@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from qrefine.config import Bounds
-from qrefine.data.lease import FOLDER
-from qrefine.data.retry import storage_error
-from qrefine.data.storage import open_filesystem
-from qrefine.data.table import Table
+from qrefine.storage.retry import storage_error
+from qrefine.storage.store import open_filesystem
+from qrefine.table.lease import FOLDER
+from qrefine.table.table import Table
 
 READERS = 8
 READ_AHEAD = 16  # parts

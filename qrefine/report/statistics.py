@@ -16,8 +16,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from qrefine.config import Bounds
-from qrefine.data.parts import error_kind
 from qrefine.report.rows import Rows, Values
+from qrefine.table.parts import error_kind
 
 BINS = 50  # of q
 CELLS = 40  # of q before against q after, a side

@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 
 from qrefine.config import RefineConfig, sample_seed
-from qrefine.data.images import ImageError, decode, encode, icc_profile
-from qrefine.data.schema import Outcome
-from qrefine.data.shards import RawSample
-from qrefine.pipelines.sample import Sample, Stage, concerned, guarded
+from qrefine.corpus.images import ImageError, decode, encode, icc_profile
+from qrefine.corpus.shards import RawSample
 from qrefine.quality.map import QualityMap
+from qrefine.stages.sample import Sample, Stage, concerned, guarded
+from qrefine.table.schema import Outcome
 
 RAW = pa.schema(
     [

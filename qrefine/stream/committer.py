@@ -11,10 +11,10 @@ from types import TracebackType
 
 from typing_extensions import Self
 
-from qrefine.data.lease import Lease
-from qrefine.data.ledger import Ledger, Rows
-from qrefine.data.parts import PartRecord
 from qrefine.stream.progress import Tally
+from qrefine.table.lease import Lease
+from qrefine.table.ledger import Ledger, Rows
+from qrefine.table.parts import PartRecord
 
 Commit = Callable[[list[PartRecord]], None]
 

@@ -13,16 +13,10 @@ import ray
 from ray.data import Dataset
 
 from qrefine.config import RefineConfig
-from qrefine.data.changes import AgainRows, compare
-from qrefine.data.lease import FOLDER, Lease, new_run
-from qrefine.data.ledger import Ledger, Rows
-from qrefine.data.parts import PartRecord, write_part
-from qrefine.data.pieces import build_ledger
-from qrefine.data.schema import Outcome, make_row, table_schema
-from qrefine.data.shards import RawSample
-from qrefine.data.storage import Shard, list_shards, open_filesystem, write_object
-from qrefine.data.table import Table
+from qrefine.corpus.shards import RawSample
 from qrefine.models.registry import check_backends
+from qrefine.nightly.changes import AgainRows, compare
+from qrefine.storage.store import Shard, list_shards, open_filesystem, write_object
 from qrefine.stream.committer import Commit, Committer
 from qrefine.stream.metrics import Meter
 from qrefine.stream.pipeline import failure_stream, records, refine_stream
@@ -31,6 +25,12 @@ from qrefine.stream.progress import Display, Tally, alive_nodes
 from qrefine.stream.session import session
 from qrefine.stream.source import ShardPlan
 from qrefine.stream.write import Target
+from qrefine.table.lease import FOLDER, Lease, new_run
+from qrefine.table.ledger import Ledger, Rows
+from qrefine.table.parts import PartRecord, write_part
+from qrefine.table.pieces import build_ledger
+from qrefine.table.schema import Outcome, make_row, table_schema
+from qrefine.table.table import Table
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 import ray
 from ray.exceptions import RayError
 
-from qrefine.data.merge import part_reader
-from qrefine.data.settle import MergeJob, run_merge
-from qrefine.data.staging import Entry
-from qrefine.data.table import PART_BYTES
 from qrefine.errors import BrokenRunError
+from qrefine.nightly.settle import MergeJob, run_merge
 from qrefine.stream.write import Target
+from qrefine.table.journal import Entry
+from qrefine.table.merge import part_reader
+from qrefine.table.table import PART_BYTES
 
 RETRIES = 3  # where a worker dies or the store fails; each try writes parts of its own
 

@@ -14,16 +14,16 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from qrefine.config import RefineConfig
-from qrefine.data.changes import Again, plan_digest
-from qrefine.data.ledger import Rows
-from qrefine.data.night import NightPlan, View
-from qrefine.data.parts import PartRecord
-from qrefine.data.rewrites import compaction_jobs, removed_parts, settle_jobs
-from qrefine.data.settle import MergeJob
-from qrefine.data.staging import Entry, Staging
+from qrefine.nightly.changes import Again, plan_digest
+from qrefine.nightly.night import NightPlan, View
+from qrefine.nightly.rewrites import compaction_jobs, removed_parts, settle_jobs
+from qrefine.nightly.settle import MergeJob
 from qrefine.stream.driver import Run, begun
 from qrefine.stream.merging import merge
 from qrefine.stream.session import session
+from qrefine.table.journal import Entry, Staging
+from qrefine.table.ledger import Rows
+from qrefine.table.parts import PartRecord
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset
 from ray.exceptions import RayError
 
 from qrefine.config import Pool, RefineConfig
-from qrefine.data.parts import PartRecord
 from qrefine.errors import BrokenRunError, UserError
 from qrefine.stream.pools import HELPER_CPUS, PoolActor, Topology
 from qrefine.stream.source import ShardPlan, ShardSource
 from qrefine.stream.write import Target, write_batch
+from qrefine.table.parts import PartRecord
 
 TASK_RETRIES = 1  # for the victims of another task on their actor; what kills it twice is tried again alone
 BATCHES_AHEAD = 2  # batches in a task on a GPU: one is decoded while one is worked on; more would end unevenly

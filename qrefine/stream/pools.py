@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from qrefine.config import Pool, RefineConfig
-from qrefine.pipelines.refiner import MODEL_STAGES, build_stages
-from qrefine.pipelines.sample import Stage
+from qrefine.stages.refiner import MODEL_STAGES, build_stages
+from qrefine.stages.sample import Stage
 from qrefine.stream.blocks import Loaded, load_batch, run_on_batch
 from qrefine.stream.metrics import Meter
 from qrefine.stream.write import Target, write_batch

@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from typing_extensions import Self
 
-from qrefine.data.ledger import Ledger
-from qrefine.data.parts import PartRecord
-from qrefine.data.schema import STATUSES
 from qrefine.stream.metrics import Meter
+from qrefine.table.ledger import Ledger
+from qrefine.table.parts import PartRecord
+from qrefine.table.schema import STATUSES
 
 PLAIN_EVERY_S = 10.0
 BAR_EVERY_S = 0.25

@@ -13,10 +13,10 @@ from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
 
 from qrefine.config import RefineConfig
-from qrefine.data.ledger import Ranges, Rows
-from qrefine.data.shards import RawSample, read_shard
+from qrefine.corpus.shards import RawSample, read_shard
 from qrefine.stream.blocks import RAW, raw_blocks
 from qrefine.stream.metrics import Meter
+from qrefine.table.ledger import Ranges, Rows
 
 MOST_TASKS = 10_000  # a driver with more read tasks spends its time on them
 

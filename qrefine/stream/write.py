@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qrefine.config import RefineConfig
-from qrefine.data.parts import write_part
-from qrefine.data.schema import make_row, table_schema
 from qrefine.errors import UserError
 from qrefine.stream.blocks import outcome, raw_sample
 from qrefine.stream.metrics import Meter
+from qrefine.table.parts import write_part
+from qrefine.table.schema import make_row, table_schema
 
 ROWS_AT_ONCE = 8
 RECORD = pa.schema([("record", pa.string()), ("broken", pa.string())])  # a part, or why there is none

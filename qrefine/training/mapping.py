@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from qrefine.models.mapper_net import ARCHITECTURE, FAMILIES, MapperNet
+from qrefine.models.mappers.embedded_net import ARCHITECTURE, FAMILIES, MapperNet
 from qrefine.models.weights import load_weights
 from qrefine.quality.map import Image
 from qrefine.training.degradations import FAMILY

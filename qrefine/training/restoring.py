@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from qrefine.models.restorer_net import ARCHITECTURE, KINDS, TRUNK_ALONE, RestorerNet, Teller, UNet, own
+from qrefine.models.restorers.embedded_net import ARCHITECTURE, KINDS, TRUNK_ALONE, RestorerNet, Teller, UNet, own
 from qrefine.models.weights import architecture_of, load_weights
 from qrefine.quality.map import Image, Plane
 from qrefine.training.degradations import FAMILY

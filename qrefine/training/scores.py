@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from qrefine.models.mapper_net import MapperNet
+from qrefine.models.mappers.embedded_net import MapperNet
 from qrefine.quality.map import Image
 from qrefine.training.figures import spearman
 from qrefine.training.photos import decode

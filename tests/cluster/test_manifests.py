@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from qrefine.cli import app
+from qrefine.cli.app import app
 from qrefine.config import load_config
 from tests.cluster.schema import errors
 

@@ -18,9 +18,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 from moto.server import ThreadedMotoServer
 
 from qrefine.config import RefineConfig
-from qrefine.data.table import Table
 from qrefine.doctor.findings import Finding
 from qrefine.doctor.storage import beacon, check_space, examine_input, examine_output, sees_beacon
+from qrefine.table.table import Table
 from tests.conftest import write_shards, write_tar
 
 
@@ -40,7 +40,7 @@ def test_a_new_output_is_probed_and_left_as_it_was(tmp_path: Path) -> None:
 
 
 def test_a_table_is_recognised_and_left_as_it_was(tmp_path: Path, plain: RefineConfig) -> None:
-    from qrefine.data.schema import table_schema
+    from qrefine.table.schema import table_schema
 
     Table.open_or_create(str(tmp_path / "out"), table_schema(plain.judges), {})
     before = sorted(tmp_path.rglob("*"))
@@ -155,7 +155,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str,
 
 def doctor(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    command = [sys.executable, "-m", "qrefine.cli", "doctor", *arguments]
+    command = [sys.executable, "-m", "qrefine.cli.app", "doctor", *arguments]
     return subprocess.run(command, env={**clean, **environment}, capture_output=True, text=True, timeout=240)
 
 

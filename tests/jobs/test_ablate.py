@@ -10,8 +10,8 @@ import pytest
 
 from jobs.ablate import ROWS, ablate, group_of, main, row_name, table_text
 from qrefine.config import Bounds, load_config
-from qrefine.pipelines.sample import Sample
-from qrefine.quality.piqe import PiqeMapper
+from qrefine.models.mappers.piqe import PiqeMapper
+from qrefine.stages.sample import Sample
 from tests.conftest import PLAIN, noisy, photo, write_shards
 
 PAPER = (*PLAIN, "mode=paper", "bounds.lq=0.5", "bounds.mq=0.9", "bounds.hq=0.95")

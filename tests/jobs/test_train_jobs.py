@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 from torch.utils.data import default_collate
 
-from qrefine.models import mapper_net, restorer_net
-from qrefine.models.mapper import EmbeddedMapper
-from qrefine.models.restorer import EmbeddedRestorer
+from qrefine.models.mappers import embedded_net as mapper_net
+from qrefine.models.mappers.embedded import EmbeddedMapper
+from qrefine.models.restorers import embedded_net as restorer_net
+from qrefine.models.restorers.embedded import EmbeddedRestorer
 from qrefine.models.weights import load_weights, save_weights, sha256
 from qrefine.training.card import stated_digest
 from qrefine.training.degradations import degrade

@@ -8,9 +8,9 @@ import pytest
 
 from qrefine.config import Backend, MapperSettings
 from qrefine.errors import UserError
-from qrefine.models.classical import ClassicalRestorer
+from qrefine.models.mappers.piqe import PiqeMapper, piqe_score
 from qrefine.models.registry import check_backends, load_judge, load_mapper, load_restorer
-from qrefine.quality.piqe import PiqeMapper, piqe_score
+from qrefine.models.restorers.classical import ClassicalRestorer
 
 GOOD = MapperSettings(name="piqe")
 
@@ -29,8 +29,10 @@ def test_known_names_are_loaded_with_their_settings() -> None:
 
 
 def test_backends_from_outside_are_loaded_by_their_path() -> None:
-    assert isinstance(load_restorer(Backend(name="qrefine.models.classical:ClassicalRestorer")), ClassicalRestorer)
-    assert load_judge("qrefine.quality.piqe:piqe_score") is piqe_score
+    assert isinstance(
+        load_restorer(Backend(name="qrefine.models.restorers.classical:ClassicalRestorer")), ClassicalRestorer
+    )
+    assert load_judge("qrefine.models.mappers.piqe:piqe_score") is piqe_score
 
 
 @pytest.mark.parametrize(
@@ -38,7 +40,7 @@ def test_backends_from_outside_are_loaded_by_their_path() -> None:
     [
         ("nosuch", "unknown restorer 'nosuch': known are .*classical"),
         ("no.such.module:X", "cannot import 'no.such.module': No module named"),
-        ("qrefine.models.classical:Nosuch", "has no class or function 'Nosuch'"),
+        ("qrefine.models.restorers.classical:Nosuch", "has no class or function 'Nosuch'"),
         ("os:sep", "has no class or function 'sep'"),
         ("os:", "has no class or function ''"),
         (":X", "cannot import ''"),

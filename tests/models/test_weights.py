@@ -5,9 +5,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from qrefine.models import mapper_net, restorer_net
-from qrefine.models.mapper import EmbeddedMapper
-from qrefine.models.restorer import EmbeddedRestorer
+from qrefine.models.mappers import embedded_net as mapper_net
+from qrefine.models.mappers.embedded import EmbeddedMapper
+from qrefine.models.restorers import embedded_net as restorer_net
+from qrefine.models.restorers.embedded import EmbeddedRestorer
 from qrefine.models.weights import EMBEDDED, load_weights, save_weights, sha256
 from qrefine.training.card import stated_digest
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from qrefine.config import RefineConfig
-from qrefine.data.table import open_table
 from qrefine.errors import UserError
 from qrefine.plan.show import make_plan
 from qrefine.report.scan import TableScan
+from qrefine.table.table import open_table
+from tests.cli.test_app import SETTINGS, qrefine
 from tests.conftest import write_shards
 from tests.report.tables import refined_table
-from tests.test_cli import SETTINGS, qrefine
 
 
 @pytest.fixture(scope="module")

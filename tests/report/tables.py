@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow as pa
 
 from qrefine.config import RefineConfig
-from qrefine.data.parts import PartRecord, write_part
-from qrefine.data.schema import table_schema
-from qrefine.data.shards import read_shard
-from qrefine.data.table import Table
-from qrefine.pipelines.refiner import MODEL_STAGES, build_stages
+from qrefine.corpus.shards import read_shard
+from qrefine.stages.refiner import MODEL_STAGES, build_stages
 from qrefine.stream.blocks import load_batch, raw_blocks, run_on_batch
 from qrefine.stream.write import ROWS_AT_ONCE, Target, write_batch
+from qrefine.table.parts import PartRecord, write_part
+from qrefine.table.schema import table_schema
+from qrefine.table.table import Table
 from tests.conftest import encoded, photo
 
 RUN = "20260101T000000-00000000"

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from qrefine.config import Bounds, ImageSettings
-from qrefine.data.table import open_table
 from qrefine.report import scan as scan_module
 from qrefine.report.gallery import Pick, Section, look_up, sections
 from qrefine.report.rows import ChunkRows
 from qrefine.report.scan import TableScan
 from qrefine.report.statistics import COLUMNS, LOWER_IS_BETTER, Statistics
+from qrefine.table.table import open_table
 from tests.report.tables import synthetic_table
 
 

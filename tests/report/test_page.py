@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 
 from qrefine.config import RefineConfig, load_config
-from qrefine.data.schema import table_schema
-from qrefine.data.table import Table
 from qrefine.errors import UserError
 from qrefine.quality.map import QualityMap
 from qrefine.report import page as page_module
 from qrefine.report.charts import Axis
 from qrefine.report.page import ReportOptions, write_report
 from qrefine.report.pictures import data_uri, most_changed, overlay
+from qrefine.table.schema import table_schema
+from qrefine.table.table import Table
+from tests.cli.test_app import qrefine
 from tests.conftest import PLAIN, noisy, photo, write_tar
 from tests.report.tables import RUN, refined_table
-from tests.test_cli import qrefine
 
 
 def report(table: Path, folder: Path, config: RefineConfig | None = None, **options: object) -> str:

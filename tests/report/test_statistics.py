@@ -10,11 +10,11 @@ import pyarrow as pa
 import pytest
 
 from qrefine.config import Bounds
-from qrefine.data.table import open_table
 from qrefine.report import statistics as module
 from qrefine.report.rows import Rows
 from qrefine.report.scan import TableScan
 from qrefine.report.statistics import COLUMNS, LOWER_IS_BETTER, Moments, Statistics, generator
+from qrefine.table.table import open_table
 
 BOUNDS = Bounds()
 

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import ray
 
+from qrefine.models.mappers.piqe import PiqeMapper
 from qrefine.quality.map import Image, Plane, QualityMap
-from qrefine.quality.piqe import PiqeMapper
 
 KILLER = 77  # an image whose first pixel is this grey kills the process that maps it
 THROWER = 78  # and this one makes the mapper throw

@@ -20,14 +20,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from qrefine import cli
+from qrefine.cli import app as cli
 from qrefine.config import load_config
-from qrefine.data import lease, parts, storage, table
-from qrefine.pipelines.refiner import MODEL_STAGES, build_stages
+from qrefine.stages.refiner import MODEL_STAGES, build_stages
+from qrefine.storage import store as storage
 from qrefine.stream import committer, driver, merging, nightly, write
 from qrefine.stream.blocks import load_batch, run_on_batch
 from qrefine.stream.source import ShardPlan, ShardSource
 from qrefine.stream.write import Target, write_batch
+from qrefine.table import lease, parts, table
 
 STUB = (
     "mapper.name=tests.stream.backends:BrightnessMapper",

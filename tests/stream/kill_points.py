@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from qrefine.config import ImageSettings
-from qrefine.data.images import decode
-from qrefine.data.parts import PREFIX
-from qrefine.data.table import open_table
+from qrefine.corpus.images import decode
+from qrefine.table.parts import PREFIX
+from qrefine.table.table import open_table
 from tests.conftest import encoded, photo, write_tar
 from tests.stream import inline
 

@@ -5,10 +5,10 @@ import pytest
 from PIL import ImageCms
 
 from qrefine.config import RefineConfig
-from qrefine.data.images import decode, icc_profile
-from qrefine.data.shards import RawSample
-from qrefine.pipelines.refiner import MODEL_STAGES, build_stages
-from qrefine.pipelines.sample import Stage
+from qrefine.corpus.images import decode, icc_profile
+from qrefine.corpus.shards import RawSample
+from qrefine.stages.refiner import MODEL_STAGES, build_stages
+from qrefine.stages.sample import Stage
 from qrefine.stream import blocks
 from tests.conftest import encoded, noisy, photo
 

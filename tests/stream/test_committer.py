@@ -6,14 +6,14 @@ import pyarrow as pa
 import pytest
 
 from qrefine.config import RefineConfig
-from qrefine.data.lease import Lease
-from qrefine.data.parts import PartRecord, write_part
-from qrefine.data.schema import Outcome, make_row, table_schema
-from qrefine.data.shards import RawSample
-from qrefine.data.table import Table
+from qrefine.corpus.shards import RawSample
 from qrefine.errors import TableBusyError
 from qrefine.stream.committer import Commit, Committer
 from qrefine.stream.progress import Tally
+from qrefine.table.lease import Lease
+from qrefine.table.parts import PartRecord, write_part
+from qrefine.table.schema import Outcome, make_row, table_schema
+from qrefine.table.table import Table
 
 CONFIG = RefineConfig()
 SCHEMA = table_schema(CONFIG.judges)

@@ -12,13 +12,13 @@ import polars as pl
 import pytest
 import ray
 
+from qrefine.cli.demo import write_corpus
 from qrefine.config import load_config
-from qrefine.data.images import decode
-from qrefine.data.shards import read_shard
-from qrefine.data.storage import list_shards
-from qrefine.data.table import open_table
-from qrefine.demo import write_corpus
+from qrefine.corpus.images import decode
+from qrefine.corpus.shards import read_shard
+from qrefine.storage.store import list_shards
 from qrefine.stream.driver import refine
+from qrefine.table.table import open_table
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.usefixtures("cluster")]
 CONFIG = load_config()

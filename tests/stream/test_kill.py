@@ -23,11 +23,11 @@ from deltalake import DeltaTable
 from deltalake.transaction import PostCommitHookProperties
 from fsspec.implementations.local import LocalFileSystem
 
-from qrefine.data import parts
-from qrefine.data.parts import PREFIX
-from qrefine.data.schema import table_schema
-from qrefine.data.table import Table, open_table
 from qrefine.stream import driver, write
+from qrefine.table import parts
+from qrefine.table.parts import PREFIX
+from qrefine.table.schema import table_schema
+from qrefine.table.table import Table, open_table
 from tests.conftest import PLAIN, write_shards
 from tests.stream import inline
 from tests.stream.kill_points import SAMPLES, SHARDS, Count, Found, kill_points, read, unnamed, write_corpus
@@ -253,7 +253,7 @@ def start(folder: Path, table: Path) -> subprocess.Popen[bytes]:
     command = [
         sys.executable,
         "-m",
-        "qrefine.cli",
+        "qrefine.cli.app",
         "refine",
         str(folder),
         str(table),

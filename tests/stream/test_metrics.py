@@ -15,9 +15,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from qrefine.config import RefineConfig
-from qrefine.data.shards import read_shard
-from qrefine.data.table import open_table
+from qrefine.corpus.shards import read_shard
 from qrefine.stream.metrics import FROM_RAY, METRICS, Meter
+from qrefine.table.table import open_table
 from tests.conftest import PLAIN, encoded, photo, write_shards, write_tar
 from tests.stream.backends import KILLER
 from tests.stream.heads import ROOT, Head, running_head
@@ -47,7 +47,7 @@ def run(head: Head, source: str, table: Path, *settings: str) -> tuple[dict, Scr
     """Refine on the head; gives the summary, a scrape after the end, and all names that were seen on the way."""
     flags = [flag for setting in (*PLAIN, "stream.commit_seconds=1", *settings) for flag in ("--set", setting)]
     driver = subprocess.Popen(
-        [sys.executable, "-m", "qrefine.cli", "refine", source, str(table), *flags],
+        [sys.executable, "-m", "qrefine.cli.app", "refine", source, str(table), *flags],
         env={**head.env, "RAY_ADDRESS": head.address, "PYTHONPATH": str(ROOT)},
     )
     seen: set[str] = set()

@@ -10,8 +10,8 @@ import deltalake
 import pytest
 
 from qrefine.config import load_config
-from qrefine.data.changes import Again
-from qrefine.data.night import plan_nightly
+from qrefine.nightly.changes import Again
+from qrefine.nightly.night import plan_nightly
 from qrefine.stream.driver import refine
 from qrefine.stream.nightly import nightly
 from tests.conftest import PLAIN, encoded, photo, write_shards, write_tar
@@ -195,8 +195,8 @@ class Killed(BaseException):
 @HERE
 @pytest.mark.parametrize("point", ["merge", "commit"])
 def test_a_killed_night_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
-    from qrefine.data.table import Table
     from qrefine.stream import nightly as module
+    from qrefine.table.table import Table
 
     folder, table = tmp_path / "in", tmp_path / "table"
     folder.mkdir()
@@ -237,7 +237,7 @@ def test_a_killed_night_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest
 def test_a_staged_night_is_stale_once_another_run_has_committed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from qrefine.data.table import Table
+    from qrefine.table.table import Table
 
     folder, table = tmp_path / "in", tmp_path / "table"
     folder.mkdir()
@@ -258,7 +258,7 @@ def test_a_staged_night_is_stale_once_another_run_has_committed(
 
 @ON_RAY
 def test_small_parts_are_put_together_and_no_row_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from qrefine.data import rewrites
+    from qrefine.nightly import rewrites
 
     write_shards(tmp_path, shards=2, samples=6)
     table = tmp_path / "table"

@@ -26,7 +26,7 @@ def start(folder: Path, table: Path) -> subprocess.Popen[bytes]:
     command = [
         sys.executable,
         "-m",
-        "qrefine.cli",
+        "qrefine.cli.app",
         "nightly",
         str(folder),
         str(table),

@@ -18,11 +18,11 @@ import pytest
 import s3fs
 
 from qrefine.config import ImageSettings, load_config
-from qrefine.data.shards import read_shard
-from qrefine.data.storage import list_shards
-from qrefine.data.table import Table
+from qrefine.corpus.shards import read_shard
+from qrefine.storage.store import list_shards
 from qrefine.stream.driver import refine
 from qrefine.stream.nightly import nightly
+from qrefine.table.table import Table
 from tests.conftest import PLAIN, encoded, noisy, photo, write_tar
 from tests.stream.counting_store import TAKE
 

@@ -20,8 +20,8 @@ from ray.cluster_utils import Cluster
 from ray.core.generated import autoscaler_pb2
 
 from qrefine.config import RefineConfig, load_config
-from qrefine.data.table import open_table
 from qrefine.stream.driver import Summary, refine
+from qrefine.table.table import open_table
 from tests.conftest import PLAIN, write_shards
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from qrefine.config import Pool, load_config
-from qrefine.data.shards import RawSample
-from qrefine.pipelines.refiner import MODEL_STAGES
+from qrefine.corpus.shards import RawSample
+from qrefine.models.mappers.piqe import PiqeMapper
 from qrefine.quality.map import Image, QualityMap
-from qrefine.quality.piqe import PiqeMapper
+from qrefine.stages.refiner import MODEL_STAGES
 from qrefine.stream import blocks
 from qrefine.stream.pools import HELPER_CPUS, PoolActor, plan_topology
 from qrefine.stream.write import Target

@@ -5,10 +5,10 @@ import io
 import pytest
 from rich.console import Console
 
-from qrefine.data.ledger import Ledger, Rows
-from qrefine.data.parts import PartRecord
 from qrefine.stream import progress
 from qrefine.stream.progress import Display, Tally, clock
+from qrefine.table.ledger import Ledger, Rows
+from qrefine.table.parts import PartRecord
 
 
 def record(shard: str, rows: tuple[int, int], total: int | None, **statuses: int) -> PartRecord:

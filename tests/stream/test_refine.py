@@ -13,10 +13,10 @@ import pytest
 import ray
 
 from qrefine.config import RefineConfig, load_config
-from qrefine.data.images import decode
-from qrefine.data.table import open_table
+from qrefine.corpus.images import decode
 from qrefine.errors import UserError
 from qrefine.stream.driver import Summary, refine
+from qrefine.table.table import open_table
 from tests.conftest import PLAIN, encoded, photo, write_shards, write_tar
 from tests.stream.backends import KILLER, THROWER
 

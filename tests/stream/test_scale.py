@@ -12,11 +12,11 @@ import pyarrow as pa
 import pytest
 
 from qrefine.config import RefineConfig
-from qrefine.data.parts import write_part
-from qrefine.data.schema import Outcome, make_row, table_schema
-from qrefine.data.shards import RawSample
-from qrefine.data.storage import canonical
-from qrefine.data.table import Table
+from qrefine.corpus.shards import RawSample
+from qrefine.storage.store import canonical
+from qrefine.table.parts import write_part
+from qrefine.table.schema import Outcome, make_row, table_schema
+from qrefine.table.table import Table
 from tests.conftest import encoded, photo, write_tar
 
 SHARDS, ROWS, PART_ROWS = 1000, 1000, 32

@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 
 from qrefine.config import RefineConfig
-from qrefine.data.shards import read_shard
-from qrefine.data.storage import list_shards
-from qrefine.data.table import open_table
+from qrefine.corpus.shards import read_shard
+from qrefine.storage.store import list_shards
+from qrefine.table.table import open_table
 from tests.conftest import PLAIN, write_shards, write_tar
 from tests.stream.heads import ROOT, Head, running_head
 
@@ -139,7 +139,7 @@ def test_the_installed_package_needs_no_working_directory(head: Head, tmp_path: 
     subprocess.run([sys.executable, "-m", *install], check=True)
     shutil.rmtree(source)
     write_shards(tmp_path, shards=2, samples=4)
-    command = [sys.executable, "-m", "qrefine.cli", "refine", str(tmp_path / "*.tar"), str(tmp_path / "table")]
+    command = [sys.executable, "-m", "qrefine.cli.app", "refine", str(tmp_path / "*.tar"), str(tmp_path / "table")]
     env = json.dumps({"env_vars": {"PYTHONPATH": str(site)}})  # as if the image had it
     done = head.ray("job", "submit", "--runtime-env-json", env, "--", *command, *SETTINGS)
     assert done.returncode == 0, done.stdout

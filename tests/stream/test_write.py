@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from qrefine.data import parts, retry
-from qrefine.data.table import open_table
+from qrefine.storage import retry
+from qrefine.table import parts
+from qrefine.table.table import open_table
 from tests.stream import inline
 from tests.stream.kill_points import SAMPLES, SHARDS, read, write_corpus
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from qrefine.models.restorer_net import ARCHITECTURE, KINDS, TRUNK_ALONE, RestorerNet, Teller, UNet, own
+from qrefine.models.restorers.embedded_net import ARCHITECTURE, KINDS, TRUNK_ALONE, RestorerNet, Teller, UNet, own
 from qrefine.models.weights import save_weights
 from qrefine.training.degradations import KINDS as DAMAGES
 from qrefine.training.restoring import ALONE, DAMAGE, TOLD, TellerSamples, Together, restorer_loss, restorer_task

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 from qrefine.config import RefineConfig
-from qrefine.data.images import decode, encode
-from qrefine.pipelines.refiner import Refiner
+from qrefine.corpus.images import decode, encode
+from qrefine.stages.refiner import Refiner
 
 SCHEMA = pa.schema(
     [

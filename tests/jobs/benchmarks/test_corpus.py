@@ -8,8 +8,8 @@ import pytest
 from benchmarks.corpus import write_corpus
 from benchmarks.stubs import GOOD, MENDED, POOR, SleepingMapper, SleepingRestorer
 from qrefine.config import ImageSettings
-from qrefine.data.images import decode
-from qrefine.data.shards import read_shard
+from qrefine.corpus.images import decode
+from qrefine.corpus.shards import read_shard
 from tests.conftest import photo
 
 

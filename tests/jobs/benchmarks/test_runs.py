@@ -15,9 +15,9 @@ import pytest
 from benchmarks.corpus import write_corpus
 from benchmarks.runs import bare_processes, in_memory, sleeping, steady
 from qrefine.config import RefineConfig
-from qrefine.data.images import decode
-from qrefine.data.shards import read_shard
-from qrefine.pipelines.refiner import Refiner
+from qrefine.corpus.images import decode
+from qrefine.corpus.shards import read_shard
+from qrefine.stages.refiner import Refiner
 
 ROOT = Path(__file__).parents[3]
 

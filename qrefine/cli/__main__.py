@@ -1,0 +1,5 @@
+"""``python -m qrefine.cli``."""
+
+from qrefine.cli.app import main
+
+main()

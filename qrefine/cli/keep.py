@@ -1,0 +1,192 @@
+"""Commands that keep a table: nightly, diff, restore, export. `qrefine.cli.app` adds them to its app.
+
+Each imports what it needs when it runs: the help must come without torch and ray.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from qrefine.cli.look import ConfigOption, SetOption
+from qrefine.config import load_config
+from qrefine.errors import UserError
+
+if TYPE_CHECKING:
+    from qrefine.nightly.night import NightPlan
+    from qrefine.stream.nightly import NightSummary
+
+KEEP = "Keep"
+JsonOption = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
+TableArgument = Annotated[str, typer.Argument(help="path or URL of a table that refine wrote")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for command, example in (
+        (nightly, "qrefine nightly 's3://bucket/raw/*.tar' s3://bucket/refined --retry-failed --below 0.5"),
+        (diff, "qrefine diff s3://bucket/refined 41 42"),
+        (restore, "qrefine restore s3://bucket/refined 41"),
+        (export, "qrefine export refined train --where \"quality_after >= 0.6 and status != 'failed'\""),
+    ):
+        app.command(rich_help_panel=KEEP, epilog=f"Example: {example}")(command)
+
+
+def nightly(
+    places: Annotated[list[str], typer.Argument(metavar="INPUT... TABLE", help="shards, then the table")],
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="do failed rows again")] = False,
+    below: Annotated[
+        float | None, typer.Option(min=0, max=1, metavar="Q", help="do rows with quality_after under Q again")
+    ] = None,
+    stale: Annotated[bool, typer.Option("--stale", help="do rows of another configuration again")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="remove the rows of shards that vanished")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be done, and do nothing")] = False,
+    as_json: JsonOption = False,
+    debug: Annotated[bool, typer.Option("--debug", help="tracebacks and Ray's own logs")] = False,
+) -> None:
+    """Bring a table up to its input: new and changed shards, and rows to do again; one new version.
+
+    Give the whole input each time: shards of its folders, braces and globs that are no longer there have vanished.
+    Killed, the same command continues. Afterwards small parts are put together, and parts that no version of the
+    last 7 days shows are deleted.
+    """
+    if len(places) < 2:
+        raise UserError("nightly needs at least one INPUT and the TABLE")
+    effective = load_config(config, settings or ())
+    from qrefine.nightly.changes import Again
+    from qrefine.nightly.night import plan_nightly
+
+    again = Again(retry_failed, below, stale)
+    if dry_run:
+        plan = plan_nightly(places[:-1], places[-1], effective, again, prune=prune)
+        _print(plan_lines(plan, prune), asdict(plan) if as_json else None)
+        return
+    from rich.console import Console
+
+    from qrefine.stream.nightly import nightly as run  # ray and torch take seconds to import
+
+    console = Console(stderr=True)
+    summary = run(
+        places[:-1],
+        places[-1],
+        effective,
+        again,
+        prune=prune,
+        debug=debug,
+        notify=lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True),
+    )
+    _print(summary_lines(summary, prune), asdict(summary) if as_json else None)
+    raise typer.Exit(summary.exit_code)
+
+
+def diff(
+    table: TableArgument,
+    v1: Annotated[int, typer.Argument(metavar="V1", min=0, help="a version")],
+    v2: Annotated[int, typer.Argument(metavar="V2", min=0, help="a later one")],
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare two versions of a table: samples added, removed, replaced, and of these improved and worse."""
+    options = load_config(config, settings or ()).storage_options
+    from qrefine.table.diff import diff as compare
+    from qrefine.table.table import Table
+
+    found = compare(Table.open(table, options, v1), Table.open(table, options, v2))
+    lines = [
+        f"added      {found.added}",
+        f"removed    {found.removed}",
+        f"replaced   {found.replaced}: {found.improved} improved, {found.worse} worse, {found.same} the same,"
+        f" {found.new_source} of a new source, {found.unknown} failed before and after",
+    ]
+    if found.gain is not None:
+        lines.append(f"gain       {found.gain:+.4f} on average, of those replaced from the same source")
+    _print(lines, asdict(found) if as_json else None)
+
+
+def restore(
+    table: TableArgument,
+    version: Annotated[int, typer.Argument(min=0, help="the version to go back to")],
+    config: ConfigOption = None,
+    settings: SetOption = None,
+) -> None:
+    """Make a table what it was at a version, by a new version; versions of the last 7 days are whole."""
+    options = load_config(config, settings or ()).storage_options
+    from qrefine.table.lease import Lease, new_run
+    from qrefine.table.table import Table
+
+    run = new_run()
+    with Lease(Table.open(table, options).root, options, run):
+        print(f"version    {Table.open(table, options).restore(version, run)}, the same as {version}")
+
+
+def export(
+    table: TableArgument,
+    output: Annotated[str, typer.Argument(help="path or URL of a folder that is empty or not there")],
+    format: Annotated[str, typer.Option(help="webdataset, parquet or imagefolder")] = "webdataset",
+    where: Annotated[str | None, typer.Option(help="condition on columns, as behind SQL's WHERE")] = None,
+    samples: Annotated[int, typer.Option(min=1, help="in a shard, a Parquet file, a folder")] = 1000,
+    version: Annotated[int | None, typer.Option(min=0, help="of the table; default: the newest")] = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+) -> None:
+    """Write a table's images as a training set, in the order of their shards, with a manifest of digests.
+
+    Failed rows have no image and are left out. Exported shards are an input for refine and for webdataset.
+    """
+    options = load_config(config, settings or ()).storage_options
+    from qrefine.table.export import export as write
+    from qrefine.table.table import Table
+
+    found = Table.open(table, options, version)
+    manifest = write(found, output, format, where, samples=samples, storage_options=options)
+    print(f"exported   {manifest.samples} images in {len(manifest.files)} files, {manifest.bytes / 1e6:.1f} MB")
+    print(f"manifest   {output.rstrip('/')}/manifest.json, of version {manifest.version}")
+
+
+def plan_lines(plan: NightPlan, prune: bool) -> list[str]:
+    """A night's plan, one thing a line; shards that vanished are named."""
+    fate = f"their {plan.pruned_rows} rows go" if prune else "their rows stay; --prune removes them"
+    lines = [
+        f"shards     {plan.shards}: {plan.new} new, {plan.changed} changed, {plan.incomplete} incomplete",
+        f"again      {plan.failed} failed, {plan.stale} stale, {plan.below} poor rows",
+        f"to read    {plan.shards_read} shards, {plan.bytes / 1e6:.1f} MB",
+    ]
+    if plan.vanished:
+        lines.append(f"vanished   {len(plan.vanished)} shards ({fate}): {', '.join(plan.vanished[:10])}")
+    if plan.elsewhere:
+        lines.append(f"elsewhere  {plan.elsewhere} shards of the table that the input does not cover")
+    return lines
+
+
+def summary_lines(summary: NightSummary, prune: bool) -> list[str]:
+    """What a night did, one thing a line."""
+    counts = f"{summary.refined} refined, {summary.kept} kept, {summary.failed} failed"
+    lines = plan_lines(summary.plan, prune)
+    lines.append(f"images     {summary.samples}: {counts}")
+    if summary.continued:
+        lines.append(f"continued  {summary.continued} of them were ready when a night before was killed")
+    if summary.settled:
+        found = ", ".join(f"{count} {what}" for what, count in sorted(summary.settled.items()))
+        lines.append(f"done again {found}")
+    if summary.unread:
+        lines.append(f"unread     {summary.unread} shards whose reader died each time; their rows stay")
+    if summary.compacted:
+        lines.append(f"compacted  the small parts of {summary.compacted} shards")
+    if summary.vacuumed or summary.leftovers_removed:
+        lines.append(
+            f"deleted    {summary.vacuumed} parts of old versions, {summary.leftovers_removed} of dead runs"
+        )
+    lines += [f"failed     {count} x {kind}" for kind, count in sorted(summary.errors.items())]
+    version = f"{summary.version}" if summary.committed else f"{summary.version}, as before: nothing to do"
+    lines.append(f"run        {summary.run}, configuration {summary.config}, {summary.seconds:.1f} s")
+    return [*lines, f"version    {version}", f"table      {summary.table}"]
+
+
+def _print(lines: list[str], values: dict[str, object] | None) -> None:
+    print("\n".join(lines) if values is None else json.dumps(values, indent=2))

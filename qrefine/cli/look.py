@@ -1,0 +1,162 @@
+"""For people who look before and after: report, inspect, plan, doctor. `qrefine.cli.app` adds them to its app.
+
+Each imports what it needs when it runs: the help must come without torch and ray.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qrefine.config import load_config
+from qrefine.errors import UserError
+
+LOOK = "Look"
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", help="YAML file of settings (qrefine config --show)")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="one setting, such as bounds.mq=0.6; may be repeated")
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(
+        rich_help_panel=LOOK,
+        epilog="Example: qrefine report s3://bucket/refined -o report.html --gpu-price 2.5",
+    )(report)
+    app.command(
+        rich_help_panel=LOOK,
+        epilog="Example: qrefine inspect portrait.png --prompt 'portrait of an astronaut' -o panels",
+    )(inspect)
+    app.command(
+        rich_help_panel=LOOK,
+        epilog="Example: qrefine plan 's3://bucket/raw/{000000..000999}.tar' -c sdxl.yaml --gpu-price 2.5",
+    )(plan)
+    app.command(
+        rich_help_panel="Set up",
+        epilog="Example: qrefine doctor --cluster 's3://bucket/raw/*.tar' s3://bucket/refined",
+    )(doctor)
+
+
+def report(
+    table: Annotated[str, typer.Argument(help="path or URL of a table that refine wrote")],
+    output: Annotated[str, typer.Option("--output", "-o", help="path or URL of the HTML file")] = "report.html",
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    gallery: Annotated[int, typer.Option(min=0, max=60, help="samples in each view of the gallery")] = 12,
+    sources: Annotated[bool, typer.Option(help="read images before refinement from their shards")] = True,
+    lower_is_better: Annotated[
+        list[str] | None, typer.Option(metavar="JUDGE", help="a judge whose low scores are good; may be repeated")
+    ] = None,
+    gpu_price: Annotated[float | None, typer.Option(min=0, help="price of a GPU-hour, for the cost")] = None,
+) -> None:
+    """Write one self-contained HTML file about a table: scores, failures, judges, a gallery of before and after.
+
+    Made in bounded memory from the table; the sources come from their shards, where those can be read.
+    """
+    from qrefine.report.page import ReportOptions, write_report
+
+    options = ReportOptions(gallery, sources, gpu_price, frozenset(name.lower() for name in lower_is_better or ()))
+    size = write_report(table, output, load_config(config, settings or ()), options)
+    print(f"report     {output} ({size / 1e6:.1f} MB)")
+
+
+def inspect(
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="paths or URLs of images")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="folder for the panels")] = Path("."),
+    prompt: Annotated[str, typer.Option(help="prompt of the images, for prompt-guided backends")] = "",
+    config: ConfigOption = None,
+    settings: SetOption = None,
+) -> None:
+    """Show what refinement does to an image, stage by stage: its map here, its panel as a PNG.
+
+    Nothing else is written, and Ray is not started.
+    """
+    effective = load_config(config, settings or ())
+    from rich.console import Console
+
+    from qrefine.report.inspection import (  # torch takes seconds to import
+        Inspector,
+        describe,
+        draw_panel,
+        read_image,
+    )
+
+    found = [read_image(url, effective) for url in images]
+    inspector = Inspector(effective)
+    console = Console(highlight=False, soft_wrap=True)
+    output.mkdir(parents=True, exist_ok=True)
+    for key, image in found:
+        inspection = inspector(image, prompt, key)
+        for line in describe(inspection):
+            console.print(line)
+        place = output / f"{key}.inspect.png"
+        draw_panel(inspection).save(place)
+        print(f"panel      {place}\n")
+
+
+def plan(
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="shards, as refine takes them")],
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    samples: Annotated[int, typer.Option(min=8, max=10_000, help="images to try, over at most 16 shards")] = 64,
+    gpu_price: Annotated[float | None, typer.Option(min=0, help="price of a GPU-hour, for the cost")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="another seed draws another sample")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="print the plan as JSON")] = False,
+) -> None:
+    """Predict what refining a corpus will do, take and cost, from a sample that is refined here.
+
+    Run it on one machine of the kind that will do the work. Nothing is written, and Ray is not started.
+    """
+    effective = load_config(config, settings or ())
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from qrefine.plan.show import make_plan, show  # torch takes seconds to import
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("measuring", total=samples)
+        found = make_plan(
+            inputs,
+            effective,
+            samples=samples,
+            gpu_price=gpu_price,
+            seed=seed,
+            notify=lambda count: progress.advance(task, count),
+        )
+    if as_json:
+        print(json.dumps(found.to_dict(), indent=2))
+    else:
+        Console(highlight=False, soft_wrap=True).print(show(found))
+
+
+def doctor(
+    places: Annotated[list[str], typer.Argument(metavar="INPUT... OUTPUT", help="shards, then the table")],
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="look at each node of the running Ray cluster")
+    ] = False,
+) -> None:
+    """Check what a run will need before it is started, and say how to mend what is wrong.
+
+    Versions, memory, disk, GPUs, models, and the rights to read INPUT and to write OUTPUT, each by doing it once.
+    Leaves nothing behind. Exit code 2 where something would stop a run.
+    """
+    if len(places) < 2:
+        raise UserError("doctor needs at least one INPUT and the OUTPUT")
+    effective = load_config(config, settings or ())
+    from qrefine.doctor.findings import is_blocked, lines
+
+    if cluster:
+        from qrefine.doctor.cluster import examine_cluster as examine
+    else:
+        from qrefine.doctor.here import examine_here as examine
+    findings = examine(places[:-1], places[-1], effective)
+    print("\n".join(lines(findings)))
+    raise typer.Exit(UserError.exit_code if is_blocked(findings) else 0)

@@ -1,0 +1,96 @@
+"""What a night would do to a table, told by the listing and the log; parts are opened where rows are done again.
+
+Nothing here writes, and nothing starts Ray.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from qrefine.config import RefineConfig
+from qrefine.nightly.changes import Again, Changes, compare, select_rows
+from qrefine.storage.store import Shard, list_shards
+from qrefine.table.ledger import Ledger, ShardState
+from qrefine.table.pieces import Piece, build_ledger
+from qrefine.table.table import Table
+
+
+@dataclass(frozen=True)
+class NightPlan:
+    """What a night does. Rows that are done again count once, by the first reason that they have."""
+
+    shards: int  # in the listing
+    new: int
+    changed: int
+    incomplete: int
+    vanished: tuple[str, ...]  # under the input's patterns, and no longer in the listing
+    pruned_rows: int
+    elsewhere: int  # shards of the table that the input's patterns do not cover
+    failed: int  # rows done again
+    stale: int
+    below: int
+    shards_read: int
+    bytes: int  # of the shards that are read
+
+    @classmethod
+    def of(cls, shards: Sequence[Shard], pieces: Sequence[Piece], changes: Changes, prune: bool) -> NightPlan:
+        read = {*changes.new, *changes.changed, *changes.incomplete, *changes.again}
+        return cls(
+            shards=len(shards),
+            new=len(changes.new),
+            changed=len(changes.changed),
+            incomplete=len(changes.incomplete),
+            vanished=changes.vanished,
+            pruned_rows=sum(piece.count for piece in pieces if prune and piece.shard in changes.vanished),
+            elsewhere=changes.elsewhere,
+            failed=changes.counts["failed"],
+            stale=changes.counts["stale"],
+            below=changes.counts["below"],
+            shards_read=len(read),
+            bytes=sum(shard.size or 0 for shard in shards if shard.url in read),
+        )
+
+
+@dataclass(frozen=True)
+class View:
+    """The table beside the listing, as a night begins."""
+
+    pieces: list[Piece]
+    ledger: Ledger
+    changes: Changes
+
+    @classmethod
+    def of(
+        cls, inputs: Sequence[str], shards: Sequence[Shard], table: Table, config: RefineConfig, again: Again
+    ) -> View:
+        pieces = table.pieces()
+        ledger = build_ledger(pieces, table.read)
+        changes = compare(inputs, shards, pieces, ledger)
+        return cls(pieces, ledger, select_rows(changes, shards, pieces, again, config.digest, table.read))
+
+    def reopen(self) -> None:
+        """Make the ledger forget what is to be done again."""
+        for url in self.changes.changed:
+            self.ledger.shards[url] = ShardState()
+        for url, again in self.changes.again.items():
+            self.ledger.forget(url, again.rows)
+
+    def dropped(self, prune: bool) -> set[str]:
+        """Shards whose committed rows go, whatever the night brings in their place."""
+        return {*self.changes.changed, *(self.changes.vanished if prune else ())}
+
+    def versions(self, shards: Iterable[Shard]) -> dict[str, str | None]:
+        """Each shard's version as the listing tells it; of those that are not listed, as the table does."""
+        return {piece.shard: piece.version for piece in self.pieces} | {s.url: s.version for s in shards}
+
+
+def plan_nightly(
+    inputs: Sequence[str], output: str, config: RefineConfig, again: Again, *, prune: bool = False
+) -> NightPlan:
+    """The plan of `qrefine.stream.nightly.nightly`; raises UserError. Needs no lease."""
+    shards = list_shards(inputs, config.storage_options)
+    if not Table.exists(output, config.storage_options):
+        return NightPlan.of(shards, [], compare(inputs, shards, [], Ledger()), prune)
+    view = View.of(inputs, shards, Table.open(output, config.storage_options), config, again)
+    return NightPlan.of(shards, view.pieces, view.changes, prune)

@@ -1,0 +1,103 @@
+"""When rows were done again: which result stays, and the parts that hold it.
+
+A new result takes the place of the old one, except that
+
+- a failure takes the place of nothing but another failure with another cause: an image is not lost by trying;
+- a row that was done again because it was poor keeps whichever result has the higher ``quality_after``.
+
+All other rows of a part that changes are carried over as they are, into a new part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from qrefine.nightly.changes import LIGHT, AgainRows
+from qrefine.table.journal import Entry
+from qrefine.table.ledger import Rows
+from qrefine.table.merge import Source, merge_parts
+from qrefine.table.pieces import ReadColumns
+
+NO_ROWS = AgainRows(Rows())
+
+
+@dataclass(frozen=True)
+class MergeJob:
+    """Parts of one shard that are written anew as fewer ones.
+
+    ``again``: the rows of the ``old`` parts that the ``new``, staged ones have anew. ``all_of_it``: old parts are
+    written anew even where none of their rows changes: they are small, or hold rows of other shards.
+    """
+
+    shard: str
+    version: str | None
+    old: tuple[str, ...]
+    new: tuple[str, ...] = ()
+    again: AgainRows = NO_ROWS
+    all_of_it: bool = False
+
+
+def run_merge(
+    root: str, storage_options: dict[str, Any], job: MergeJob, read: ReadColumns, run: str, part_bytes: int
+) -> Entry:
+    """Decide, write, and say in a journal's entry what stands in for what."""
+    old, new = ({path: _light(read(path, LIGHT), job.shard) for path in paths} for paths in (job.old, job.new))
+    kept, won, counts = decide(old, new, job.again)
+    if not job.all_of_it:  # parts that keep all their rows stay as they are
+        kept = {path: rows for path, rows in kept.items() if len(rows) < old[path].num_rows}
+    partial = any(kept.values()) or any(0 < len(won[path]) < new[path].num_rows for path in won)
+    # without a part that is used in part, staged parts that won altogether can be committed as they are
+    taken = {**kept, **won} if partial else {}
+    untouched = set() if partial else {path for path in won if won[path]}
+    sources = [Source.of(path, job.shard, rows) for path, rows in taken.items() if rows]
+    records = merge_parts(root, storage_options, sources, run, part_bytes) if sources else []
+    replaced = tuple(path for path in (*kept, *won) if path not in untouched)
+    return Entry(job.shard, job.version, tuple(records), replaced, counts)
+
+
+def decide(
+    old: dict[str, pa.Table], new: dict[str, pa.Table], again: AgainRows
+) -> tuple[dict[str, Rows], dict[str, Rows], dict[str, int]]:
+    """By part: the old rows that stay, and the new rows that take a place; and counts of what became of them."""
+    results = {row["index"]: row for table in new.values() for row in table.to_pylist()}
+    total = max((row["shard_rows"] for row in results.values() if row["shard_rows"] is not None), default=None)
+    counts = {"replaced": 0, "not better": 0, "failed": 0}
+    lost: set[int] = set()  # new results that do not count
+    gone: set[int] = set()  # old rows that do not stay
+    for row in _rows(old.values(), again.rows):
+        index, result = row["index"], results.get(row["index"])
+        if result is None:
+            if total is not None and index >= total:  # it told of damage that a second reading did not meet
+                gone.add(index)
+        elif result["status"] == "failed" and (row["status"] != "failed" or row["error"] == result["error"]):
+            lost.add(index)
+            counts["failed"] += 1
+        elif index in again.contested and not _better(result, row):
+            lost.add(index)
+            counts["not better"] += 1
+        else:
+            gone.add(index)
+            counts["replaced"] += 1
+    kept = {path: Rows(i for i in table["index"].to_pylist() if i not in gone) for path, table in old.items()}
+    won = {path: Rows(i for i in table["index"].to_pylist() if i not in lost) for path, table in new.items()}
+    return kept, won, counts
+
+
+def _better(result: dict[str, Any], row: dict[str, Any]) -> bool:
+    return (result["quality_after"] or 0.0) > (row["quality_after"] or 0.0)
+
+
+def _rows(tables: Iterable[pa.Table], rows: Rows) -> Iterable[dict[str, Any]]:
+    for table in tables:
+        for row in table.to_pylist():
+            if row["index"] in rows:
+                yield row
+
+
+def _light(rows: pa.Table, shard: str) -> pa.Table:
+    return rows.filter(pc.equal(rows["shard"], shard))

@@ -1,0 +1,185 @@
+"""One image through the stages, step by step, without Ray: what each made of it, as numbers and as a picture."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageFont
+from rich.style import Style
+from rich.text import Text
+
+from qrefine.config import Bounds, RefineConfig, sample_seed
+from qrefine.corpus.images import ImageError, decode
+from qrefine.errors import UserError
+from qrefine.quality.map import Image, Plane, QualityMap
+from qrefine.quality.regions import flatten, fractions
+from qrefine.report.pictures import map_over, thumbnail
+from qrefine.stages.refiner import MODEL_STAGES, build_stages
+from qrefine.stages.sample import Sample, guarded
+from qrefine.stages.strengths import inpaint_strength
+from qrefine.storage.retry import storage_error
+from qrefine.storage.store import canonical, open_filesystem
+
+TILE = 320  # pixels of a panel's picture, at most
+GAP, CAPTION = 10, 40
+ACROSS = 4
+PAPER, INK, QUIET = (255, 255, 255), (27, 29, 33), (91, 96, 104)
+GROUP_COLOURS = {"LQ": (214, 84, 70), "MQ": (238, 190, 92), "HQ": (126, 186, 132)}
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage that ran: the image as it left it, and the seconds that it took."""
+
+    stage: str
+    image: Image
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """All that happened to one image."""
+
+    key: str
+    source: Image
+    quality: QualityMap
+    strength: Plane  # what stage 2 is asked for, (h, w) in [0, 1]
+    steps: tuple[Step, ...]
+    result: Sample
+    judges: tuple[str, ...]
+    bounds: Bounds
+
+    @property
+    def status(self) -> str:
+        return "kept" if self.result.refined is None else "refined"
+
+
+class Inspector:
+    """Runs images through the stages of a configuration, models loaded once; raises UserError."""
+
+    def __init__(self, config: RefineConfig) -> None:
+        self.config = config
+        self._stages = build_stages(MODEL_STAGES, config)
+
+    def __call__(self, image: Image, prompt: str = "", key: str = "0") -> Inspection:
+        """Inspect one RGB image (h, w, 3) uint8; the key seeds the noise, as it would in a run."""
+        sample = Sample(image, prompt, sample_seed(key, self.config.seed))
+        steps = []
+        for stage in self._stages:
+            if not stage.wants(sample):
+                continue
+            started = time.perf_counter()
+            sample = guarded(stage, [sample])[0]
+            if sample.error:
+                raise UserError(f"{key}: {sample.error}")
+            steps.append(Step(type(stage).__name__.lower(), sample.pixels, time.perf_counter() - started))
+        plane = inpaint_strength(self.config, sample.quality, *image.shape[:2])
+        judges, bounds = self.config.judges, self.config.bounds
+        return Inspection(key, image, sample.quality, plane, tuple(steps), sample, judges, bounds)
+
+
+def read_image(url: str, config: RefineConfig) -> tuple[str, Image]:
+    """The key (the name without its suffix) and the pixels of an image at a path or URL; raises UserError."""
+    filesystem, path = open_filesystem(canonical(url), config.storage_options)
+    try:
+        return PurePosixPath(path).stem, decode(filesystem.cat_file(path), config.images)
+    except ImageError as error:
+        raise UserError(f"{url}: {error}") from error
+    except OSError as error:
+        raise storage_error(url, error) from error
+
+
+def describe(inspection: Inspection) -> list[Text]:
+    """Lines for a terminal: q, areas, judges, seconds, and the map with Q in percent in each patch."""
+    result, bounds = inspection.result, inspection.bounds
+    height, width = inspection.source.shape[:2]
+    after = result.after or inspection.quality
+    stages = f" ({', '.join(result.stages)})" if result.stages else ""
+    areas = zip(("LQ", "MQ", "HQ"), fractions(inspection.quality, bounds), strict=True)
+    lines = [
+        Text(f"{inspection.key}   {width} x {height}   {inspection.status}{stages}", style="bold"),
+        Text(f"quality    {inspection.quality.score:.4f} -> {after.score:.4f}"),
+        Text("area       " + "   ".join(f"{name} {share:.1%}" for name, share in areas)),
+    ]
+    for name, (old, new) in zip(inspection.judges, result.judgements, strict=False):
+        lines.append(Text(f"judge      {name} {old:.3f} -> {new:.3f}"))
+    lines.append(Text("seconds    " + "   ".join(f"{s.stage} {s.seconds:.2f}" for s in inspection.steps)))
+    return [*lines, *_map_lines(inspection.quality, bounds)]
+
+
+def _map_lines(quality: QualityMap, bounds: Bounds) -> list[Text]:
+    lines = []
+    for row in quality.values:
+        line = Text("           ")
+        for value in row.tolist():
+            red, green, blue = GROUP_COLOURS[_group(value, bounds)]
+            cell = f"{min(99, int(value * 100)):02d}"
+            line.append(f"{cell} ", Style(color="black", bgcolor=f"rgb({red},{green},{blue})"))
+        lines.append(line)
+    return lines
+
+
+def _group(value: float, bounds: Bounds) -> str:
+    return "LQ" if value < bounds.lq else "MQ" if value < bounds.mq else "HQ"
+
+
+def draw_panel(inspection: Inspection) -> PIL.Image.Image:
+    """Input, map, regions, mask or strength, each stage's output, the result: captioned tiles, four in a row."""
+    tiles = list(_tiles(inspection))
+    small = [thumbnail(picture, TILE) for _, _, picture in tiles]
+    height, width = (max(picture.shape[axis] for picture in small) for axis in (0, 1))
+    width = max(width, 200)  # captions need room
+    across = min(ACROSS, len(tiles))
+    down = -(-len(tiles) // across)
+    size = (across * (width + GAP) + GAP, down * (height + CAPTION + GAP) + GAP)
+    panel = PIL.Image.new("RGB", size, PAPER)
+    pen = PIL.ImageDraw.Draw(panel)
+    title, note = PIL.ImageFont.load_default(15), PIL.ImageFont.load_default(12)
+    for position, ((name, text, _), picture) in enumerate(zip(tiles, small, strict=True)):
+        left = GAP + position % across * (width + GAP)
+        top = GAP + position // across * (height + CAPTION + GAP)
+        pen.text((left, top), name, fill=INK, font=title)
+        pen.text((left, top + 19), text, fill=QUIET, font=note)
+        panel.paste(PIL.Image.fromarray(picture), (left, top + CAPTION))
+    return panel
+
+
+def _tiles(inspection: Inspection) -> list[tuple[str, str, Image]]:
+    """Title, note and picture of each tile."""
+    i, result = inspection, inspection.result
+    bounds, plane = i.bounds, i.strength
+    after = result.after or i.quality
+    wide = 255 * plane[..., None].repeat(3, axis=-1)
+    tiles = [
+        ("input", f"q {i.quality.score:.3f}", i.source),
+        ("quality map", "red where quality is low", map_over(i.source, i.quality)),
+        ("regions", f"LQ < {bounds.lq:g}   MQ   HQ >= {bounds.mq:g}", _regions(i)),
+        (
+            "strength of stage 2",
+            f"over {float((plane > 0).mean()):.0%} of the area",
+            np.rint(wide).astype(np.uint8),
+        ),
+    ]
+    for step in i.steps:
+        if step.stage not in ("map", "accept"):
+            changed = float((step.image != i.source).any(axis=-1).mean())
+            tiles.append((f"after {step.stage}", f"{changed:.0%} of the pixels differ", step.image))
+    verdict = "accepted" if i.status == "refined" else "kept as it came"
+    tiles.append((f"result: {verdict}", f"q {i.quality.score:.3f} -> {after.score:.3f}", result.pixels))
+    if i.status == "refined":
+        tiles.append(("quality map of the result", "red where quality is low", map_over(result.pixels, after)))
+    return tiles
+
+
+def _regions(inspection: Inspection) -> Image:
+    """The groups of the flattened map as colours over the grey image."""
+    plane = flatten(inspection.quality, *inspection.source.shape[:2])
+    number = np.digitize(plane, [inspection.bounds.lq, inspection.bounds.mq])
+    colours = np.array(list(GROUP_COLOURS.values()), dtype=np.float32)[number]
+    grey = inspection.source.mean(axis=-1, keepdims=True)
+    return np.rint(0.55 * colours + 0.45 * grey).astype(np.uint8)

@@ -1,0 +1,50 @@
+"""Stage 2: inpainting of what lies below B_MQ; outside nothing changes (Q-Refine, equations 5 and 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from qrefine.config import RefineConfig
+from qrefine.models.base import Restorer
+from qrefine.quality.map import Image
+from qrefine.stages.crops import restore_defects
+from qrefine.stages.sample import Sample
+from qrefine.stages.strengths import Work, inpaint_work
+
+
+class Inpaint:
+    """I2 = D_m(D_{m-1}(... D_1(I1))) with the mask {Q < B_MQ}, or with a strength map in mode fused.
+
+    A restorer that also is the blind enhancer may do stage 3's work in the same pass (``inpaint_work``).
+    """
+
+    def __init__(self, config: RefineConfig, restorer: Restorer) -> None:
+        self.config = config
+        self.restorer = restorer
+
+    def wants(self, sample: Sample) -> bool:
+        return bool((sample.quality.values < self.config.bounds.mq).any())
+
+    def __call__(self, samples: Sequence[Sample]) -> list[Sample]:
+        works = [
+            inpaint_work(self.config, sample.quality, self.restorer, *sample.image.shape[:2]) for sample in samples
+        ]
+        images = restore_defects(
+            self.restorer,
+            [sample.pixels for sample in samples],
+            [work.strength for work in works],
+            [sample.prompt for sample in samples],
+            [sample.seed for sample in samples],
+        )
+        return [_masked(*one) for one in zip(samples, works, images, strict=True)]
+
+
+def _masked(sample: Sample, work: Work, image: Image) -> Sample:
+    # stage 1 noised only where Q < B_LQ <= B_MQ, so the source stands wherever the mask is 0
+    image = np.where(work.strength[..., None] > 0, image, sample.image)
+    if np.array_equal(image, sample.image):
+        return replace(sample, refined=None, stages=())
+    return sample.changed(image, *work.stages)

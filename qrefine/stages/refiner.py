@@ -1,0 +1,127 @@
+"""Composes the stages: a library on its own, without Ray and without files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from qrefine.config import RefineConfig, load_config, sample_seed
+from qrefine.models.registry import load_judge, load_mapper, load_restorer
+from qrefine.quality.map import Image, Mapper, QualityMap
+from qrefine.stages.accept import Accept
+from qrefine.stages.enhance import Enhance
+from qrefine.stages.inpaint import Inpaint
+from qrefine.stages.noise import Noise
+from qrefine.stages.sample import Sample, Stage, guarded
+
+MODEL_STAGES = ("map", "noise", "inpaint", "enhance", "accept")
+
+
+class Map:
+    """Scores the source: Q and q = Avg(Q) (equations 1 and 2)."""
+
+    def __init__(self, mapper: Mapper) -> None:
+        self.mapper = mapper
+
+    def wants(self, sample: Sample) -> bool:
+        return sample.before is None
+
+    def __call__(self, samples: Sequence[Sample]) -> list[Sample]:
+        maps = self.mapper([sample.image for sample in samples])
+        return [replace(sample, before=quality) for sample, quality in zip(samples, maps, strict=True)]
+
+
+def build_stages(names: Sequence[str], config: RefineConfig) -> list[Stage]:
+    """The named stages in the order given, each model loaded once however many stages share it.
+
+    Stages that the configuration leaves out are skipped. Raises UserError for an unknown model.
+    """
+    cache: dict[str, object] = {}
+    blind = config.enhance.blind
+    builders: dict[str, Callable[[], Stage]] = {
+        "map": lambda: Map(load_mapper(config.mapper, cache)),
+        "noise": lambda: Noise(config),
+        "inpaint": lambda: Inpaint(config, load_restorer(config.inpaint, cache)),
+        "enhance": lambda: Enhance(
+            config,
+            load_restorer(blind, cache),
+            load_restorer(config.enhance.prompt, cache) if config.enhance.prompt else None,
+        ),
+        "accept": lambda: Accept(
+            config, load_mapper(config.mapper, cache), [load_judge(name) for name in config.judges]
+        ),
+    }
+    return [builders[name]() for name in names if name in ("map", "accept") or name in config.stages]
+
+
+def run_stages(stages: Sequence[Stage], samples: Sequence[Sample]) -> list[Sample]:
+    """The samples after all stages, in the same order; failures carry their error."""
+    for stage in stages:
+        samples = guarded(stage, samples)
+    return list(samples)
+
+
+@dataclass(frozen=True)
+class Refined:
+    """What became of one image. ``image`` is the source itself where ``status`` is not ``refined``."""
+
+    image: Image
+    status: str
+    before: QualityMap | None
+    after: QualityMap | None
+    stages: tuple[str, ...]
+    judgements: dict[str, tuple[float, float]]
+    error: str | None
+
+
+class Refiner:
+    """Refines images in memory, as the paper does for one image.
+
+    >>> refiner = Refiner.from_config()
+    >>> result = refiner([image], ["a corgi on the moon"])[0]
+    """
+
+    def __init__(self, config: RefineConfig | None = None) -> None:
+        self.config = config or RefineConfig()
+        self.stages = build_stages(MODEL_STAGES, self.config)
+
+    @classmethod
+    def from_config(cls, path: str | Path | None = None, overrides: Sequence[str] = ()) -> Refiner:
+        """A refiner from a YAML file, or from the defaults; raises UserError."""
+        return cls(load_config(path, overrides))
+
+    def __call__(
+        self, images: Sequence[Image], prompts: Sequence[str] | None = None, keys: Sequence[str] | None = None
+    ) -> list[Refined]:
+        """Refine RGB images, each (h, w, 3) uint8, sizes mixed. Keys seed the noise; default: the position."""
+        prompts = [""] * len(images) if prompts is None else prompts
+        keys = [str(i) for i in range(len(images))] if keys is None else keys
+        samples = [
+            Sample(_checked(image), prompt, sample_seed(key, self.config.seed))
+            for image, prompt, key in zip(images, prompts, keys, strict=True)
+        ]
+        return [self._result(sample) for sample in run_stages(self.stages, samples)]
+
+    def _result(self, sample: Sample) -> Refined:
+        status = "failed" if sample.error else "kept" if sample.refined is None else "refined"
+        judgements = dict(zip(self.config.judges, sample.judgements, strict=False))
+        after = sample.after or sample.before
+        return Refined(
+            sample.image if status == "failed" else sample.pixels,
+            status,
+            sample.before,
+            after,
+            sample.stages,
+            judgements,
+            sample.error,
+        )
+
+
+def _checked(image: Image) -> Image:
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(f"an image is (h, w, 3) uint8 RGB, not {image.dtype} of shape {image.shape}")
+    return image

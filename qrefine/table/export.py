@@ -1,0 +1,238 @@
+"""A table's images as a training set: WebDataset shards, Parquet files or an image folder, and a manifest.
+
+Rows come in the order of their shards and indexes, numbered from 0, so the same version of a table gives the same
+bytes. Memory holds a few rows. Failed rows have no image and are left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from itertools import chain, groupby, islice
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import webdataset
+
+from qrefine.corpus.images import SIGNATURE_BYTES, image_format
+from qrefine.errors import UserError
+from qrefine.storage.retry import storage_error
+from qrefine.storage.store import canonical, open_filesystem, write_object
+from qrefine.table.merge import Source, in_order, part_opener, regrouped
+from qrefine.table.parts import row_writer
+from qrefine.table.table import Table
+from qrefine.table.where import parse_where
+
+SAMPLES = 1000  # in a shard, a Parquet file, a folder
+MANIFEST = "manifest.json"
+SUFFIXES = {"PNG": "png", "JPEG": "jpg", "WebP": "webp", "GIF": "gif", "TIFF": "tif", "JPEG 2000": "jp2"}
+_NOT_TOLD = {"image", "metadata", "prompt", "quality_map_before", "quality_map_after", "shard_rows", "error"}
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of an export; the digest of a folder's is that of its ``metadata.jsonl``, which has the images'."""
+
+    name: str
+    samples: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What was exported of which version of which table; written last, so an export without it is not whole."""
+
+    table: str
+    version: int
+    where: str | None
+    format: str
+    samples: int
+    bytes: int
+    files: tuple[File, ...]
+
+
+def export(
+    table: Table,
+    output: str,
+    format: str = "webdataset",
+    where: str | None = None,
+    *,
+    samples: int = SAMPLES,
+    storage_options: dict[str, Any] | None = None,
+    notify: Callable[[int], None] = lambda samples: None,
+) -> Manifest:
+    """Write the rows for which ``where`` holds (see `parse_where`); raises UserError.
+
+    ``notify`` is called with the number of samples so far after each file.
+    """
+    if format not in WRITERS:
+        raise UserError(f"unknown format {format!r} (there are {', '.join(WRITERS)})")
+    wanted = None if where is None else parse_where(where, table.schema.remove(table.schema.names.index("image")))
+    root = canonical(output)
+    out = _Output(root, storage_options or {})
+    rows = _rows(table, wanted, storage_options or {})
+    files: list[File] = []
+    count = 0
+    try:
+        while (first := next(rows, None)) is not None:
+            chunk = chain([first], islice(rows, samples - 1))
+            files.append(WRITERS[format](out, len(files), count, chunk))
+            count += files[-1].samples
+            notify(count)
+        manifest = Manifest(
+            table.root, table.version, where, format, count, sum(file.bytes for file in files), tuple(files)
+        )
+        out.put(MANIFEST, json.dumps(asdict(manifest), indent=2).encode())
+    except OSError as error:
+        raise storage_error(root, error) from error
+    return manifest
+
+
+def _rows(table: Table, where: pc.Expression | None, storage_options: dict[str, Any]) -> Iterator[pa.Table]:
+    """The rows one by one, each a table of one row."""
+    pieces = sorted(table.pieces(), key=lambda piece: (piece.shard, piece.first, piece.path))
+    open_part = part_opener(table.root, storage_options)
+    for shard, its in groupby(pieces, key=lambda piece: piece.shard):
+        here = (pc.field("shard") == shard) & (pc.field("status") != "failed")
+        wanted = here if where is None else here & where
+        for run in in_order(open_part, [Source(piece.path, piece.first, wanted) for piece in its]):
+            yield from (run.slice(row, 1) for row in range(run.num_rows))
+
+
+class _Output:
+    """A folder that was empty; files in it are hashed as they are written."""
+
+    def __init__(self, root: str, storage_options: dict[str, Any]) -> None:
+        self._filesystem, self._base = open_filesystem(root, storage_options)
+        try:
+            self._filesystem.makedirs(self._base, exist_ok=True)
+            if self._filesystem.ls(self._base):
+                raise UserError(f"{root} is not empty: export into a folder of its own")
+        except FileNotFoundError:  # an object store has no empty folders
+            pass
+        except OSError as error:
+            raise storage_error(root, error) from error
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[_Hashed]:
+        with self._filesystem.open(f"{self._base}/{name}", "wb") as file:
+            yield _Hashed(file)
+
+    def folder(self, name: str) -> None:
+        self._filesystem.makedirs(f"{self._base}/{name}", exist_ok=True)
+
+    def put(self, name: str, data: bytes) -> None:
+        write_object(self._filesystem, f"{self._base}/{name}", data)
+
+
+class _Hashed:
+    """A file that is written from its beginning to its end; others close it."""
+
+    closed = False
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+        self.size = 0
+
+    def write(self, data: Any) -> int:
+        self._digest.update(data)
+        self.size += len(memoryview(data))
+        self._file.write(data)
+        return len(memoryview(data))
+
+    def tell(self) -> int:
+        return self.size
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+
+def _write_tar(out: _Output, number: int, first: int, rows: Iterator[pa.Table]) -> File:
+    name = f"{number:06d}.tar"
+    with out.open(name) as file:
+        count = 0
+        with webdataset.TarWriter(file, encoder=False, mtime=0.0) as writer:
+            for count, table in enumerate(rows, 1):
+                row = table.to_pylist()[0]
+                sample = {
+                    "__key__": _key(first + count - 1),
+                    _suffix(row["image"]["bytes"]): row["image"]["bytes"],
+                    "json": json.dumps(_sidecar(row)).encode(),
+                }
+                if row["prompt"] is not None:
+                    sample["txt"] = row["prompt"].encode()
+                writer.write(sample)
+    return File(name, count, file.size, file.sha256)
+
+
+def _write_parquet(out: _Output, number: int, first: int, rows: Iterator[pa.Table]) -> File:
+    name = f"{number:06d}.parquet"
+    count = 0
+    with out.open(name) as file:
+        groups = regrouped(rows)
+        one = next(groups)
+        with row_writer(pa.PythonFile(file, mode="w"), one.schema) as writer:
+            for group in chain([one], groups):
+                writer.write_table(group)
+                count += group.num_rows
+    return File(name, count, file.size, file.sha256)
+
+
+def _write_folder(out: _Output, number: int, first: int, rows: Iterator[pa.Table]) -> File:
+    folder = f"{number:06d}"
+    out.folder(folder)
+    size = count = 0
+    with out.open(f"{folder}/metadata.jsonl") as file:
+        for count, table in enumerate(rows, 1):
+            row = table.to_pylist()[0]
+            image = row["image"]["bytes"]
+            name = f"{_key(first + count - 1)}.{_suffix(image)}"
+            out.put(f"{folder}/{name}", image)
+            told = {"file_name": name, "text": row["prompt"], **_told(row), "metadata": row["metadata"]}
+            told["sha256"] = hashlib.sha256(image).hexdigest()
+            file.write(json.dumps(told).encode() + b"\n")
+            size += len(image)
+    return File(f"{folder}/metadata.jsonl", count, size + file.size, file.sha256)
+
+
+WRITERS: dict[str, Callable[[_Output, int, int, Iterator[pa.Table]], File]] = {
+    "webdataset": _write_tar,
+    "parquet": _write_parquet,
+    "imagefolder": _write_folder,
+}
+
+
+def _key(number: int) -> str:
+    """Keys of several shards may be alike; numbers are not."""
+    return f"{number:09d}"
+
+
+def _suffix(image: bytes) -> str:
+    return SUFFIXES.get(image_format(image[:SIGNATURE_BYTES]) or "", "bmp")
+
+
+def _told(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in _NOT_TOLD}
+
+
+def _sidecar(row: dict[str, Any]) -> dict[str, Any]:
+    """The sample's own json, where it has one, with what we know of it under ``qrefine``."""
+    try:
+        own = json.loads(row["metadata"] or "{}")
+    except (ValueError, RecursionError):
+        own = {"metadata": row["metadata"]}
+    own = own if isinstance(own, dict) else {"metadata": own}
+    return {**own, "qrefine": _told(row)}

@@ -1,0 +1,130 @@
+"""The journal of a run that commits once, at its end: what is written and not yet in the log.
+
+Parts are written as always; their records go into objects ``_qrefine/staged-<version>-<plan>/<run>-<n>.json``,
+each created once and never changed. ``version`` is that of the table which the run began with and ``plan`` names
+what the run does, so a run that was killed is continued by the next that does the same, and no other. A journal
+of an older version than the table's is stale: its run has committed, or another came between.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from qrefine.storage.retry import retrying
+from qrefine.storage.store import open_filesystem, write_object
+from qrefine.table.lease import FOLDER
+from qrefine.table.parts import PartRecord
+
+STAGED = "staged-"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Parts of one shard that were written, and the parts that they stand in for, staged or committed."""
+
+    shard: str
+    version: str | None  # of the shard
+    records: tuple[PartRecord, ...]
+    sources: tuple[str, ...] = ()
+    counts: dict[str, int] = field(default_factory=dict)  # what became of rows that were done again
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "records": [record.to_json() for record in self.records]}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Entry:
+        records = tuple(PartRecord.from_json(text) for text in values["records"])
+        return cls(**values | {"records": records, "sources": tuple(values["sources"])})
+
+
+class Staging:
+    """One run's journal; entries are valid while their shard is as it was."""
+
+    def __init__(
+        self, root: str, storage_options: dict[str, Any], version: int, plan: str, run: str, present: set[str]
+    ) -> None:
+        """``present``: the names of the parts that are in the table's folder."""
+        self._filesystem, base = open_filesystem(root, storage_options)
+        self._folder = f"{base}/{FOLDER}/{STAGED}{version:020d}-{plan}"
+        self._run = run
+        self._present = present
+        self._objects = 0
+        self.entries: list[Entry] = []
+
+    def resume(self, valid: Callable[[Entry], bool]) -> None:
+        """Take up what a run before left; entries that are not ``valid`` or miss a part stay out, and so do
+        those that stand in for parts of theirs."""
+        gone: set[str] = set()
+        for entry in self._read():
+            paths = {record.path for record in entry.records}
+            if paths <= self._present and not gone.intersection(entry.sources) and valid(entry):
+                self.entries.append(entry)
+            else:
+                gone |= paths
+
+    def add(self, entries: Sequence[Entry]) -> None:
+        """Write entries down in one new object."""
+        if not entries:
+            return
+        if not self._objects:
+            self._filesystem.makedirs(self._folder, exist_ok=True)
+        path = f"{self._folder}/{self._run}-{self._objects:08d}.json"
+        write_object(self._filesystem, path, json.dumps([entry.to_dict() for entry in entries]).encode(), new=True)
+        self._objects += 1
+        self.entries += entries
+
+    @property
+    def superseded(self) -> set[str]:
+        """Parts that others stand in for, staged and committed ones."""
+        return {path for entry in self.entries for path in entry.sources}
+
+    def records(self) -> list[PartRecord]:
+        """What a commit must add: each staged part that no other stands in for."""
+        superseded = self.superseded
+        found = (record for entry in self.entries for record in entry.records)
+        return [record for record in found if record.path not in superseded]
+
+    def discard(self) -> None:
+        """Forget it all: it was committed."""
+        _remove(self._filesystem, self._folder)
+
+    def _read(self) -> Iterable[Entry]:
+        for path in _objects(self._filesystem, self._folder):  # run ids and numbers ascend: as they were written
+            yield from _entries(self._filesystem, path)
+
+
+def staged_parts(root: str, storage_options: dict[str, Any], version: int) -> set[str]:
+    """Names of the parts in journals of this version of the table; journals of older ones are removed."""
+    filesystem, base = open_filesystem(root, storage_options)
+    names: set[str] = set()
+    for folder in _objects(filesystem, f"{base}/{FOLDER}"):
+        name = folder.rpartition("/")[2]
+        if not name.startswith(STAGED):
+            continue
+        if int(name.removeprefix(STAGED).partition("-")[0]) != version:
+            _remove(filesystem, folder)
+            continue
+        for path in _objects(filesystem, folder):
+            names |= {record.path for entry in _entries(filesystem, path) for record in entry.records}
+    return names
+
+
+def _entries(filesystem: Any, path: str) -> list[Entry]:
+    data = retrying(lambda: filesystem.cat_file(path), path)
+    return [Entry.from_dict(values) for values in json.loads(data)]
+
+
+def _objects(filesystem: Any, folder: str) -> list[str]:
+    filesystem.invalidate_cache(folder)
+    try:
+        return sorted(path.rstrip("/") for path in retrying(lambda: filesystem.ls(folder, detail=False), folder))
+    except FileNotFoundError:
+        return []
+
+
+def _remove(filesystem: Any, folder: str) -> None:
+    if _objects(filesystem, folder):
+        retrying(lambda: filesystem.rm(folder, recursive=True), folder)

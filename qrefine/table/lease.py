@@ -1,0 +1,195 @@
+"""One writer to a table at a time.
+
+The lease is a chain of objects ``_qrefine/lease-<generation>.json``; whoever created the highest generation
+holds it. Objects are created only where none is (``O_EXCL`` on disk, ``If-None-Match: *`` on object stores),
+so of two runs that see a dead holder exactly one takes over. The holder renews its object; one that was not
+renewed for EXPIRY_S is dead, and so is one whose process is gone from this same machine.
+
+The lease spares two runs each other's work. It is not what keeps a table right: a holder that was paused beyond
+the expiry, or whose clock is wrong, finds it lost before it commits, and one that is paused between that look
+and its commit is refused by Delta's log, where a commit of ours fails if another came since (`Table.commit`).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
+from types import TracebackType
+from typing import Any
+
+from typing_extensions import Self
+
+from qrefine.errors import TableBusyError, UserError
+from qrefine.storage.retry import lost_store, retrying, storage_error
+from qrefine.storage.store import open_filesystem, write_object
+
+log = logging.getLogger(__name__)
+
+FOLDER = "_qrefine"  # readers of Delta and Hive tables pass over names that begin with an underscore
+EXPIRY_S = 60.0
+RENEW_S = 10.0
+
+
+def new_run() -> str:
+    """A run's id; ids ascend with the second of their making."""
+    return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
+
+
+@dataclass(frozen=True)
+class Holder:
+    """What a lease object says: who, where, since when, and when it was last renewed (Unix seconds)."""
+
+    run: str
+    host: str
+    pid: int
+    since: float
+    renewed: float
+    released: bool = False
+
+    def dead(self, now: float) -> bool:
+        if self.released or now - self.renewed > EXPIRY_S:
+            return True
+        return self.host == socket.gethostname() and not _alive(self.pid)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+class Lease:
+    """Holds a table as a context manager; raises TableBusyError where another live run does."""
+
+    def __init__(self, root: str, storage_options: dict[str, Any], run: str) -> None:
+        self._filesystem, base = open_filesystem(root, storage_options)
+        self._folder = f"{base}/{FOLDER}"
+        self._root = root
+        now = time.time()
+        self._holder = Holder(run, socket.gethostname(), os.getpid(), now, now)
+        self._generation = 0
+        self._stop = threading.Event()
+        self._lost = threading.Event()
+        self._thread = threading.Thread(target=self._renew_for_ever, name="qrefine-lease", daemon=True)
+
+    def __enter__(self) -> Self:
+        try:
+            self._filesystem.makedirs(self._folder, exist_ok=True)
+            self._acquire()
+        except UserError:
+            raise
+        except Exception as error:  # not all of the stores' classes are OSErrors
+            raise storage_error(self._root, error) from error
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        try:
+            if self.held():
+                self._write(replace(self._holder, renewed=time.time(), released=True))
+        except Exception:  # the work is done: a lease that is not given back expires
+            log.warning("the lease of %s could not be given back", self._root, exc_info=True)
+
+    def held(self) -> bool:
+        """Whether this run still holds the lease; looks at the store. Raises UserError where that stays away."""
+        try:
+            if not self._lost.is_set() and self._highest() > self._generation:
+                self._lost.set()
+        except Exception as error:  # not all of the stores' classes are OSErrors
+            raise lost_store(self._root, error) from error
+        return not self._lost.is_set()
+
+    def check(self) -> None:
+        """Raises TableBusyError where another run took the table over."""
+        if not self.held():
+            raise TableBusyError(
+                f"{self._root}: another run took the table over while this one was paused; it goes on there"
+            )
+
+    def _acquire(self) -> None:
+        while True:
+            generation = self._highest()
+            if generation:
+                holder = self._read(generation)
+                if holder is not None and not holder.dead(time.time()):
+                    since = datetime.fromtimestamp(holder.since, timezone.utc).isoformat(" ", "seconds")
+                    raise TableBusyError(
+                        f"{self._root} is in use by run {holder.run} on {holder.host} (process {holder.pid})"
+                        f" since {since}; wait for it, or stop it: its lease ends {EXPIRY_S:.0f} s later"
+                    )
+            try:
+                write_object(self._filesystem, self._path(generation + 1), self._bytes(self._holder), new=True)
+            except FileExistsError:
+                continue  # another run was faster: look who
+            self._generation = generation + 1
+            if self._highest() > self._generation:
+                # this run was slow: meanwhile others came, went, and removed the object that stood in its way
+                self._filesystem.rm_file(self._path(self._generation))
+                continue
+            self._remove_older()
+            return
+
+    def _remove_older(self) -> None:
+        for generation in self._generations():
+            if generation < self._generation:
+                try:
+                    self._filesystem.rm_file(self._path(generation))
+                except OSError:
+                    log.debug("an old lease object stays", exc_info=True)
+
+    def _renew_for_ever(self) -> None:
+        while not self._stop.wait(RENEW_S):
+            try:
+                if not self.held():
+                    return
+                self._write(replace(self._holder, renewed=time.time()))
+            except Exception:  # the next beat may succeed; a lease that stays silent expires
+                log.warning("the lease of %s could not be renewed", self._root, exc_info=True)
+
+    def _path(self, generation: int) -> str:
+        return f"{self._folder}/lease-{generation:08d}.json"
+
+    def _generations(self) -> list[int]:
+        self._filesystem.invalidate_cache(self._folder)
+        names = (path.rpartition("/")[2] for path in retrying(self._listing, self._folder))
+        return [int(name[6:-5]) for name in names if name.startswith("lease-") and name[6:-5].isdigit()]
+
+    def _listing(self) -> list[str]:
+        """Paths in the folder. A store has no empty folders: where no object is yet, there is none."""
+        try:
+            return list(self._filesystem.ls(self._folder, detail=False))
+        except FileNotFoundError:
+            return []
+
+    def _highest(self) -> int:
+        return max(self._generations(), default=0)
+
+    def _read(self, generation: int) -> Holder | None:
+        """The holder; None where the object is gone or is none of ours."""
+        try:
+            path = self._path(generation)
+            return Holder(**json.loads(retrying(lambda: self._filesystem.cat_file(path), path)))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
+
+    def _write(self, holder: Holder) -> None:
+        write_object(self._filesystem, self._path(self._generation), self._bytes(holder))
+
+    @staticmethod
+    def _bytes(holder: Holder) -> bytes:
+        return json.dumps(asdict(holder)).encode()

@@ -1,0 +1,174 @@
+"""Rows of many parts in the order of their index, in bounded memory; what they hold is not touched.
+
+Memory holds one row group of each part that is being read, and a part is opened only when the merge reaches its
+least index: parts of a run hardly overlap, so that is one or two of them.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from qrefine.storage.retry import retrying
+from qrefine.storage.store import open_filesystem
+from qrefine.table.ledger import Rows
+from qrefine.table.parts import PartRecord, write_part
+from qrefine.table.pieces import ReadColumns
+
+GROUP_BYTES = 16 << 20  # of a row group that is written
+GROUP_ROWS = 1024
+
+OpenPart = Callable[[str], Any]  # a part's path to its open file
+
+
+@dataclass(frozen=True)
+class Source:
+    """A part and which of its rows are taken."""
+
+    path: str
+    first: int  # no row that is taken has a lower index
+    where: pc.Expression
+
+    @classmethod
+    def of(cls, path: str, shard: str, rows: Rows) -> Source:
+        """The rows of a shard with these indexes."""
+        return cls(path, next(iter(rows), 0), (pc.field("shard") == shard) & in_rows(rows))
+
+
+def in_rows(rows: Rows) -> pc.Expression:
+    """Whether a row's index is one of these."""
+    return pc.field("index").isin(pa.array(list(rows), pa.int32()))
+
+
+def part_opener(root: str, storage_options: dict[str, Any]) -> OpenPart:
+    filesystem, base = open_filesystem(root, storage_options)
+    return lambda path: filesystem.open(f"{base}/{path}", "rb")
+
+
+def part_reader(root: str, storage_options: dict[str, Any]) -> ReadColumns:
+    """Columns of parts below a table's root, whole."""
+    open_part = part_opener(root, storage_options)
+
+    def read(path: str, columns: Sequence[str]) -> pa.Table:
+        with open_part(path) as file:
+            return pq.read_table(file, columns=list(columns))
+
+    return lambda path, columns: retrying(lambda: read(path, columns), path)
+
+
+def in_order(open_part: OpenPart, sources: Iterable[Source]) -> Iterator[pa.Table]:
+    """The rows of one shard, in runs of ascending index; each run is a slice of a row group."""
+    waiting = sorted(sources, key=lambda source: source.first, reverse=True)
+    runs: list[tuple[int, int, _Reader]] = []  # (next index, a number that breaks ties, its reader)
+    count = 0
+    while waiting or runs:
+        while waiting and (not runs or waiting[-1].first <= runs[0][0]):
+            reader = _Reader(open_part, waiting.pop())
+            if reader.advance():
+                heapq.heappush(runs, (reader.index, count := count + 1, reader))
+        if not runs:
+            continue
+        _, number, reader = heapq.heappop(runs)
+        limit = min([runs[0][0]] if runs else [], default=None)
+        if waiting:
+            limit = waiting[-1].first if limit is None else min(limit, waiting[-1].first)
+        yield reader.take(limit)
+        if reader.advance():
+            heapq.heappush(runs, (reader.index, number, reader))
+
+
+class _Reader:
+    """Goes through the rows of a part that are taken; images are read where a row group has such rows."""
+
+    def __init__(self, open_part: OpenPart, source: Source) -> None:
+        self._groups = _row_groups(open_part, source)
+        self._rows: pa.Table = None
+        self._indexes = np.empty(0, np.int32)
+        self._position = 0
+
+    @property
+    def index(self) -> int:
+        return int(self._indexes[self._position])
+
+    def advance(self) -> bool:
+        """Whether there are rows left; reads the next row group where the last one is used up."""
+        while self._position >= len(self._indexes):
+            self._rows = next(self._groups, None)
+            if self._rows is None:
+                return False
+            self._indexes, self._position = self._rows["index"].to_numpy(), 0
+        return True
+
+    def take(self, limit: int | None) -> pa.Table:
+        """The rows from here up to the index ``limit``, at least one."""
+        start = self._position
+        end = len(self._indexes) if limit is None else int(np.searchsorted(self._indexes, limit))
+        self._position = max(start + 1, end)
+        return self._rows.slice(start, self._position - start)
+
+
+def _row_groups(open_part: OpenPart, source: Source) -> Iterator[pa.Table]:
+    with open_part(source.path) as file:
+        parquet = pq.ParquetFile(file)
+        names = parquet.schema_arrow.names
+        light = [name for name in names if name != "image"]
+        for group in range(parquet.num_row_groups):
+            rows = parquet.read_row_group(group, columns=light)
+            positions = pa.array(np.arange(rows.num_rows))
+            kept = rows.append_column("position", positions).filter(source.where)
+            if not kept.num_rows:
+                continue
+            images = parquet.read_row_group(group, columns=["image"])
+            whole = rows.append_column("image", images["image"]).select(names)
+            taken = kept["position"].take(pc.array_sort_indices(kept["index"].combine_chunks()))
+            yield whole if taken.combine_chunks().equals(positions) else whole.take(taken)
+
+
+def regrouped(runs: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Runs put together to row groups of a size that readers like."""
+    group: list[pa.Table] = []
+    rows = size = 0
+    for run in runs:
+        group.append(run)
+        rows, size = rows + run.num_rows, size + run.nbytes
+        if rows >= GROUP_ROWS or size >= GROUP_BYTES:
+            yield pa.concat_tables(group)
+            group, rows, size = [], 0, 0
+    if group:
+        yield pa.concat_tables(group)
+
+
+def merge_parts(
+    root: str, storage_options: dict[str, Any], sources: Sequence[Source], run: str, part_bytes: int
+) -> list[PartRecord]:
+    """Rows of one shard into new parts of about ``part_bytes``, byte for byte, in the order of their index."""
+    groups = regrouped(in_order(part_opener(root, storage_options), sources))
+    records = []
+    group = next(groups, None)
+    while group is not None:
+        tables = _UpTo(group, groups, part_bytes)
+        records.append(write_part(root, storage_options, tables, run))
+        group = tables.rest
+    return records
+
+
+class _UpTo:
+    """Tables from a first one on until they have so many bytes; ``rest`` is then the next, None at the end."""
+
+    def __init__(self, first: pa.Table, others: Iterator[pa.Table], most: int) -> None:
+        self.rest: pa.Table | None = first
+        self._others, self._most = others, most
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        size = 0
+        while self.rest is not None and size < self._most:
+            yield self.rest
+            size += self.rest.nbytes
+            self.rest = next(self._others, None)

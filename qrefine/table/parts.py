@@ -1,0 +1,159 @@
+"""Parts: the Parquet files of a table. A part that is not in the Delta log does not exist."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from deltalake.transaction import AddAction
+
+from qrefine.storage.retry import lost_store
+from qrefine.storage.store import open_filesystem, upload
+from qrefine.table.ledger import Rows
+
+PREFIX = "qrefine-"  # other engines write part-*: those are theirs to remove
+STATISTICS = ("shard", "index", "status", "quality_after", "config", "shard_version", "shard_rows")
+SPOOL_BYTES = 32 << 20  # of a part are held in memory until it is uploaded; a larger one lies on disk
+
+
+@dataclass(frozen=True)
+class PartRecord:
+    """What a worker tells the driver of a part: enough to commit it, and no more."""
+
+    path: str  # below the table's root
+    size: int
+    shard: str
+    rows: tuple[tuple[int, int], ...]  # ranges of the index, half open
+    shard_rows: int | None
+    version: str | None  # of the shard
+    statuses: dict[str, int]
+    stats: str
+    errors: dict[str, int]  # by kind
+    extra_images: int = 0
+    source_bytes: int = 0  # of the samples' images, as they lie in the shard
+    quality_sums: tuple[float, float, int] = (0.0, 0.0, 0)  # before, after, scored rows
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> PartRecord:
+        values = json.loads(text)
+        values["rows"] = tuple(tuple(pair) for pair in values["rows"])
+        values["quality_sums"] = tuple(values["quality_sums"])
+        return cls(**values)
+
+    def add_action(self) -> AddAction:
+        return AddAction(self.path, self.size, {}, int(time.time() * 1000), True, self.stats)
+
+
+def write_part(
+    root: str,
+    storage_options: dict[str, Any],
+    tables: Iterable[pa.Table],
+    run: str,
+    *,
+    extra_images: int = 0,
+    source_bytes: int = 0,
+) -> PartRecord:
+    """Write rows of one shard under a name that is new on each attempt; nothing is visible until a commit.
+
+    The tables are streamed, each into a row group of its own, into a file from which a broken upload is repeated:
+    what a store breaks off costs no second pass through the models. Raises UserError where the store stays away.
+    """
+    path = f"{PREFIX}{run}-{uuid.uuid4().hex}.parquet"
+    filesystem, base = open_filesystem(root, storage_options)
+    light = []
+    with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as file, contextlib.ExitStack() as stack:
+        writer = None
+        for table in tables:
+            if writer is None:
+                writer = stack.enter_context(row_writer(file, table.schema))
+            writer.write_table(table)
+            light.append(table.drop_columns(["image"]))
+        stack.close()  # the footer, before the size is read
+        size = file.tell()
+        try:
+            upload(filesystem, f"{base}/{path}", file)
+        except Exception as error:  # not all of the stores' classes are OSErrors
+            raise lost_store(root, error) from error
+    rows = pa.concat_tables(light)
+    shards = pc.unique(rows["shard"])
+    if len(shards) != 1:
+        raise ValueError(f"a part holds rows of one shard, not of {len(shards)}")
+    return PartRecord(
+        path=path,
+        size=size,
+        shard=shards[0].as_py(),
+        rows=Rows(rows["index"].to_pylist()).ranges,
+        shard_rows=pc.max(rows["shard_rows"]).as_py(),
+        version=pc.max(rows["shard_version"]).as_py(),
+        statuses=dict(Counter(rows["status"].to_pylist())),
+        stats=part_stats(rows),
+        errors=dict(Counter(error_kind(e) for e in rows["error"].to_pylist() if e is not None)),
+        extra_images=extra_images,
+        source_bytes=source_bytes,
+        quality_sums=_quality_sums(rows),
+    )
+
+
+def row_writer(file: Any, schema: pa.Schema) -> pq.ParquetWriter:
+    """Images are stored as they are (they are compressed already), the rest as zstd."""
+    plain = [name for name in _leaves(schema) if name != "image.bytes"]
+    return pq.ParquetWriter(
+        file,
+        schema,
+        compression=dict.fromkeys(plain, "zstd") | {"image.bytes": "none"},
+        use_dictionary=[name for name in plain if not name.startswith("quality_map")],
+        write_statistics=[name for name in schema.names if name not in ("image", "prompt", "metadata")],
+    )
+
+
+def part_stats(rows: pa.Table) -> str:
+    """Delta's statistics: with them a resume knows its rows from the log alone, and queries skip parts."""
+    low, high, nulls = {}, {}, {}
+    for name in STATISTICS:
+        nulls[name] = rows[name].null_count
+        if nulls[name] < rows.num_rows:
+            extremes = pc.min_max(rows[name]).as_py()
+            low[name], high[name] = extremes["min"], extremes["max"]
+    return json.dumps({"numRecords": rows.num_rows, "minValues": low, "maxValues": high, "nullCount": nulls})
+
+
+def error_kind(error: str) -> str:
+    """What comes before the first colon or bracket: errors are counted by kind, not by their numbers."""
+    return error.partition(":")[0].partition("(")[0].strip()
+
+
+def _quality_sums(rows: pa.Table) -> tuple[float, float, int]:
+    before, after = rows["quality_before"], rows["quality_after"]
+    scored = len(before) - before.null_count
+    return (pc.sum(before).as_py() or 0.0, pc.sum(after).as_py() or 0.0, scored)
+
+
+def _leaves(schema: pa.Schema) -> Sequence[str]:
+    """Parquet's paths of the leaf columns."""
+    names: list[str] = []
+
+    def walk(path: str, kind: pa.DataType) -> None:
+        if pa.types.is_struct(kind):
+            for field in kind:
+                walk(f"{path}.{field.name}", field.type)
+        elif pa.types.is_list(kind):
+            walk(f"{path}.list.element", kind.value_type)
+        else:
+            names.append(path)
+
+    for field in schema:
+        walk(field.name, field.type)
+    return names

@@ -1,0 +1,254 @@
+"""The output table: parts become rows by one commit to the Delta log, and in no other way.
+
+Exactly once is about the commit, not about the work: whatever is computed twice, a row is committed once.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.transaction import CommitProperties, RemoveAction, Transaction
+
+from qrefine.errors import TableBusyError, UserError
+from qrefine.storage.options import delta_options
+from qrefine.storage.retry import lost_store, retrying, storage_error
+from qrefine.storage.store import canonical, look, open_filesystem
+from qrefine.table.journal import staged_parts
+from qrefine.table.ledger import Ledger, Rows
+from qrefine.table.merge import Source, merge_parts, part_reader
+from qrefine.table.parts import PREFIX, PartRecord
+from qrefine.table.pieces import Piece, build_ledger, read_pieces
+from qrefine.table.schema import check_columns
+
+log = logging.getLogger(__name__)
+
+COMMIT_RETRIES = 20  # of Delta, where other engines commit at the same moment
+COMMIT_PATIENCE = 2  # of ours with a store that breaks off; deltalake's client has ten of its own for each request
+RETENTION = "7 days"  # of parts that no longer are in the newest version
+PART_BYTES = 128 << 20  # of parts that are written when small ones are put together
+# who commits, in Delta's words. To add parts conflicts with nothing in its eyes, but a commit under a name fails
+# where another one under that name came since its writer last read the log: the second lock, behind the lease
+WRITER = "qrefine"
+
+
+class Table:
+    """A Delta table of refined samples at a URL."""
+
+    def __init__(self, delta: DeltaTable, root: str, storage_options: dict[str, Any]) -> None:
+        self.delta = delta
+        self.root = root
+        self._storage_options = storage_options
+
+    @classmethod
+    def open(cls, url: str, storage_options: dict[str, Any], version: int | None = None) -> Table:
+        """An existing table, as it is or at a version; raises UserError where there is none."""
+        root = canonical(url)
+        look(root, storage_options)  # a store that refuses says so more clearly to fsspec
+        try:
+            options = delta_options(root, storage_options)
+            delta = retrying(lambda: DeltaTable(root, storage_options=options), root)
+            if version is not None:
+                if not 0 <= version <= delta.version():
+                    raise UserError(f"{root} has versions 0 to {delta.version()}, and no version {version}")
+                retrying(lambda: delta.load_as_version(version), root)
+        except TableNotFoundError as error:
+            raise UserError(f"there is no table at {root}") from error
+        except (DeltaError, OSError) as error:
+            raise storage_error(root, error) from error
+        return cls(delta, root, storage_options)
+
+    @staticmethod
+    def exists(url: str, storage_options: dict[str, Any]) -> bool:
+        """Whether there is a table; raises UserError where the store refuses."""
+        root = canonical(url)
+        try:
+            return DeltaTable.is_deltatable(root, delta_options(root, storage_options))
+        except (DeltaError, OSError) as error:
+            raise storage_error(root, error) from error
+
+    @classmethod
+    def open_or_create(cls, url: str, schema: pa.Schema, storage_options: dict[str, Any]) -> Table:
+        """The table at the URL, made where there is none; raises UserError where its columns are others."""
+        root = canonical(url)
+        look(root, storage_options)
+        try:
+            options = delta_options(root, storage_options)
+            # mode: two runs that start at once both come away with the same table
+            delta = retrying(
+                lambda: DeltaTable.create(
+                    root,
+                    schema,
+                    mode="ignore",
+                    name="qrefine",
+                    configuration={"delta.deletedFileRetentionDuration": f"interval {RETENTION}"},
+                    storage_options=options,
+                ),
+                root,
+            )
+        except (DeltaError, OSError) as error:
+            raise storage_error(root, error) from error
+        table = cls(delta, root, storage_options)
+        check_columns(root, table.schema, schema)
+        return table
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema(self.delta.schema())
+
+    @property
+    def version(self) -> int:
+        return int(self.delta.version())
+
+    def last_config(self) -> str | None:
+        """Digest of the configuration that the last commit was made with; None where no run has committed."""
+        entries = (entry.get("qrefine") for entry in retrying(lambda: self.delta.history(20), self.root))
+        return next((entry["config"] for entry in entries if entry and "config" in entry), None)
+
+    def pieces(self) -> list[Piece]:
+        """What the log says of the rows; parts of other engines alone are opened."""
+        return list(read_pieces(self._actions(), self.read))
+
+    def ledger(self) -> Ledger:
+        """The committed rows, from the log alone; a part is opened only where its shard is incomplete and its
+        rows have gaps, or where another engine wrote it (compaction puts rows of several shards together)."""
+        return build_ledger(self.pieces(), self.read)
+
+    def commit(self, records: Sequence[PartRecord], removed: Sequence[str] = (), **metadata: Any) -> None:
+        """Make parts visible, and others invisible, in one step; again where another engine's came between.
+
+        Raises TableBusyError where another run of ours committed since this one last looked (WRITER), and
+        BrokenRunError where the store stays away. A commit whose answer was lost counts as done if the log has it.
+        """
+        gone = set(removed)
+        parts = self._actions().select(["path", "size_bytes"]).to_pylist() if gone else []
+        removes = [_remove_action(part) for part in parts if part["path"] in gone]
+        properties = CommitProperties(
+            custom_metadata={"qrefine": metadata},
+            max_commit_retries=COMMIT_RETRIES,
+            app_transactions=[Transaction(WRITER, self.version + 1)],
+        )
+        actions = [*(record.add_action() for record in records), *removes]
+        added = {record.path for record in records}
+        try:
+            retrying(lambda: self._commit(actions, properties, added, gone), self.root, COMMIT_PATIENCE)
+            retrying(self.delta.update_incremental, self.root, COMMIT_PATIENCE)
+        except (DeltaError, OSError) as error:
+            raise lost_store(self.root, error) from error
+
+    def _commit(
+        self, actions: Sequence[Any], properties: CommitProperties, added: set[str], removed: set[str]
+    ) -> None:
+        """One attempt; the name in the commit (WRITER) lets a second one find that the first was done."""
+        try:
+            self.delta.create_write_transaction(
+                actions, "append", self.delta.schema(), commit_properties=properties
+            )
+        except CommitFailedError as error:
+            self.delta.update_incremental()
+            present = set(self._actions()["path"].to_pylist())
+            if not added <= present or removed & present:
+                reason = " ".join(str(error).split())
+                raise TableBusyError(
+                    f"{self.root}: another commit came between ({reason}); the same command goes on from there"
+                ) from error
+
+    def drop_failed(self, run: str) -> int:
+        """Take the failed rows out of the table, in one commit, so that they are planned anew; how many."""
+        records: list[PartRecord] = []
+        pieces = self.pieces()
+        removed = {piece.path for piece in pieces if piece.failed}
+        count = 0
+        for piece in (piece for piece in pieces if piece.path in removed):
+            rows = self.read(piece.path, ["shard", "index", "status"])
+            its = rows.filter(pc.equal(rows["shard"], piece.shard))
+            good = Rows(its.filter(pc.not_equal(its["status"], "failed"))["index"].to_pylist())
+            count += its.num_rows - len(good)
+            sources = [Source.of(piece.path, piece.shard, good)] if good else []
+            records += merge_parts(self.root, self._storage_options, sources, run, PART_BYTES)
+        if removed:
+            self.commit(records, sorted(removed), run=run, retry_failed=count)
+        return count
+
+    def restore(self, version: int, run: str) -> int:
+        """Make the table what it was at a version, by a new commit; the new version. Raises UserError."""
+        Table.open(self.root, self._storage_options, version)
+        try:
+            self.delta.restore(
+                version,
+                commit_properties=CommitProperties(custom_metadata={"qrefine": {"run": run, "restored": version}}),
+            )
+        except (DeltaError, OSError) as error:
+            raise UserError(
+                f"{self.root} cannot go back to version {version}: {' '.join(str(error).split())}"
+                f" (parts of versions older than the retention of {RETENTION} are deleted)"
+            ) from error
+        self.delta.update_incremental()
+        return self.version
+
+    def vacuum(self) -> int:
+        """Delete parts that no version within the retention shows; how many.
+
+        The retention is the table's property ``delta.deletedFileRetentionDuration``, RETENTION where the table was
+        made here. The log gets no entry: ``deltalake``'s own vacuum would make two versions.
+        """
+        filesystem, base = open_filesystem(self.root, self._storage_options)
+        expired = self.delta.vacuum(dry_run=True)
+        there = self.part_names()
+        found = [name for name in expired if name in there]
+        for name in found:
+            filesystem.rm_file(f"{base}/{name}")
+        return len(found)
+
+    def part_names(self) -> set[str]:
+        """Names of the Parquet files in the table's folder, committed or not."""
+        filesystem, base = open_filesystem(self.root, self._storage_options)
+        filesystem.invalidate_cache(base)
+        names = {path.rpartition("/")[2] for path in retrying(lambda: filesystem.ls(base, detail=False), base)}
+        return {name for name in names if name.endswith(".parquet")}
+
+    def remove_leftovers(self, run: str) -> int:
+        """Delete parts that dead runs wrote and never committed; how many. Call it only while holding the lease.
+
+        Parts that an older version of the table still shows are not leftovers: the log names them. Nor are those
+        that a run staged which can still be continued: their journal names them.
+        """
+        retrying(
+            self.delta.update_incremental, self.root
+        )  # the lease's last holder may have committed since this was opened
+        filesystem, base = open_filesystem(self.root, self._storage_options)
+        known = set(self._actions()["path"].to_pylist())
+        listed = retrying(lambda: self.delta.vacuum(0, enforce_retention_duration=False, dry_run=True), self.root)
+        known |= set(listed)
+        known |= staged_parts(self.root, self._storage_options, self.version)
+        leftovers = [
+            name
+            for name in self.part_names() - known
+            if name.startswith(PREFIX) and not name.startswith(f"{PREFIX}{run}-")
+        ]
+        for name in leftovers:
+            filesystem.rm_file(f"{base}/{name}")
+        return len(leftovers)
+
+    def read(self, path: str, columns: Sequence[str]) -> pa.Table:
+        """Columns of a part."""
+        return part_reader(self.root, self._storage_options)(path, columns)
+
+    def _actions(self) -> pa.Table:
+        return pa.table(self.delta.get_add_actions(flatten=True))
+
+
+def _remove_action(part: dict[str, Any]) -> RemoveAction:
+    now = int(time.time() * 1000)
+    return RemoveAction(part["path"], data_change=True, deletion_timestamp=now, size=part["size_bytes"])
+
+
+def open_table(url: str, storage_options: dict[str, Any] | None = None) -> DeltaTable:
+    """The table's ``deltalake.DeltaTable``, for pyarrow, Polars, DuckDB and the rest; raises UserError."""
+    return Table.open(url, storage_options or {}).delta

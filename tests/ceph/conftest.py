@@ -1,0 +1,90 @@
+"""A Ceph of our own for the storage tests; all of them share it, each has a bucket of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("ceph.sh")
+
+
+def free_ports() -> int:
+    """The first of two neighbouring ports that nobody listens on."""
+    for port in range(7480, 7980, 2):
+        try:
+            for candidate in (port, port + 1):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", candidate))
+        except OSError:
+            continue
+        return port
+    raise RuntimeError("no free ports")
+
+
+@dataclass(frozen=True)
+class Store:
+    """A running object store, its folder and its gateway's port."""
+
+    folder: Path
+    port: int
+
+    @property
+    def environment(self) -> dict[str, str]:
+        lines = (self.folder / "environment").read_text().splitlines()
+        return dict(line.split("=", 1) for line in lines)
+
+    @property
+    def secret(self) -> str:
+        return self.environment["AWS_SECRET_ACCESS_KEY"]
+
+    def ceph(self, action: str) -> None:
+        done = subprocess.run(
+            [SCRIPT, action, self.folder, str(self.port)], capture_output=True, text=True, timeout=200
+        )
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """The store; ``QREFINE_CEPH`` names a folder and a port of one that runs already: ``/tmp/ceph:7480``."""
+    given = os.environ.get("QREFINE_CEPH")
+    if given:
+        folder, _, port = given.rpartition(":")
+        yield Store(Path(folder), int(port))
+        return
+    if shutil.which("radosgw") is None or shutil.which("ceph-osd") is None:
+        pytest.skip("Ceph is missing and could not be installed: tests/ceph/ceph.sh install")
+    found = Store(tmp_path_factory.mktemp("ceph"), free_ports())
+    try:
+        found.ceph("start")
+        yield found
+    finally:
+        found.ceph("stop")
+
+
+@pytest.fixture
+def environment(store: Store, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The store's address and keys, set as users set them."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in store.environment.items():
+        monkeypatch.setenv(name, value)
+    return store.environment
+
+
+@pytest.fixture
+def bucket(environment: dict[str, str]) -> str:
+    """A new bucket's URL."""
+    import s3fs
+
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    s3fs.S3FileSystem(skip_instance_cache=True).mkdir(name)
+    return f"s3://{name}"

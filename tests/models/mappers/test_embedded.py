@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qrefine.models.mappers.embedded import EmbeddedMapper
+from qrefine.models.mappers.embedded_net import FAMILIES, MapperNet, band_energies, contrast_normalised
+from qrefine.training.degradations import FAMILIES as CAUSES
+from qrefine.training.degradations import degrade
+from tests.conftest import photo
+
+
+@pytest.fixture(scope="module")
+def mapper():
+    return EmbeddedMapper()
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return photo("astronaut", 256)
+
+
+def noise(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(1, 80), st.integers(1, 80), st.integers(1, 20))
+def test_any_size_and_grid(height, width, grid):
+    quality = EmbeddedMapper(grid=grid)([noise(height, width)])[0]
+    assert quality.n == grid
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (8, 4096), (4096, 8), (17, 500)])
+def test_awkward_shapes(mapper, shape):
+    assert 0 <= mapper([noise(*shape)])[0].score <= 1
+
+
+def test_a_batch_changes_no_bit(mapper):
+    rng = np.random.default_rng(0)
+    images = [noise(*(int(v) for v in rng.integers(1, 200, 2)), seed=i) for i in range(16)]
+    together = mapper(images)
+    for image, quality in zip(images, together, strict=True):
+        assert mapper([image])[0] == quality
+    assert mapper(images[::-1]) == together[::-1]
+
+
+def test_the_threads_change_no_bit(mapper):
+    image, threads = noise(200, 300), torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = mapper([image])[0]
+    finally:
+        torch.set_num_threads(threads)
+    np.testing.assert_allclose(mapper([image])[0].values, alone.values, atol=1e-5)
+
+
+def test_inputs_are_left_alone_and_may_be_read_only(mapper):
+    image = noise(40, 40)
+    kept = image.copy()
+    image.setflags(write=False)
+    mapper([image])
+    assert np.array_equal(image, kept)
+
+
+@pytest.mark.parametrize("kind", ["gaussian_blur", "gaussian_noise", "jpeg", "downsample", "salt_and_pepper"])
+def test_damage_lowers_quality_where_it_is(mapper, scene, kind):
+    damaged = scene.copy()
+    damaged[:, :128] = degrade(scene, kind, 0.8, np.random.default_rng(0))[:, :128]
+    values = mapper([damaged])[0].values
+    assert values[:, :7].mean() < values[:, 9:].mean() - 0.3
+    assert mapper([scene])[0].score > mapper([damaged])[0].score
+
+
+def test_a_grid_of_one_is_about_the_mean_of_sixteen(mapper, scene):
+    one = EmbeddedMapper(grid=1)([scene])[0].score
+    assert one == pytest.approx(mapper([scene])[0].score, abs=0.15)
+
+
+def test_an_empty_batch(mapper):
+    assert mapper([]) == []
+
+
+def test_a_grid_of_none_is_refused():
+    with pytest.raises(ValueError, match="at least one patch"):
+        EmbeddedMapper(grid=0)
+
+
+def test_the_network_answers_for_all_and_for_each_family():
+    assert MapperNet()(torch.rand(2, 3, 40, 56), 5).shape == (2, 5, 5, 1 + len(FAMILIES))
+    assert set(FAMILIES) == set(CAUSES)
+
+
+def test_contrast_is_taken_out():
+    cells = torch.rand(1, 12, 16, 16) * 0.5
+    normal = contrast_normalised(cells)
+    halved = contrast_normalised(cells * 0.5 + 0.2)
+    # the constants that guard flat areas keep it from being exact
+    assert torch.corrcoef(torch.stack([normal[:, :12].flatten(), halved[:, :12].flatten()]))[0, 1] > 0.99
+    assert (halved[:, 12] < normal[:, 12]).all()
+
+
+def test_bands_see_scale_and_direction():
+    y = torch.arange(64).view(1, 1, 64, 1).expand(1, 3, 64, 64)
+    for period, group in ((2, 0), (4, 9), (8, 12)):  # luma between pixels, 2 x 2, 4 x 4
+        stripes = (y // (period // 2) % 2).float()
+        energies = band_energies(torch.nn.functional.pixel_unshuffle(stripes, 2)).mean((0, 2, 3))
+        bands = energies[[0, 1, 2, 9, 10, 11, 12, 13, 14]]
+        assert energies[group + 1] == bands.max(), period  # horizontal stripes: the vertical difference

@@ -1,0 +1,290 @@
+"""Listing shards, reads that break and go on, small objects written whole."""
+
+from __future__ import annotations
+
+import os
+import random
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, ClassVar
+
+import fsspec
+import pytest
+from fsspec.implementations.local import LocalFileOpener, LocalFileSystem
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qrefine.config import ImageSettings
+from qrefine.corpus.shards import read_shard
+from qrefine.errors import UserError
+from qrefine.storage import retry
+from qrefine.storage.store import (
+    ResumingReader,
+    canonical,
+    list_shards,
+    open_filesystem,
+    write_object,
+)
+from tests.conftest import write_shards
+
+
+def names(patterns: list[str]) -> list[str]:
+    return [Path(shard.url).name for shard in list_shards(patterns, {})]
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    for name in ("000.tar", "001.tar", "002.tar", "010.tar", "b.tar.gz", "c.tgz", "notes.txt"):
+        (tmp_path / name).write_bytes(b"x" * len(name))
+    (tmp_path / "sub.tar").mkdir()
+    return tmp_path
+
+
+# Listing
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("000.tar", ["000.tar"]),
+        ("{000..002}.tar", ["000.tar", "001.tar", "002.tar"]),
+        ("{000,010}.tar", ["000.tar", "010.tar"]),
+        ("{000..005}.tar", ["000.tar", "001.tar", "002.tar"]),
+        ("00?.tar", ["000.tar", "001.tar", "002.tar"]),
+        ("*.tar", ["000.tar", "001.tar", "002.tar", "010.tar"]),
+        ("", ["000.tar", "001.tar", "002.tar", "010.tar", "b.tar.gz", "c.tgz"]),
+        ("notes.txt", ["notes.txt"]),
+    ],
+)
+def test_patterns_list_what_they_name_sorted(corpus: Path, pattern: str, expected: list[str]) -> None:
+    assert names([f"{corpus}/{pattern}"]) == expected
+
+
+def test_a_shard_that_two_patterns_name_is_listed_once(corpus: Path) -> None:
+    listed = names(
+        [f"{corpus}/*.tar", f"{corpus}/000.tar", f"file://{corpus}/000.tar", f"{corpus}/../{corpus.name}"]
+    )
+    assert sorted(set(listed)) == listed
+
+
+def test_sizes_are_those_of_the_files(corpus: Path) -> None:
+    assert [shard.size for shard in list_shards([f"{corpus}/b.tar.gz"], {})] == [len("b.tar.gz")]
+
+
+def test_a_version_changes_with_the_content_and_only_then(tmp_path: Path) -> None:
+    shard = tmp_path / "a.tar"
+    shard.write_bytes(b"one")
+    (first,), (again,) = list_shards([str(shard)], {}), list_shards([str(tmp_path)], {})
+    assert first == again
+    assert first.version is not None
+    assert first.version.startswith("3-")
+    os.utime(shard, (0, 12345.5))
+    (touched,) = list_shards([str(shard)], {})
+    assert (touched.size, touched.version) == (3, "3-12345.5")
+
+
+def test_relative_and_absolute_names_are_one(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(corpus)
+    assert list_shards(["000.tar"], {}) == list_shards([f"file://{corpus}/000.tar"], {})
+    assert list_shards(["./*.tar"], {}) == list_shards([str(corpus / "*.tar")], {})
+    monkeypatch.setenv("HOME", str(corpus))
+    assert canonical("~/000.tar") == str(corpus / "000.tar")
+
+
+@pytest.mark.parametrize("name", ["run[1]", "what?", "a*b"])
+def test_folders_and_files_with_pattern_characters_in_their_names_are_found(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "000.tar").touch()
+    assert names([str(tmp_path / name)]) == ["000.tar"]
+    assert names([str(tmp_path / name / "000.tar")]) == ["000.tar"]
+
+
+def test_a_link_to_a_shard_is_a_shard_with_its_size(
+    corpus: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("links")
+    (folder / "link.tar").symlink_to(corpus / "000.tar")
+    (folder / "nowhere.tar").symlink_to(corpus / "none.tar")
+    (folder / "folder.tar").symlink_to(corpus)
+    listed = [(Path(s.url).name, s.size) for s in list_shards([str(folder)], {})]
+    assert listed == [("link.tar", len("000.tar")), ("nowhere.tar", None)]
+    assert "does not exist" in (next(read_shard(f"{folder}/nowhere.tar", ImageSettings())).error or "")
+
+
+@pytest.mark.parametrize("pattern", ["none.tar", "none/*.tar", "{5..7}.tar", "empty"])
+def test_what_matches_nothing_is_refused_by_its_pattern(tmp_path: Path, pattern: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="nothing matches") as caught:
+        list_shards([f"{tmp_path}/{pattern}"], {})
+    assert pattern in str(caught.value)
+
+
+def test_unbalanced_braces_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="unbalanced braces"):
+        list_shards([f"{tmp_path}/{{000..002.tar"], {})
+
+
+@pytest.mark.parametrize(
+    ("url", "hint"),
+    [
+        ("nosuch://x/y.tar", "cannot use nosuch://x/y.tar: Protocol not known"),
+        ("memory://x/none.tar", "nothing matches"),
+    ],
+)
+def test_bad_addresses_are_one_line(url: str, hint: str) -> None:
+    with pytest.raises(UserError, match=hint) as caught:
+        list_shards([url], {})
+    assert "\n" not in str(caught.value)
+
+
+def test_urls_from_a_listing_name_the_shards_as_users_do_and_can_be_read(tmp_path: Path) -> None:
+    filesystem = fsspec.filesystem("memory")
+    root = f"memory://{uuid.uuid4().hex}"
+    for path in write_shards(tmp_path, shards=2, samples=2, size=16):
+        filesystem.pipe_file(f"{root}/{path.name}", path.read_bytes())
+    by_glob = list_shards([f"{root}/*.tar"], {})
+    assert by_glob == list_shards([f"{root}/{{000000..000001}}.tar"], {}) == list_shards([root], {})
+    assert all(shard.url.startswith("memory://") for shard in by_glob)
+    assert [s.error for s in read_shard(by_glob[0].url, ImageSettings())] == [None, None]
+
+
+# Reads that break
+
+
+class FlakyFile(LocalFileOpener):
+    """Fails, ends early, or gives less than was asked for, at random."""
+
+    def read(self, size: int = -1) -> bytes:
+        dice = FlakyFileSystem.dice
+        if FlakyFileSystem.allowed_failures > 0 and dice.random() < 0.5:
+            FlakyFileSystem.allowed_failures -= 1
+            failure = dice.choice([OSError("connection reset"), EOFError(), RuntimeError("payload error"), None])
+            if failure is not None:
+                raise failure
+            return b""
+        return self.f.read(dice.randint(1, size) if size > 0 else size)
+
+
+class FlakyFileSystem(LocalFileSystem):
+    protocol: ClassVar = "flaky"
+    cachable = False
+    dice = random.Random(0)
+    allowed_failures = 0
+    opened = 0
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return super()._strip_protocol(path.removeprefix("flaky://"))
+
+    def _open(self, path: str, mode: str = "rb", block_size: int | None = None, **options: Any) -> FlakyFile:
+        type(self).opened += 1
+        return FlakyFile(path, mode, fs=self, **options)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _flaky_store_that_is_tried_again_at_once() -> Iterator[None]:
+    fsspec.register_implementation("flaky", FlakyFileSystem, clobber=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retry, "FIRST_WAIT_S", 0.0)
+        yield
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10**6), failures=st.integers(0, 8), size=st.integers(0, 5000), ask=st.integers(1, 900))
+def test_a_read_that_breaks_at_random_gives_exactly_the_bytes(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, failures: int, size: int, ask: int
+) -> None:
+    data = random.Random(seed).randbytes(size)
+    path = tmp_path_factory.mktemp("flaky") / "data"
+    path.write_bytes(data)
+    FlakyFileSystem.dice, FlakyFileSystem.allowed_failures = random.Random(seed), failures
+    with ResumingReader(f"flaky://{path}", {}, retries=failures) as reader:
+        chunks = list(iter(lambda: reader.read(ask), b""))
+        assert reader.position == size
+    assert b"".join(chunks) == data
+
+
+def test_more_failures_in_a_row_than_retries_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(b"x" * 100)
+
+    class Never(random.Random):
+        def random(self) -> float:
+            return 0.0
+
+        def choice(self, seq: Any) -> Any:
+            return OSError("connection reset")
+
+    FlakyFileSystem.dice, FlakyFileSystem.allowed_failures, FlakyFileSystem.opened = Never(), 10**6, 0
+    with pytest.raises(OSError, match="connection reset"):
+        ResumingReader(f"flaky://{tmp_path}/data", {}, retries=3).read(10)
+    assert FlakyFileSystem.opened == 4
+
+
+def test_a_shard_read_through_a_bad_connection_is_whole(tmp_path: Path) -> None:
+    path = write_shards(tmp_path, shards=1, samples=5, size=64)[0]
+    expected = list(read_shard(str(path), ImageSettings()))
+    for seed in range(20):
+        FlakyFileSystem.dice, FlakyFileSystem.allowed_failures = random.Random(seed), 5
+        found = list(read_shard(f"flaky://{path}", ImageSettings(), retries=5))
+        assert [(s.index, s.key, s.image, s.prompt, s.error, s.shard_rows) for s in found] == [
+            (s.index, s.key, s.image, s.prompt, s.error, s.shard_rows) for s in expected
+        ]
+
+
+def test_a_connection_that_stays_broken_is_a_damage_row_behind_the_good_samples(tmp_path: Path) -> None:
+    path = write_shards(tmp_path, shards=1, samples=2, size=16)[0]
+    FlakyFileSystem.dice, FlakyFileSystem.allowed_failures = random.Random(1), 10**6
+    *_, last = read_shard(f"flaky://{path}", ImageSettings(), retries=1)
+    assert last.key == ""
+    assert "shard" in (last.error or "")
+
+
+def test_a_missing_file_is_not_tried_again(tmp_path: Path) -> None:
+    FlakyFileSystem.opened, FlakyFileSystem.allowed_failures = 0, 0
+    with pytest.raises(FileNotFoundError):
+        ResumingReader(f"flaky://{tmp_path}/none", {}, retries=9).read(1)
+    assert FlakyFileSystem.opened == 1
+
+
+# Small objects
+
+
+@pytest.mark.parametrize("root", ["local", "memory"])
+def test_a_new_object_is_refused_where_one_is_and_leaves_it(tmp_path: Path, root: str) -> None:
+    url = str(tmp_path) if root == "local" else f"memory://{uuid.uuid4().hex}"
+    filesystem, base = open_filesystem(url, {})
+    filesystem.makedirs(base, exist_ok=True)
+    write_object(filesystem, f"{base}/x", b"first", new=True)
+    with pytest.raises(FileExistsError):
+        write_object(filesystem, f"{base}/x", b"second", new=True)
+    assert filesystem.cat_file(f"{base}/x") == b"first"
+    write_object(filesystem, f"{base}/x", b"third")
+    assert filesystem.cat_file(f"{base}/x") == b"third"
+    assert [path.rpartition("/")[2] for path in filesystem.ls(base, detail=False)] == ["x"]
+
+
+def test_an_object_on_disk_may_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
+    filesystem, base = open_filesystem(str(tmp_path), {})
+    (tmp_path / "plain").write_bytes(b"")
+    for new in (True, False):
+        write_object(filesystem, f"{base}/x", b"data", new=new)
+        assert (tmp_path / "x").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_of_many_that_create_one_object_at_once_one_wins(tmp_path: Path) -> None:
+    filesystem, base = open_filesystem(str(tmp_path), {})
+
+    def create(i: int) -> bool:
+        try:
+            write_object(filesystem, f"{base}/x", b"%d" % i * 1000, new=True)
+        except FileExistsError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(16) as pool:
+        won = [i for i, first in enumerate(pool.map(create, range(64))) if first]
+    assert len(won) == 1
+    assert (tmp_path / "x").read_bytes() == b"%d" % won[0] * 1000
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
