@@ -1,0 +1,72 @@
+"""One sample from its shard to its row: where it lies, what it holds, and what the stages found and did.
+
+The same value travels end to end: a reader makes it, stages replace fields of it, a column of the table is a
+function of it. Arrow appears only where it crosses from one process to another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from qrefine.quality.map import Image, QualityMap
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A sample; stages give new ones and change none."""
+
+    # identity: (shard, index) names a row of the table
+    shard: str = ""
+    index: int = 0
+    key: str = ""
+    # what the shard holds
+    source: bytes | None = None  # the image member, encoded, as it lies there
+    image_count: int = 0  # image members under the key; one of them was taken
+    prompt: str | None = None
+    metadata: str | None = None  # the json member
+    shard_version: str | None = None  # as the listing told it
+    shard_rows: int | None = None  # on the shard's last sample: how many it has
+    draw: int = 0  # another one gives another seed, where the same settings do a sample again
+    seed: int = 0  # of whatever is random in its stages
+    # what the stages found and did
+    size: tuple[int, int] | None = None  # (h, w) after EXIF orientation; None until it was decoded
+    decoded: Image | None = None  # the source's pixels; does not cross a process border
+    before: QualityMap | None = None
+    refined: Image | None = None  # the pixels as they are now; None while nothing changed them
+    stages: tuple[str, ...] = ()  # what changed them, in order
+    after: QualityMap | None = None  # set when a refined image was accepted
+    judgements: tuple[tuple[float, float], ...] = ()  # before and after, one pair per judge
+    output: bytes | None = None  # the refined pixels, encoded
+    error: str | None = None  # why the sample failed; the stages that follow let it pass
+
+    @property
+    def image(self) -> Image:
+        """The source's pixels; a ValueError where the sample is not decoded."""
+        if self.decoded is None:
+            raise ValueError("the sample is not decoded")
+        return self.decoded
+
+    @property
+    def pixels(self) -> Image:
+        """The image as it is now."""
+        return self.image if self.refined is None else self.refined
+
+    @property
+    def quality(self) -> QualityMap:
+        """The map before refinement; a ValueError where the sample was not mapped yet."""
+        if self.before is None:
+            raise ValueError("the sample has no quality map yet: run the map stage first")
+        return self.before
+
+    @property
+    def status(self) -> str:
+        """``failed``, ``refined`` or ``kept``."""
+        if self.error is not None:
+            return "failed"
+        return "kept" if self.refined is None and self.output is None else "refined"
+
+    def changed(self, pixels: Image, *stages: str) -> Sample:
+        return replace(self, refined=pixels, stages=(*self.stages, *stages))
+
+    def failed(self, reason: str) -> Sample:
+        return replace(self, error=reason)
