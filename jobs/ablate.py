@@ -22,18 +22,19 @@ import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 
-from qrefine.config import Bounds, RefineConfig, load_config, sample_seed
-from qrefine.corpus.images import ImageError, decode
+from qrefine.config import Bounds, RefineConfig, load_config
 from qrefine.corpus.shards import read_shard
 from qrefine.errors import UserError
 from qrefine.models.registry import load_judge
 from qrefine.quality.map import Image
+from qrefine.sample import Sample
 from qrefine.stages.enhance import Enhance
 from qrefine.stages.inpaint import Inpaint
-from qrefine.stages.refiner import build_stages, run_stages
-from qrefine.stages.sample import Sample, Stage
+from qrefine.stages.refiner import build_stages
+from qrefine.stages.stage import Stage, run_stages
 from qrefine.storage.store import list_shards
 from qrefine.table.table import open_table
+from qrefine.work.process import load
 
 NAMES = ("noise", "inpaint", "enhance")
 ROWS = ((1, 2, 3), (2, 3), (3,), (1, 2), (1, 3), (2,))  # Table 3's, in its order
@@ -44,7 +45,7 @@ Judge = Callable[[Image], float]
 
 
 @dataclass
-class Tally:
+class Scores:
     """Judges' scores, one list per judge, and how many images changed."""
 
     scores: dict[str, list[float]] = field(default_factory=dict)
@@ -67,7 +68,7 @@ class Tally:
 class Ablation:
     """``rows``: by name, ``original`` first. ``gains``: by group, then enhancer, then judge: after - before."""
 
-    rows: dict[str, Tally]
+    rows: dict[str, Scores]
     gains: dict[str, dict[str, dict[str, float]]]
     sizes: dict[str, int]
     lower_better: dict[str, bool]
@@ -91,8 +92,8 @@ def ablate(samples: Iterator[Sample], config: RefineConfig, *, accept: bool = Fa
     inpaint, enhance = stages["inpaint"], stages["enhance"]
     if not isinstance(inpaint, Inpaint) or not isinstance(enhance, Enhance):
         raise TypeError(f"stages 2 and 3 are {type(inpaint).__name__} and {type(enhance).__name__}")
-    rows = {name: Tally() for name in ("original", *(row_name(row) for row in ROWS))}
-    gains: dict[str, dict[str, Tally]] = {g: {"blind": Tally(), "prompt": Tally()} for g in GROUPS}
+    rows = {name: Scores() for name in ("original", *(row_name(row) for row in ROWS))}
+    gains: dict[str, dict[str, Scores]] = {g: {"blind": Scores(), "prompt": Scores()} for g in GROUPS}
     for members in _batches(samples, batch):
         mapped = run_stages([stages["map"]], members)
         usable = [sample for sample in mapped if sample.error is None]
@@ -150,14 +151,10 @@ def read_samples(patterns: Sequence[str], config: RefineConfig, limit: int | Non
         for raw in read_shard(url, config.images, config.storage_options):
             if count == limit:
                 return
-            if raw.image is None or raw.error is not None:
-                continue
-            try:
-                pixels = decode(raw.image, config.images)
-            except ImageError:
-                continue
-            count += 1
-            yield Sample(pixels, raw.prompt or "", sample_seed(raw.key, config.seed))
+            sample = load(raw, (), config)
+            if sample.error is None:
+                count += 1
+                yield sample
 
 
 def shard_urls(patterns: Sequence[str], config: RefineConfig) -> list[str]:
@@ -181,9 +178,9 @@ def table_text(result: Ablation) -> str:
     lines = [
         f"{'pipelines':<12}" + "".join(f"{head:>{width}}" for head in heads) + f"{'changed':>10}{'failed':>8}"
     ]
-    for name, tally in result.rows.items():
-        cells = "".join(f"{tally.mean(judge):>{width}.4f}" for judge in judges)
-        lines.append(f"{name:<12}{cells}{tally.changed / max(1, tally.images):>10.0%}{tally.failed:>8}")
+    for name, scored in result.rows.items():
+        cells = "".join(f"{scored.mean(judge):>{width}.4f}" for judge in judges)
+        lines.append(f"{name:<12}{cells}{scored.changed / max(1, scored.images):>10.0%}{scored.failed:>8}")
     lines += ["", "gain of stage 3 alone, by the quality of the source (after - before)"]
     columns = "".join(f"{head + ' ' + enhancer:>{width + 8}}" for head in heads for enhancer in ENHANCERS)
     lines.append(f"{'group':<12}{'images':>8}{columns}")
@@ -201,7 +198,7 @@ def draw(result: Ablation) -> PIL.Image.Image:
     pen = PIL.ImageDraw.Draw(sheet)
     for k, judge in enumerate(judges):
         better = "lower is better" if result.lower_better[judge] else "higher is better"
-        means = {name: tally.mean(judge) for name, tally in result.rows.items()}
+        means = {name: scored.mean(judge) for name, scored in result.rows.items()}
         _bars(pen, (0, k * tall, wide, tall, edge), f"{judge} ({better})", means)
         gains = {f"{g} {e}": result.gains[g][e][judge] for g in GROUPS for e in ENHANCERS}
         _bars(pen, (wide, k * tall, wide, tall, edge), f"{judge}: gain of stage 3", gains)

@@ -6,13 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from qrefine.api import nightly, refine
     from qrefine.config import RefineConfig, load_config
     from qrefine.stages.refiner import Refined, Refiner
-    from qrefine.stream.driver import Summary, refine
     from qrefine.table.table import open_table
+    from qrefine.work.refine import Summary
 
 __version__ = "0.1.0"
-__all__ = ["RefineConfig", "Refined", "Refiner", "Summary", "load_config", "open_table", "refine"]
+__all__ = ["RefineConfig", "Refined", "Refiner", "Summary", "load_config", "nightly", "open_table", "refine"]
 
 _HOMES = {
     "RefineConfig": "qrefine.config",
@@ -20,8 +21,9 @@ _HOMES = {
     "open_table": "qrefine.table.table",
     "Refined": "qrefine.stages.refiner",
     "Refiner": "qrefine.stages.refiner",
-    "Summary": "qrefine.stream.driver",
-    "refine": "qrefine.stream.driver",
+    "Summary": "qrefine.work.refine",
+    "nightly": "qrefine.api",
+    "refine": "qrefine.api",
 }
 
 

@@ -107,6 +107,12 @@ class Pool(Settings):
 class StreamSettings(Settings):
     """How fast, where, and how carefully; nothing here changes a pixel."""
 
+    executor: Literal["auto", "ray", "local"] = Field(
+        "auto", description="ray, or a loop in this process; auto: local where little is to be read"
+    )
+    workers: int | None = Field(
+        None, ge=1, le=1024, description="threads of the local executor; null: one for each CPU"
+    )
     topology: Literal["auto", "pooled", "colocated"] = Field("auto", description="see ARCHITECTURE.md")
     pools: tuple[Pool, ...] | None = Field(None, description="explicit pools instead of a topology")
     batch_size: int = Field(8, ge=1, le=1024, description="samples in one call of a pool")

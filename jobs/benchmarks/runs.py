@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,19 @@ import torch
 
 from benchmarks import stubs
 from benchmarks.measure import say
-from qrefine.config import RefineConfig, parse_config, sample_seed
-from qrefine.corpus.images import decode
-from qrefine.corpus.shards import read_shard
-from qrefine.stages.refiner import MODEL_STAGES, build_stages, run_stages
-from qrefine.stages.sample import Sample
-from qrefine.stream.blocks import load_batch, raw_blocks, run_on_batch
-from qrefine.stream.driver import Summary, refine
-from qrefine.stream.write import Target, write_batch
+from qrefine.api import refine
+from qrefine.config import RefineConfig, parse_config
+from qrefine.stages.refiner import MODEL_STAGES, build_stages
+from qrefine.stages.stage import run_stages
+from qrefine.storage.store import Store
 from qrefine.table.schema import table_schema
 from qrefine.table.table import Table
+from qrefine.work.plans import ShardPlan, read_plan
+from qrefine.work.process import load, process
+from qrefine.work.refine import Summary
+from qrefine.work.write import Target, write
 
 BATCHES = (1, 8, 32)  # that a bare loop may choose from
-BLOCK = 2.0**20
 
 
 def sleeping(seconds: float, stream: dict[str, Any] | None = None) -> RefineConfig:
@@ -74,12 +75,8 @@ def job_over(shards: Sequence[str], samples: int, config: RefineConfig) -> Calla
 def in_memory(shards: Sequence[str], config: RefineConfig) -> float:
     """Images/s of one process that does nothing but run the models on decoded images, at its best batch size."""
     stages = build_stages(MODEL_STAGES, config)
-    samples = [
-        Sample(decode(raw.image, config.images), raw.prompt or "", sample_seed(raw.key, config.seed))
-        for shard in shards
-        for raw in read_shard(shard, config.images)
-        if raw.image is not None
-    ]
+    plans = [ShardPlan(shard, None) for shard in shards]
+    samples = [load(sample, stages, config) for plan in plans for sample in read_plan(plan, config)]
     run_stages(stages, samples[: max(BATCHES)])  # kernels compile, libraries load
     best = 0.0
     for batch in BATCHES:
@@ -99,7 +96,8 @@ def bare_processes(shards: Sequence[str], config: RefineConfig, count: int) -> f
     """
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder, context.Pool(count) as pool:
-        root = Table.open_or_create(f"{folder}/table", table_schema(config.judges), {}).root
+        root = f"{folder}/table"
+        Table.open_or_create(Store.at(root), table_schema(config.judges))
         work = partial(_bare, config=config, root=root)
         pool.map(work, [[shards[0]]] * count, chunksize=1)  # imports and models, once in each
         started = time.perf_counter()
@@ -114,11 +112,10 @@ def _bare(shards: Sequence[str], config: RefineConfig, root: str) -> int:
     torch.set_num_threads(1)
     stages = _stages.setdefault(config.digest, build_stages(MODEL_STAGES, config))
     done = 0
+    target = Target(config, Store.at(root), "bare")
     for shard in shards:
-        for block in raw_blocks(read_shard(shard, config.images), BLOCK):
-            for start in range(0, block.num_rows, config.stream.batch_size):
-                batch = block.slice(start, config.stream.batch_size)
-                worked = run_on_batch(load_batch(batch, stages, config), stages)
-                write_batch(worked, Target(config, root, "bare"))
-            done += block.num_rows
+        samples = read_plan(ShardPlan(shard, None), config)
+        while batch := list(islice(samples, config.stream.batch_size)):
+            write(process(batch, stages, config), target)
+            done += len(batch)
     return done

@@ -11,14 +11,15 @@ from benchmarks.corpus import write_corpus
 from benchmarks.measure import Figure, say
 from benchmarks.options import Options
 from benchmarks.runs import steady
+from qrefine.api import refine
 from qrefine.config import RefineConfig, parse_config
 from qrefine.corpus.images import decode
 from qrefine.corpus.shards import read_shard
 from qrefine.models.mappers.piqe import piqe_score
 from qrefine.quality.map import Image
-from qrefine.stages.refiner import MODEL_STAGES, Refiner, build_stages, run_stages
-from qrefine.stages.sample import Sample
-from qrefine.stream.driver import refine
+from qrefine.sample import Sample
+from qrefine.stages.refiner import MODEL_STAGES, Refiner, build_stages
+from qrefine.stages.stage import run_stages
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 SHARDS = 4
@@ -37,7 +38,7 @@ def left_alone(config: RefineConfig) -> Callable[[Image], bool]:
     stages = build_stages(MODEL_STAGES, config)
 
     def fine(image: Image) -> bool:
-        mapped = run_stages(stages[:1], [Sample(image)])[0]
+        mapped = run_stages(stages[:1], [Sample(decoded=image)])[0]
         return not any(stage.wants(mapped) for stage in stages)
 
     return fine
@@ -72,6 +73,6 @@ def run(options: Options) -> list[Figure]:
 
 def _piqe(shard: str, config: RefineConfig, count: int) -> float:
     """Mean PIQE of a shard's first images after refinement."""
-    raw = [sample.image for sample in read_shard(shard, config.images) if sample.image is not None][:count]
+    raw = [sample.source for sample in read_shard(shard, config.images) if sample.source is not None][:count]
     results = Refiner(config)([decode(data, config.images) for data in raw])
     return float(np.mean([piqe_score(result.image) for result in results]))

@@ -22,7 +22,7 @@ from benchmarks.corpus import write_corpus
 from benchmarks.measure import Figure, say
 from benchmarks.options import Options
 from benchmarks.runs import sleeping, steady
-from qrefine.stream.driver import refine
+from qrefine.api import refine
 from qrefine.stream.pools import POOLED
 from qrefine.table.parts import PartRecord
 from qrefine.table.schema import table_schema

@@ -21,7 +21,7 @@ from qrefine.config import load_config, to_yaml
 from qrefine.errors import UserError
 
 if TYPE_CHECKING:
-    from qrefine.stream.driver import Summary
+    from qrefine.work.refine import Summary
 
 INTERRUPTED = 130
 # of the click that typer uses, which may be one of its own
@@ -56,7 +56,7 @@ def refine(
     if len(places) < 2:
         raise UserError("refine needs at least one INPUT and the OUTPUT")
     effective = load_config(config, settings or ())
-    from qrefine.stream.driver import refine as run  # ray and torch take seconds to import
+    from qrefine.api import refine as run
 
     console = Console(stderr=True)
     summary = run(

@@ -19,13 +19,14 @@ import PIL.ImageDraw
 import webdataset
 from numpy.typing import NDArray
 
+from qrefine.api import refine
 from qrefine.config import RefineConfig
 from qrefine.corpus.images import decode
 from qrefine.errors import UserError
 from qrefine.quality.map import Image, QualityMap
 from qrefine.report.pictures import map_over, thumbnail
-from qrefine.stream.driver import Summary, refine
 from qrefine.table.table import open_table
+from qrefine.work.refine import Summary
 
 PHOTOS = {
     "astronaut": "portrait of an astronaut in an orange suit",

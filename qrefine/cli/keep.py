@@ -17,7 +17,7 @@ from qrefine.errors import UserError
 
 if TYPE_CHECKING:
     from qrefine.nightly.night import NightPlan
-    from qrefine.stream.nightly import NightSummary
+    from qrefine.nightly.run import NightSummary
 
 KEEP = "Keep"
 JsonOption = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
@@ -68,7 +68,7 @@ def nightly(
         return
     from rich.console import Console
 
-    from qrefine.stream.nightly import nightly as run  # ray and torch take seconds to import
+    from qrefine.api import nightly as run
 
     console = Console(stderr=True)
     summary = run(

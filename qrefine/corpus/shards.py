@@ -18,29 +18,13 @@ from typing_extensions import Self
 from qrefine.config import ImageSettings
 from qrefine.corpus.gzipped import gunzipped
 from qrefine.corpus.images import SIGNATURE_BYTES, SUFFIXES, image_format
+from qrefine.sample import Sample
 from qrefine.storage.store import READ_BYTES, ResumingReader
 
 NAME = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)", re.DOTALL)
 META = re.compile(r"__[^/]*__(/|$)")  # WebDataset's own members, which are no samples
 SIDECARS = frozenset({"txt", "json"})
 SIDECAR_BYTES = 16 << 20  # a prompt or a json beyond this is no sidecar
-
-
-@dataclass(frozen=True)
-class RawSample:
-    """One sample as it lies in its shard, still encoded; a row of the table comes of each."""
-
-    shard: str
-    index: int
-    key: str
-    image: bytes | None = None
-    images: int = 0  # image members under the key; one of them was taken
-    prompt: str | None = None
-    metadata: str | None = None
-    error: str | None = None
-    shard_rows: int | None = None  # on the shard's last sample
-    version: str | None = None  # of the shard, as its listing told it
-    draw: int = 0  # of the sample's random numbers: another where the same settings do it again
 
 
 @dataclass
@@ -77,7 +61,7 @@ def read_shard(
     *,
     retries: int = 5,
     wanted: Callable[[int], bool] = lambda index: True,
-) -> Iterator[RawSample]:
+) -> Iterator[Sample]:
     """The samples of a shard in order; memory holds two of them at a time, whatever the shard's size.
 
     The last one carries ``shard_rows``. A damaged or truncated shard ends with a sample without a key whose
@@ -94,21 +78,21 @@ def read_shard(
         yield replace(last, shard_rows=last.index + 1)
 
 
-def _numbered(url: str, groups: Iterator[_Group]) -> Iterator[RawSample]:
+def _numbered(url: str, groups: Iterator[_Group]) -> Iterator[Sample]:
     for index, group in enumerate(groups):
         prompt, metadata = _text(group.prompt), _text(group.metadata)
         error = group.error
         if error is None and group.image is None:
             error = f"no image member (members: {', '.join(sorted(group.members)[:8])})"[:500]
-        yield RawSample(
-            url,
-            index,
-            _printable(group.key),
-            group.image,
-            group.images,
-            _prompt_of(metadata) if prompt is None else prompt,
-            metadata,
-            None if error is None else _printable(error),
+        yield Sample(
+            shard=url,
+            index=index,
+            key=_printable(group.key),
+            source=group.image,
+            image_count=group.images,
+            prompt=_prompt_of(metadata) if prompt is None else prompt,
+            metadata=metadata,
+            error=None if error is None else _printable(error),
         )
 
 

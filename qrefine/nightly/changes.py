@@ -22,7 +22,7 @@ from fsspec.utils import glob_translate
 
 from qrefine.storage.store import SHARD_PATTERNS, Shard, canonical
 from qrefine.table.ledger import Ledger, Rows
-from qrefine.table.pieces import Piece, ReadColumns
+from qrefine.table.pieces import Piece, ReadColumns, has_changed, recorded_versions
 
 READERS = 16  # parts that are opened at a time: on object storage the wait is latency
 LIGHT = ("shard", "index", "key", "status", "error", "quality_after", "config", "shard_rows")
@@ -66,6 +66,11 @@ class Changes:
     again: dict[str, AgainRows] = field(default_factory=dict)  # by shard; of listed ones that are as they were
     counts: Counter[str] = field(default_factory=Counter)  # of these rows by why: "failed", "stale", "below"
 
+    @property
+    def to_do(self) -> set[str]:
+        """The shards that are read."""
+        return {*self.new, *self.changed, *self.incomplete, *self.again}
+
 
 def plan_digest(config: str, again: Again, prune: bool) -> str:
     """Names what a night does: a night that was killed is continued by one of the same digest."""
@@ -75,15 +80,13 @@ def plan_digest(config: str, again: Again, prune: bool) -> str:
 
 def compare(patterns: Sequence[str], shards: Sequence[Shard], pieces: Sequence[Piece], ledger: Ledger) -> Changes:
     """Shards by what became of them since; `select_rows` adds the rows."""
-    versions: dict[str, set[str | None]] = {}
-    for piece in pieces:
-        versions.setdefault(piece.shard, set()).add(piece.version)
+    versions = recorded_versions(pieces)
     new, changed, incomplete = [], [], []
     for shard in shards:
         recorded = versions.get(shard.url)
         if recorded is None:
             new.append(shard.url)
-        elif shard.version is not None and recorded - {None, shard.version}:
+        elif has_changed(shard.version, recorded):
             changed.append(shard.url)
         elif not ledger.complete(shard.url):
             incomplete.append(shard.url)

@@ -6,7 +6,7 @@ Nothing here writes, and nothing starts Ray.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from qrefine.config import RefineConfig
 from qrefine.nightly.changes import Again, Changes, compare, select_rows
@@ -35,7 +35,7 @@ class NightPlan:
 
     @classmethod
     def of(cls, shards: Sequence[Shard], pieces: Sequence[Piece], changes: Changes, prune: bool) -> NightPlan:
-        read = {*changes.new, *changes.changed, *changes.incomplete, *changes.again}
+        read = changes.to_do
         return cls(
             shards=len(shards),
             new=len(changes.new),
@@ -69,6 +69,10 @@ class View:
         changes = compare(inputs, shards, pieces, ledger)
         return cls(pieces, ledger, select_rows(changes, shards, pieces, again, config.digest, table.read))
 
+    def only_again(self) -> View:
+        """The rows that are done again, and nothing else."""
+        return replace(self, changes=replace(self.changes, new=(), changed=(), incomplete=(), vanished=()))
+
     def reopen(self) -> None:
         """Make the ledger forget what is to be done again."""
         for url in self.changes.changed:
@@ -88,7 +92,7 @@ class View:
 def plan_nightly(
     inputs: Sequence[str], output: str, config: RefineConfig, again: Again, *, prune: bool = False
 ) -> NightPlan:
-    """The plan of `qrefine.stream.nightly.nightly`; raises UserError. Needs no lease."""
+    """The plan of `qrefine.api.nightly`; raises UserError. Needs no lease."""
     shards = list_shards(inputs, config.storage_options)
     if not Table.exists(output, config.storage_options):
         return NightPlan.of(shards, [], compare(inputs, shards, [], Ledger()), prune)

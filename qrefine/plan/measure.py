@@ -9,22 +9,21 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pyarrow as pa
 
-from qrefine.config import RefineConfig, sample_seed
-from qrefine.corpus.images import ImageError, decode, encode, icc_profile
-from qrefine.corpus.shards import RawSample
+from qrefine.config import RefineConfig
+from qrefine.sample import Sample
 from qrefine.stages.refiner import MODEL_STAGES, build_stages
-from qrefine.stages.sample import Sample, Stage, guarded
-from qrefine.storage.store import open_filesystem
-from qrefine.stream.blocks import EMPTY
-from qrefine.stream.write import ROWS_AT_ONCE
+from qrefine.stages.stage import Stage, Step, stage_name
+from qrefine.storage.store import Store
 from qrefine.table.parts import write_part
-from qrefine.table.schema import Outcome, make_row, table_schema
+from qrefine.table.schema import make_row, table_schema
+from qrefine.work.process import process
+from qrefine.work.write import ROWS_AT_ONCE, encoded
 
 
 @dataclass
@@ -57,7 +56,7 @@ class Measurement:
 
 
 def measure(
-    drawn: Sequence[Sequence[RawSample]], config: RefineConfig, notify: Callable[[int], None] = lambda count: None
+    drawn: Sequence[Sequence[Sample]], config: RefineConfig, notify: Callable[[int], None] = lambda count: None
 ) -> Measurement:
     """Run all drawn samples, given by stratum, through the stages; ``notify`` hears of each batch's size.
 
@@ -69,26 +68,25 @@ def measure(
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as an actor's
-    clock = Clock(gpu)
     try:
         started = time.perf_counter()
         stages = build_stages(MODEL_STAGES, config)
         load_seconds = time.perf_counter() - started + _start_seconds()
-        todo = [(Measured(stratum), raw) for stratum, samples in enumerate(drawn) for raw in samples]
+        todo = [(Measured(stratum), sample) for stratum, samples in enumerate(drawn) for sample in samples]
         batches = [todo[k : k + config.stream.batch_size] for k in range(0, len(todo), config.stream.batch_size)]
-        rows: list[dict[str, object]] = []
+        done: list[Sample] = []
         for number, batch in enumerate(batches):
             if number == 0:
-                _run([(Measured(0), raw) for _, raw in batch], stages, config, clock)
-            rows += _run(batch, stages, config, clock)
+                _run([(Measured(0), sample) for _, sample in batch], stages, config, gpu)
+            done += _run(batch, stages, config, gpu)
             notify(len(batch))
     finally:
         torch.set_num_threads(threads)
-    measured = tuple(one for one, _ in todo)
-    names = tuple(type(stage).__name__.lower() for stage in stages)
+    names = tuple(stage_name(stage) for stage in stages)
     if config.mode == "fused":  # its noise comes with the inpainter's
         names = tuple(name for name in names if name != "noise")
-    return Measurement(measured, names, load_seconds, _row_bytes(rows[: config.stream.part_rows], config), gpu)
+    row_bytes = _row_bytes(done[: config.stream.part_rows], config)
+    return Measurement(tuple(one for one, _ in todo), names, load_seconds, row_bytes, gpu)
 
 
 def _start_seconds() -> float:
@@ -98,85 +96,58 @@ def _start_seconds() -> float:
     return time.perf_counter() - started
 
 
-class Clock:
+def _clock(gpu: str | None) -> Callable[[], float]:
     """Seconds of an actor: wall time where there is a GPU, else this process's CPU time."""
+    if gpu is None:
+        return time.process_time
 
-    def __init__(self, gpu: str | None) -> None:
-        self._gpu = gpu
-
-    @contextmanager
-    def share(self, stage: str, members: Sequence[tuple[Measured, int]]) -> Iterator[None]:
-        """Add the seconds of the block to the members, in proportion to their pixels."""
-        started = self._now()
-        yield
-        seconds = self._now() - started
-        pixels = sum(weight for _, weight in members)
-        for one, weight in members:
-            one.seconds[stage] = one.seconds.get(stage, 0.0) + seconds * weight / max(1, pixels)
-
-    def _now(self) -> float:
-        if self._gpu is None:
-            return time.process_time()
+    def wall() -> float:
         import torch
 
         torch.cuda.synchronize()
         return time.perf_counter()
 
+    return wall
+
 
 def _run(
-    batch: Sequence[tuple[Measured, RawSample]], stages: Sequence[Stage], config: RefineConfig, clock: Clock
-) -> list[dict[str, object]]:
-    """One batch through decoding, all stages and encoding, as an actor does it; gives its table rows."""
-    samples = []
-    for one, raw in batch:
-        with clock.share("decode", [(one, 1)]):
-            samples.append(_decoded(raw, config))
-    for stage in stages:
-        name = type(stage).__name__.lower()
-        wanting = [k for k, s in enumerate(samples) if s.error is None and stage.wants(s)]
-        for k in wanting:
-            batch[k][0].needed.add(name)
-        with clock.share(name, [(batch[k][0], samples[k].image[..., 0].size) for k in wanting]):
-            samples = guarded(stage, samples)
-    return [_finish(one, raw, s, config, clock) for (one, raw), s in zip(batch, samples, strict=True)]
+    batch: Sequence[tuple[Measured, Sample]], stages: Sequence[Stage], config: RefineConfig, gpu: str | None
+) -> list[Sample]:
+    """One batch through decoding, all stages and encoding, as an actor does it; each step's time is shared out."""
+    of = {(sample.shard, sample.index): measured for measured, sample in batch}
+    clock = _clock(gpu)
+
+    def watch(step: Step) -> None:
+        """Add the seconds to the samples, in proportion to their pixels."""
+        pixels = [float(np.prod(sample.size or (1, 1))) for sample in step.samples]
+        for sample, share in zip(step.samples, pixels, strict=True):
+            one = of[sample.shard, sample.index]
+            one.seconds[step.stage] = one.seconds.get(step.stage, 0.0) + step.seconds * share / sum(pixels)
+            if step.stage != "decode":
+                one.needed.add(step.stage)
+
+    done = []
+    for sample in process([sample for _, sample in batch], stages, config, watch, clock):
+        one, began = of[sample.shard, sample.index], clock()
+        finished = encoded(sample, config)
+        if finished.output is not None:
+            one.seconds["encode"] = clock() - began
+        one.status = finished.status
+        if finished.error is None:
+            one.bytes_out = len(finished.output or finished.source or b"")
+        done.append(replace(finished, decoded=None, refined=None))
+    return done
 
 
-def _decoded(raw: RawSample, config: RefineConfig) -> Sample:
-    sample = Sample(EMPTY, raw.prompt or "", sample_seed(raw.key, config.seed), error=raw.error)
-    if raw.error is not None or raw.image is None:
-        return sample
-    try:
-        image = decode(raw.image, config.images)
-    except ImageError as error:
-        return Sample(EMPTY, error=str(error))
-    return Sample(image, sample.prompt, sample.seed)
-
-
-def _finish(
-    one: Measured, raw: RawSample, sample: Sample, config: RefineConfig, clock: Clock
-) -> dict[str, object]:
-    data = None
-    if sample.error is None and sample.refined is not None and raw.image is not None:
-        with clock.share("encode", [(one, 1)]):
-            data = encode(sample.refined, config.images, icc_profile(raw.image))
-    size = None if sample.error else (sample.image.shape[0], sample.image.shape[1])
-    outcome = Outcome(size, sample.before, sample.after, data, sample.stages, sample.judgements, sample.error)
-    row = make_row(raw, outcome, config, "plan")
-    one.status = str(row["status"])
-    if one.status != "failed":
-        one.bytes_out = len(data if data is not None else raw.image or b"")
-    return row
-
-
-def _row_bytes(rows: Sequence[dict[str, object]], config: RefineConfig) -> float:
+def _row_bytes(samples: Sequence[Sample], config: RefineConfig) -> float:
     """Bytes that a row takes beside its image: maps, scores, text, and its share of the part's own."""
-    if not rows:
+    if not samples:
         return 0.0
-    alike = [{**row, "image": None, "shard": "one", "index": index} for index, row in enumerate(rows)]
-    table = pa.Table.from_pylist(alike, schema=table_schema(config.judges))
+    alike = [replace(sample, shard="one", index=index) for index, sample in enumerate(samples)]
+    rows = [{**make_row(sample, config, "plan"), "image": None} for sample in alike]
+    table = pa.Table.from_pylist(rows, schema=table_schema(config.judges))
     groups = [table.slice(start, ROWS_AT_ONCE) for start in range(0, table.num_rows, ROWS_AT_ONCE)]
-    root = "memory://qrefine-plan"
-    record = write_part(root, {}, groups, "plan")
-    filesystem, base = open_filesystem(root, {})
-    filesystem.rm_file(f"{base}/{record.path}")
+    store = Store.at("memory://qrefine-plan")
+    record = write_part(store, groups, "plan")
+    store.remove(record.path)
     return record.size / len(rows)

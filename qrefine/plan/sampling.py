@@ -15,7 +15,8 @@ from itertools import pairwise
 import numpy as np
 
 from qrefine.config import RefineConfig
-from qrefine.corpus.shards import RawSample, read_shard
+from qrefine.corpus.shards import read_shard
+from qrefine.sample import Sample
 from qrefine.storage.store import Shard
 
 MOST_BYTES = 256 << 20
@@ -29,7 +30,7 @@ class ShardSample:
     shard: Shard
     count: float
     counted: bool  # to its end
-    drawn: tuple[RawSample, ...]
+    drawn: tuple[Sample, ...]
 
 
 def choose_shards(shards: Sequence[Shard], most: int, seed: int) -> list[Shard]:
@@ -47,7 +48,7 @@ def draw_samples(shard: Shard, most: int, config: RefineConfig, seed: int) -> Sh
     Drawn from the seed and the shard's own name, without its folders: a copy of a corpus has the same plan.
     """
     rng = np.random.default_rng([seed, *shard.url.rpartition("/")[2].encode()])
-    reservoir: list[RawSample] = []
+    reservoir: list[Sample] = []
     seen = size = 0
     counted = False
     samples = read_shard(shard.url, config.images, config.storage_options, retries=config.stream.read_retries)
@@ -65,10 +66,10 @@ def draw_samples(shard: Shard, most: int, config: RefineConfig, seed: int) -> Sh
     return ShardSample(shard, count, counted, tuple(sorted(reservoir, key=lambda sample: sample.index)))
 
 
-def _tar_bytes(sample: RawSample) -> int:
+def _tar_bytes(sample: Sample) -> int:
     """About what a sample takes in its tar; members that are neither image nor sidecar are not known."""
     members = [
-        len(sample.image or b""),
+        len(sample.source or b""),
         *(len(t.encode()) for t in (sample.prompt, sample.metadata) if t is not None),
     ]
     return sum(BLOCK + -(-length // BLOCK) * BLOCK for length in members)

@@ -200,18 +200,18 @@ def _read_sources(shard: str, wanted: dict[int, Shown], images: ImageSettings, o
     last = max(wanted)
     try:
         for sample in read_shard(shard, images, options, retries=1, wanted=lambda index: index <= last):
-            seen += len(sample.image or b"")
+            seen += len(sample.source or b"")
             one = wanted.pop(sample.index, None)
             if one is None:
                 continue
             if not sample.key:  # the row that reports a damaged shard
                 one.note = UNREADABLE
-            elif sample.image is None:
+            elif sample.source is None:
                 one.note = "source image is no longer in its shard"
-            elif hashlib.sha256(sample.image).hexdigest() != one.row["source_sha256"]:
+            elif hashlib.sha256(sample.source).hexdigest() != one.row["source_sha256"]:
                 one.note = "source shard has changed since this row was written"
             else:
-                one.source = sample.image
+                one.source = sample.source
             if not wanted:
                 break
     except UserError as error:

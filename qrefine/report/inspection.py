@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -19,8 +18,9 @@ from qrefine.errors import UserError
 from qrefine.quality.map import Image, Plane, QualityMap
 from qrefine.quality.regions import flatten, fractions
 from qrefine.report.pictures import map_over, thumbnail
+from qrefine.sample import Sample
 from qrefine.stages.refiner import MODEL_STAGES, build_stages
-from qrefine.stages.sample import Sample, guarded
+from qrefine.stages.stage import Step, run_stages
 from qrefine.stages.strengths import inpaint_strength
 from qrefine.storage.retry import storage_error
 from qrefine.storage.store import canonical, open_filesystem
@@ -30,15 +30,6 @@ GAP, CAPTION = 10, 40
 ACROSS = 4
 PAPER, INK, QUIET = (255, 255, 255), (27, 29, 33), (91, 96, 104)
 GROUP_COLOURS = {"LQ": (214, 84, 70), "MQ": (238, 190, 92), "HQ": (126, 186, 132)}
-
-
-@dataclass(frozen=True)
-class Step:
-    """A stage that ran: the image as it left it, and the seconds that it took."""
-
-    stage: str
-    image: Image
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -56,7 +47,7 @@ class Inspection:
 
     @property
     def status(self) -> str:
-        return "kept" if self.result.refined is None else "refined"
+        return self.result.status
 
 
 class Inspector:
@@ -68,19 +59,16 @@ class Inspector:
 
     def __call__(self, image: Image, prompt: str = "", key: str = "0") -> Inspection:
         """Inspect one RGB image (h, w, 3) uint8; the key seeds the noise, as it would in a run."""
-        sample = Sample(image, prompt, sample_seed(key, self.config.seed))
-        steps = []
-        for stage in self._stages:
-            if not stage.wants(sample):
-                continue
-            started = time.perf_counter()
-            sample = guarded(stage, [sample])[0]
-            if sample.error:
-                raise UserError(f"{key}: {sample.error}")
-            steps.append(Step(type(stage).__name__.lower(), sample.pixels, time.perf_counter() - started))
-        plane = inpaint_strength(self.config, sample.quality, *image.shape[:2])
+        sample = Sample(
+            key=key, prompt=prompt, seed=sample_seed(key, self.config.seed), decoded=image, size=image.shape[:2]
+        )
+        steps: list[Step] = []
+        result = run_stages(self._stages, [sample], steps.append)[0]
+        if result.error:
+            raise UserError(f"{key}: {result.error}")
+        plane = inpaint_strength(self.config, result.quality, *image.shape[:2])
         judges, bounds = self.config.judges, self.config.bounds
-        return Inspection(key, image, sample.quality, plane, tuple(steps), sample, judges, bounds)
+        return Inspection(key, image, result.quality, plane, tuple(steps), result, judges, bounds)
 
 
 def read_image(url: str, config: RefineConfig) -> tuple[str, Image]:
@@ -167,8 +155,8 @@ def _tiles(inspection: Inspection) -> list[tuple[str, str, Image]]:
     ]
     for step in i.steps:
         if step.stage not in ("map", "accept"):
-            changed = float((step.image != i.source).any(axis=-1).mean())
-            tiles.append((f"after {step.stage}", f"{changed:.0%} of the pixels differ", step.image))
+            changed = float((step.samples[0].pixels != i.source).any(axis=-1).mean())
+            tiles.append((f"after {step.stage}", f"{changed:.0%} of the pixels differ", step.samples[0].pixels))
     verdict = "accepted" if i.status == "refined" else "kept as it came"
     tiles.append((f"result: {verdict}", f"q {i.quality.score:.3f} -> {after.score:.3f}", result.pixels))
     if i.status == "refined":

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from qrefine.config import RefineConfig
 from qrefine.quality.map import Image, Mapper, Plane, QualityMap
 from qrefine.quality.regions import patch_any, patch_pixels
-from qrefine.stages.sample import Sample
+from qrefine.sample import Sample
 
 Judge = Callable[[Image], float]
 

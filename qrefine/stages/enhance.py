@@ -8,8 +8,8 @@ import numpy as np
 
 from qrefine.config import RefineConfig
 from qrefine.models.base import Restorer
+from qrefine.sample import Sample
 from qrefine.stages.crops import restore_defects
-from qrefine.stages.sample import Sample
 from qrefine.stages.strengths import blindly, enhance_work
 
 ENHANCED = {"enhance_blind", "enhance_prompt"}

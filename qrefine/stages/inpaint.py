@@ -10,8 +10,8 @@ import numpy as np
 from qrefine.config import RefineConfig
 from qrefine.models.base import Restorer
 from qrefine.quality.map import Image
+from qrefine.sample import Sample
 from qrefine.stages.crops import restore_defects
-from qrefine.stages.sample import Sample
 from qrefine.stages.strengths import Work, inpaint_work
 
 
@@ -36,7 +36,7 @@ class Inpaint:
             self.restorer,
             [sample.pixels for sample in samples],
             [work.strength for work in works],
-            [sample.prompt for sample in samples],
+            [sample.prompt or "" for sample in samples],
             [sample.seed for sample in samples],
         )
         return [_masked(*one) for one in zip(samples, works, images, strict=True)]

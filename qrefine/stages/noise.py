@@ -9,7 +9,7 @@ import numpy as np
 from qrefine.config import RefineConfig
 from qrefine.quality.map import Image, Plane
 from qrefine.quality.regions import flatten
-from qrefine.stages.sample import Sample
+from qrefine.sample import Sample
 
 
 def noise_weight(plane: Plane, b_lq: float) -> Plane:

@@ -11,11 +11,12 @@ import numpy as np
 from qrefine.config import RefineConfig, load_config, sample_seed
 from qrefine.models.registry import load_judge, load_mapper, load_restorer
 from qrefine.quality.map import Image, Mapper, QualityMap
+from qrefine.sample import Sample
 from qrefine.stages.accept import Accept
 from qrefine.stages.enhance import Enhance
 from qrefine.stages.inpaint import Inpaint
 from qrefine.stages.noise import Noise
-from qrefine.stages.sample import Sample, Stage, guarded
+from qrefine.stages.stage import Stage, run_stages
 
 MODEL_STAGES = ("map", "noise", "inpaint", "enhance", "accept")
 
@@ -57,13 +58,6 @@ def build_stages(names: Sequence[str], config: RefineConfig) -> list[Stage]:
     return [builders[name]() for name in names if name in ("map", "accept") or name in config.stages]
 
 
-def run_stages(stages: Sequence[Stage], samples: Sequence[Sample]) -> list[Sample]:
-    """The samples after all stages, in the same order; failures carry their error."""
-    for stage in stages:
-        samples = guarded(stage, samples)
-    return list(samples)
-
-
 @dataclass(frozen=True)
 class Refined:
     """What became of one image. ``image`` is the source itself where ``status`` is not ``refined``."""
@@ -100,18 +94,17 @@ class Refiner:
         prompts = [""] * len(images) if prompts is None else prompts
         keys = [str(i) for i in range(len(images))] if keys is None else keys
         samples = [
-            Sample(_checked(image), prompt, sample_seed(key, self.config.seed))
+            Sample(key=key, prompt=prompt, seed=sample_seed(key, self.config.seed), decoded=_checked(image))
             for image, prompt, key in zip(images, prompts, keys, strict=True)
         ]
         return [self._result(sample) for sample in run_stages(self.stages, samples)]
 
     def _result(self, sample: Sample) -> Refined:
-        status = "failed" if sample.error else "kept" if sample.refined is None else "refined"
         judgements = dict(zip(self.config.judges, sample.judgements, strict=False))
         after = sample.after or sample.before
         return Refined(
-            sample.image if status == "failed" else sample.pixels,
-            status,
+            sample.image if sample.error else sample.pixels,
+            sample.status,
             sample.before,
             after,
             sample.stages,

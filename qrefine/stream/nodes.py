@@ -48,6 +48,11 @@ def alive_nodes() -> list[Node]:
     return sorted(nodes, key=lambda node: (not node.head, node.name))
 
 
+def count_nodes() -> int:
+    """Nodes that are alive of the Ray that this process is connected to; 0 where it is to none."""
+    return sum(node["Alive"] for node in ray.nodes()) if ray.is_initialized() else 0
+
+
 def on_each_node(
     nodes: Sequence[Node], call: Callable[..., Result], *arguments: Any, timeout_s: float
 ) -> dict[Node, Result | Exception]:

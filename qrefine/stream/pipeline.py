@@ -13,9 +13,11 @@ from ray.exceptions import RayError
 from qrefine.config import Pool, RefineConfig
 from qrefine.errors import BrokenRunError, UserError
 from qrefine.stream.pools import HELPER_CPUS, PoolActor, Topology
-from qrefine.stream.source import ShardPlan, ShardSource
-from qrefine.stream.write import Target, write_batch
+from qrefine.stream.source import ShardSource
+from qrefine.stream.writing import write_block
 from qrefine.table.parts import PartRecord
+from qrefine.work.plans import ShardPlan
+from qrefine.work.write import Target
 
 TASK_RETRIES = 1  # for the victims of another task on their actor; what kills it twice is tried again alone
 BATCHES_AHEAD = 2  # batches in a task on a GPU: one is decoded while one is worked on; more would end unevenly
@@ -121,7 +123,7 @@ def _cpus() -> float:
 
 def _write(dataset: Dataset, target: Target, *, rows: int, reason: str | None = None) -> Dataset:
     return dataset.map_batches(
-        write_batch,
+        write_block,
         fn_kwargs={"target": target, "reason": reason},
         batch_size=rows,
         batch_format="pyarrow",

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import pyarrow as pa
 
 from qrefine.config import Pool, RefineConfig
+from qrefine.sample import Sample
 from qrefine.stages.refiner import MODEL_STAGES, build_stages
-from qrefine.stages.sample import Stage
-from qrefine.stream.blocks import Loaded, load_batch, run_on_batch
-from qrefine.stream.metrics import Meter
-from qrefine.stream.write import Target, write_batch
+from qrefine.stages.stage import Step, run_stages
+from qrefine.stream.metrics import RayMeter
+from qrefine.stream.writing import write_told
+from qrefine.work.border import from_arrow, to_arrow
+from qrefine.work.process import load
+from qrefine.work.write import Target
 
 POOLED = (("map",), ("noise", "inpaint"), ("enhance",), ("accept",))
 LOCAL_ACTOR_CPUS = 0.5
@@ -46,7 +50,7 @@ def plan_topology(config: RefineConfig, cpus: float, gpus: float) -> Topology:
     """Pools for a machine or cluster with so many logical CPUs and GPUs.
 
     ``auto`` is ``colocated``: on four logical GPUs it reached 171 of 182 images/s with a stable mix of needs
-    and 156 of 169 with a drifting one, where fixed pools reached 156 and 84 (design, section 6). ``pooled`` is
+    and 156 of 169 with a drifting one, where fixed pools reached 156 and 84. ``pooled`` is
     for models too large to share a GPU; it needs one GPU per pool, or none at all.
     """
     stream = config.stream
@@ -92,9 +96,9 @@ def _pool(stages: Sequence[str], size: int, *, gpus: float, cpus: float = LOCAL_
 
 
 class PoolActor:
-    """One process of a pool: loads its models once, then turns batches of working rows into such batches.
+    """One process of a pool: loads its models once, then turns blocks of samples into such blocks.
 
-    Where it ``writes`` it is the end of the stream: it writes its rows and gives the records of the parts.
+    Where it ``writes`` it is the end of the stream: it writes its samples and gives the records of the parts.
     """
 
     def __init__(self, pool: Pool, target: Target, slots: int, writes: bool) -> None:
@@ -105,33 +109,32 @@ class PoolActor:
         self._target, self._slots, self._writes = target, slots, writes
         self._stages = build_stages(pool.stages, target.config)
         # beside a GPU decoding must not be what it waits for; on CPUs alone threads would only take turns
-        self._each = ThreadPoolExecutor(DECODERS).map if pool.gpus else map
-        self._meter = Meter(target.run)
+        self._map = ThreadPoolExecutor(DECODERS).map if pool.gpus else map
+        self._meter = RayMeter(target.run)
         self._name, self._device = "+".join(pool.stages), "gpu" if pool.gpus else "cpu"
         self._busy = 0.0  # seconds in stages since the last batch
         self._since = time.perf_counter()
 
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
         """``slots`` rows at a time. Where threads decode, the next ones are decoded while these are worked on."""
-        batches = [block.slice(start, self._slots) for start in range(0, max(1, block.num_rows), self._slots)]
-        coming = (load_batch(batch, self._stages, self._target.config, self._each) for batch in batches)
-        loaded: Loaded | None = next(coming)
+        load_one = partial(load, stages=self._stages, config=self._target.config)
+        starts = range(0, max(1, block.num_rows), self._slots)
+        coming = (self._map(load_one, from_arrow(block.slice(start, self._slots))) for start in starts)
+        loaded: Iterable[Sample] | None = next(coming)
         while loaded is not None:
             now, loaded = loaded, next(coming, None)
-            yield self._run(now)
+            yield self._run(list(now))
 
-    def _run(self, loaded: Loaded) -> pa.Table:
-        done = run_on_batch(loaded, self._stages, self._watch)
-        result = write_batch(done, self._target) if self._writes else done
-        self._account(done.num_rows)
+    def _run(self, samples: Sequence[Sample]) -> pa.Table:
+        done = run_stages(self._stages, samples, self._watch)
+        result = write_told(done, self._target) if self._writes else to_arrow(done)
+        self._account(len(done))
         return result
 
-    def _watch(self, stage: Stage, samples: int, seconds: float) -> None:
-        if samples:
-            name = type(stage).__name__.lower()
-            self._meter.add("stage_seconds", seconds, stage=name)
-            self._meter.add("stage_samples", samples, stage=name)
-            self._busy += seconds
+    def _watch(self, step: Step) -> None:
+        self._meter.add("stage_seconds", step.seconds, stage=step.stage)
+        self._meter.add("stage_samples", len(step.samples), stage=step.stage)
+        self._busy += step.seconds
 
     def _account(self, samples: int) -> None:
         """Book a batch and the time since the one before it."""

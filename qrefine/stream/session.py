@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import os
 import re
@@ -14,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
-from ray._private import parameter, ray_constants, ray_logging
+from ray._private import ray_constants, ray_logging
 from ray.data import DataContext
 
 from qrefine.config import StreamSettings
@@ -48,7 +47,6 @@ def session(settings: StreamSettings, debug: bool = False) -> Iterator[None]:
         with (
             contextlib.nullcontext() if debug else _silenced_stderr(),
             _loopback_only() if local else contextlib.nullcontext(),
-            _without_monitors() if local and not debug else contextlib.nullcontext(),
         ):
             ray.init(**options)
     except Exception as error:  # of a node that does not come up in time Ray tells by a bare Exception
@@ -81,21 +79,6 @@ def _loopback_only() -> Iterator[None]:
 
 
 @contextmanager
-def _without_monitors() -> Iterator[None]:
-    """A Ray that lives as long as one command starts neither an autoscaler nor a reader of its logs.
-
-    There is nothing to grow and nobody to tell. They cost a second of computing at the start, and the autoscaler
-    takes another to end; `ray.init` has no option for either.
-    """
-    whole = parameter.RayParams
-    parameter.RayParams = functools.partial(whole, no_monitor=True, include_log_monitor=False)
-    try:
-        yield
-    finally:
-        parameter.RayParams = whole
-
-
-@contextmanager
 def _quiet_raylets() -> Iterator[None]:
     """Drop what Ray prints of a lost node, twenty lines of its raylet's log; the progress lines count nodes."""
     printer = ray_logging.stdout_deduplicator
@@ -121,7 +104,7 @@ def _silenced_stderr() -> Iterator[None]:
 
 
 def _configure(debug: bool) -> None:
-    """Ray Data's settings; each for a fact that was measured (design, section 6)."""
+    """Ray Data's settings; each for a fact that was measured on Ray 2.60."""
     context = DataContext.get_current()
     context.enable_progress_bars = debug
     context.print_on_execution_start = debug

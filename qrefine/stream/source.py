@@ -1,9 +1,8 @@
-"""A Ray Data source of WebDataset shards: blocks of encoded bytes, damage as rows, committed rows left out."""
+"""A Ray Data source of planned shards: blocks of encoded bytes, damage as rows, committed rows left out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -13,24 +12,11 @@ from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
 
 from qrefine.config import RefineConfig
-from qrefine.corpus.shards import RawSample, read_shard
-from qrefine.stream.blocks import RAW, raw_blocks
-from qrefine.stream.metrics import Meter
-from qrefine.table.ledger import Ranges, Rows
+from qrefine.stream.metrics import RayMeter
+from qrefine.work.border import SCHEMA, blocks
+from qrefine.work.plans import ShardPlan, read_plan
 
 MOST_TASKS = 10_000  # a driver with more read tasks spends its time on them
-
-
-@dataclass(frozen=True)
-class ShardPlan:
-    """A shard to be read, and the ranges of its rows that are committed already."""
-
-    url: str
-    size: int | None
-    done: Ranges = ()
-    version: str | None = None
-    redrawn: Ranges = ()  # rows that need another seed
-    draw: int = 0  # which one
 
 
 class ShardSource(Datasource):
@@ -64,25 +50,13 @@ class ShardSource(Datasource):
             input_files=[plan.url for plan in plans],
             exec_stats=None,
         )
-        return ReadTask(lambda: _read(plans, config, block_bytes, Meter(run)), metadata, RAW, row_limit)
+        return ReadTask(lambda: _read(plans, config, block_bytes, RayMeter(run)), metadata, SCHEMA, row_limit)
 
 
 def _read(
-    plans: Sequence[ShardPlan], config: RefineConfig, block_bytes: float, meter: Meter
+    plans: Sequence[ShardPlan], config: RefineConfig, block_bytes: float, meter: RayMeter
 ) -> Iterator[pa.Table]:
     for plan in plans:
-        for block in raw_blocks(_samples(plan, config), block_bytes):
-            meter.add("read_bytes", pc.sum(pc.binary_length(block["image"])).as_py() or 0)
+        for block in blocks(read_plan(plan, config), block_bytes):
+            meter.add("read_bytes", pc.sum(pc.binary_length(block["source"])).as_py() or 0)
             yield block
-
-
-def _samples(plan: ShardPlan, config: RefineConfig) -> Iterator[RawSample]:
-    done, redrawn = Rows.from_ranges(plan.done), Rows.from_ranges(plan.redrawn)
-    for sample in read_shard(
-        plan.url,
-        config.images,
-        config.storage_options,
-        retries=config.stream.read_retries,
-        wanted=lambda index: index not in done,
-    ):
-        yield replace(sample, version=plan.version, draw=plan.draw if sample.index in redrawn else 0)

@@ -86,6 +86,19 @@ def _opened(part: dict[str, Any], rows: pa.Table) -> Iterator[Piece]:
         yield _piece({**part, **found}, some.num_rows)
 
 
+def recorded_versions(pieces: Iterable[Piece]) -> dict[str, set[str | None]]:
+    """The versions of each shard that rows were read from."""
+    versions: dict[str, set[str | None]] = {}
+    for piece in pieces:
+        versions.setdefault(piece.shard, set()).add(piece.version)
+    return versions
+
+
+def has_changed(version: str | None, recorded: set[str | None]) -> bool:
+    """Whether a shard is another than the one its rows came from; not where its store does not tell versions."""
+    return version is not None and bool(recorded - {None, version})
+
+
 def build_ledger(pieces: Iterable[Piece], read: ReadColumns) -> Ledger:
     """The committed rows. A part is opened only where its rows have gaps and its shard is not complete."""
     shards: dict[str, list[Piece]] = {}

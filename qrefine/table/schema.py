@@ -1,62 +1,142 @@
-"""The output's columns, one row per input sample, and how a row comes about (design, section 4)."""
+"""The table's columns, one row for each input sample: what each is called, its type, and how it comes about.
+
+A new column is one line here, over a field of `Sample`.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from qrefine.config import RefineConfig, sample_seed
-from qrefine.corpus.shards import RawSample
 from qrefine.errors import UserError
 from qrefine.quality.map import QualityMap
 from qrefine.quality.regions import fractions
+from qrefine.sample import Sample
 
 MAP = pa.list_(pa.list_(pa.float32()))
-COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
-    ("key", pa.string()),
-    ("shard", pa.string()),
-    ("index", pa.int32()),
-    ("status", pa.string()),
-    ("error", pa.string()),
-    ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
-    ("width", pa.int32()),
-    ("height", pa.int32()),
-    ("prompt", pa.string()),
-    ("metadata", pa.string()),
-    ("source_sha256", pa.string()),
-    ("quality_before", pa.float32()),
-    ("quality_after", pa.float32()),
-    ("quality_map_before", MAP),
-    ("quality_map_after", MAP),
-    ("lq_fraction", pa.float32()),
-    ("mq_fraction", pa.float32()),
-    ("hq_fraction", pa.float32()),
-    ("stages", pa.list_(pa.string())),
+
+
+class Context(NamedTuple):
+    """What the columns of one row are made from."""
+
+    sample: Sample
+    config: RefineConfig
+    run: str
+
+
+class Column(NamedTuple):
+    """A column; ``value`` gives None where the sample has nothing to say."""
+
+    name: str
+    type: pa.DataType
+    value: Callable[[Context], Any]
+
+
+def _image(row: Context) -> dict[str, Any] | None:
+    """The refined image, else the source's own bytes; a failed sample has none."""
+    sample = row.sample
+    if sample.error is not None:
+        return None
+    return {"bytes": sample.source if sample.output is None else sample.output, "path": None}
+
+
+def _of_map(of: Callable[[QualityMap], Any], name: str) -> Callable[[Context], Any]:
+    """A value of the map ``before`` or ``after``; where nothing was accepted the one is the other."""
+
+    def value(row: Context) -> Any:
+        quality = row.sample.before if name == "before" else row.sample.after or row.sample.before
+        return None if quality is None else of(quality)
+
+    return value
+
+
+def _fraction(place: int) -> Callable[[Context], float | None]:
+    def value(row: Context) -> float | None:
+        quality = row.sample.before
+        return None if quality is None else fractions(quality, row.config.bounds)[place]
+
+    return value
+
+
+def _sha256(row: Context) -> str | None:
+    return None if row.sample.source is None else hashlib.sha256(row.sample.source).hexdigest()
+
+
+def _score(quality: QualityMap) -> float:
+    return quality.score
+
+
+def _values(quality: QualityMap) -> list[list[float]]:
+    return quality.values.tolist()
+
+
+COLUMNS = (
+    Column("key", pa.string(), lambda row: row.sample.key),
+    Column("shard", pa.string(), lambda row: row.sample.shard),
+    Column("index", pa.int32(), lambda row: row.sample.index),
+    Column("status", pa.string(), lambda row: row.sample.status),
+    Column("error", pa.string(), lambda row: row.sample.error),
+    Column("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]), _image),
+    Column("width", pa.int32(), lambda row: row.sample.size and row.sample.size[1]),
+    Column("height", pa.int32(), lambda row: row.sample.size and row.sample.size[0]),
+    Column("prompt", pa.string(), lambda row: row.sample.prompt),
+    Column("metadata", pa.string(), lambda row: row.sample.metadata),
+    Column("source_sha256", pa.string(), _sha256),
+    Column("quality_before", pa.float32(), _of_map(_score, "before")),
+    Column("quality_after", pa.float32(), _of_map(_score, "after")),
+    Column("quality_map_before", MAP, _of_map(_values, "before")),
+    Column("quality_map_after", MAP, _of_map(_values, "after")),
+    Column("lq_fraction", pa.float32(), _fraction(0)),
+    Column("mq_fraction", pa.float32(), _fraction(1)),
+    Column("hq_fraction", pa.float32(), _fraction(2)),
+    Column("stages", pa.list_(pa.string()), lambda row: [] if row.sample.error else list(row.sample.stages)),
 )
-LAST_COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
-    ("seed", pa.int64()),
-    ("config", pa.string()),
-    ("run", pa.string()),
-    ("shard_version", pa.string()),
-    ("shard_rows", pa.int32()),
+LAST_COLUMNS = (
+    Column("seed", pa.int64(), lambda row: sample_seed(row.sample.key, row.config.seed, row.sample.draw)),
+    Column("config", pa.string(), lambda row: row.config.digest),
+    Column("run", pa.string(), lambda row: row.run),
+    Column("shard_version", pa.string(), lambda row: row.sample.shard_version),
+    Column("shard_rows", pa.int32(), lambda row: row.sample.shard_rows),
 )
 STATUSES = ("refined", "kept", "failed")
 
 
+@cache
+def columns(judges: tuple[str, ...]) -> tuple[Column, ...]:
+    """All columns, with one ``<judge>_before``, ``<judge>_after`` pair for each judge."""
+    pairs = (_judge_columns(name, place) for place, name in enumerate(judges))
+    return (*COLUMNS, *(column for pair in pairs for column in pair), *LAST_COLUMNS)
+
+
+def _judge_columns(name: str, place: int) -> tuple[Column, Column]:
+    def value(when: int) -> Callable[[Context], float | None]:
+        def judged(row: Context) -> float | None:
+            there = row.sample.error is None and place < len(row.sample.judgements)
+            return row.sample.judgements[place][when] if there else None
+
+        return judged
+
+    column = judge_column(name)
+    return (
+        Column(f"{column}_before", pa.float32(), value(0)),
+        Column(f"{column}_after", pa.float32(), value(1)),
+    )
+
+
 def table_schema(judges: Sequence[str]) -> pa.Schema:
-    """The columns with one ``<judge>_before``, ``<judge>_after`` pair per judge, and the Hugging Face features."""
-    pairs = [(f"{judge_column(name)}_{when}", pa.float32()) for name in judges for when in ("before", "after")]
-    columns = [*COLUMNS, *pairs, *LAST_COLUMNS]
-    twice = [name for name, count in Counter(name for name, _ in columns).items() if count > 1]
+    """The columns as Arrow's schema, with the Hugging Face features. Raises UserError where two have one name."""
+    found = [(column.name, column.type) for column in columns(tuple(judges))]
+    twice = [name for name, count in Counter(name for name, _ in found).items() if count > 1]
     if twice:
         raise UserError(f"judges: two columns would be named {twice[0]}; give each judge a name of its own")
-    schema = pa.schema(columns)
+    schema = pa.schema(found)
     features = {field.name: _feature(field) for field in schema}
     return schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
 
@@ -80,63 +160,10 @@ def _feature(field: pa.Field) -> dict[str, Any]:
     return feature(field.type)
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What the stages made of a sample, as its row needs it."""
-
-    size: tuple[int, int] | None = None  # (h, w) after EXIF orientation; None: the source could not be decoded
-    before: QualityMap | None = None
-    after: QualityMap | None = None
-    encoded: bytes | None = None  # the refined image; None: the source's own bytes are kept
-    stages: tuple[str, ...] = ()
-    judgements: tuple[tuple[float, float], ...] = ()
-    error: str | None = None
-
-
-def make_row(raw: RawSample, outcome: Outcome, config: RefineConfig, run: str) -> dict[str, Any]:
-    """The row of one sample; a failed one keeps what is known of it and no image."""
-    error = raw.error or outcome.error
-    row: dict[str, Any] = {
-        "key": raw.key,
-        "shard": raw.shard,
-        "index": raw.index,
-        "status": "failed" if error else "kept" if outcome.encoded is None else "refined",
-        "error": error,
-        "image": None,
-        "prompt": raw.prompt,
-        "metadata": raw.metadata,
-        "source_sha256": None if raw.image is None else hashlib.sha256(raw.image).hexdigest(),
-        "stages": [],
-        "seed": sample_seed(raw.key, config.seed, raw.draw),
-        "config": config.digest,
-        "run": run,
-        "shard_version": raw.version,
-        "shard_rows": raw.shard_rows,
-    }
-    if outcome.size is not None:
-        row["height"], row["width"] = outcome.size
-    if outcome.before is not None:
-        row |= _scores(outcome.before, outcome.after, config)
-    if error is None:
-        row["image"] = {"bytes": raw.image if outcome.encoded is None else outcome.encoded, "path": None}
-        row["stages"] = list(outcome.stages)
-        for name, (before, after) in zip(config.judges, outcome.judgements, strict=False):
-            row[f"{judge_column(name)}_before"], row[f"{judge_column(name)}_after"] = before, after
-    return row
-
-
-def _scores(before: QualityMap, after: QualityMap | None, config: RefineConfig) -> dict[str, Any]:
-    after = before if after is None else after
-    lq, mq, hq = fractions(before, config.bounds)
-    return {
-        "quality_before": before.score,
-        "quality_after": after.score,
-        "quality_map_before": before.values.tolist(),
-        "quality_map_after": after.values.tolist(),
-        "lq_fraction": lq,
-        "mq_fraction": mq,
-        "hq_fraction": hq,
-    }
+def make_row(sample: Sample, config: RefineConfig, run: str) -> dict[str, Any]:
+    """The row of one sample whose refined pixels are encoded."""
+    row = Context(sample, config, run)
+    return {column.name: column.value(row) for column in columns(config.judges)}
 
 
 def check_columns(root: str, found: pa.Schema, expected: pa.Schema) -> None:

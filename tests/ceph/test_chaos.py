@@ -47,7 +47,7 @@ def folders(tmp_path: Path) -> list[str]:
 def start(inputs: list[str], output: str, log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     settings = ["stream.batch_size=4", "stream.commit_seconds=1"]
     flags = [flag for setting in settings for flag in ("--set", setting)]
-    command = [sys.executable, "-m", "qrefine.cli.app", "refine", *inputs, output, *flags]
+    command = [sys.executable, "-m", "qrefine.cli", "refine", *inputs, output, *flags]
     with log.open("ab") as file:
         return subprocess.Popen(command, stdout=file, stderr=file, env={**os.environ, **environment})
 

@@ -27,8 +27,8 @@ from qrefine.table.parts import PREFIX
 from qrefine.table.table import open_table
 from tests.ceph.conftest import Store
 from tests.ceph.proxy import FAULTS, SLOW_S, FaultProxy, Request, share
-from tests.stream import inline
 from tests.stream.kill_points import SAMPLES, SHARDS, Found, read, write_corpus
+from tests.work import runs
 
 pytestmark = [pytest.mark.storage, pytest.mark.timeout(280)]
 KILLED = -signal.SIGKILL
@@ -45,7 +45,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def expected(local: Path) -> Found:
     """What an undisturbed run on disk makes of them."""
-    assert inline.run([str(local), str(local.parent / "reference")]) == 0
+    assert runs.finish([str(local), str(local.parent / "reference")]) == 0
     return read(str(local.parent / "reference"))[0]
 
 
@@ -73,7 +73,7 @@ def unnamed(table: str) -> set[str]:
 
 
 def refine(arguments: list[str], environment: Mapping[str, str], *before: Any) -> int:
-    return inline.run(arguments, *before, environment=environment)
+    return runs.finish(arguments, *before, environment=environment)
 
 
 # One writer at a time
@@ -124,7 +124,7 @@ def test_of_two_drivers_that_start_in_the_same_second_one_works_and_one_leaves(
     for turn in range(3):
         arguments = [corpus, f"{bucket}/t{turn}"]
         moment = time.time() + 1.0
-        both = [inline.start(arguments, wait, moment, environment=environment) for _ in range(2)]
+        both = [runs.start(arguments, wait, moment, environment=environment) for _ in range(2)]
         for process in both:
             process.join(120)
         assert sorted(process.exitcode for process in both) == [0, 4]
@@ -179,7 +179,7 @@ def test_a_driver_that_dies_at_a_request_leaves_a_table_that_opens_and_the_next_
         victims[0].kill()
 
     with FaultProxy(store.port, choose, done=done) as proxy:
-        victims.append(inline.start(arguments, environment={**environment, "AWS_ENDPOINT_URL": proxy.url}))
+        victims.append(runs.start(arguments, environment={**environment, "AWS_ENDPOINT_URL": proxy.url}))
         victims[0].join(60)
     assert victims[0].exitcode == KILLED
     assert len(unnamed(arguments[1])) >= left
@@ -204,7 +204,7 @@ def test_a_run_ends_well_where_requests_fail(
 ) -> None:
     with FaultProxy(store.port, share(0.15 if fault != "slow" else 0.05, [fault], seed=3)) as proxy:
         through = {**environment, "AWS_ENDPOINT_URL": proxy.url}
-        code = inline.run([corpus, f"{bucket}/t"], environment=through, said=tmp_path / "said")
+        code = runs.finish([corpus, f"{bucket}/t"], environment=through, said=tmp_path / "said")
         assert code == 0, (tmp_path / "said").read_text()
         assert proxy.faults[fault] > 3
     assert read(f"{bucket}/t") == (expected, 0)
@@ -233,7 +233,7 @@ def test_a_run_outlives_a_restart_of_the_store(
 def command(arguments: list[str], environment: Mapping[str, str], **options: Any) -> tuple[int, str]:
     """The command line's exit code and what it said."""
     done = subprocess.run(
-        [sys.executable, "-m", "qrefine.cli.app", *arguments],
+        [sys.executable, "-m", "qrefine.cli", *arguments],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -267,7 +267,7 @@ def test_what_is_not_transient_is_one_line(
 ) -> None:
     url = url.format(bucket=bucket)
     arguments = [f"{url}/*.tar", str(tmp_path / "t")] if place == "input" else [str(local), url]
-    assert inline.run(arguments, environment={**environment, **changes}, said=tmp_path / "said") == 2
+    assert runs.finish(arguments, environment={**environment, **changes}, said=tmp_path / "said") == 2
     text = (tmp_path / "said").read_text()
     assert text.count("\n") == 1, text
     assert text.startswith("qrefine: cannot use s3://")
@@ -280,7 +280,7 @@ def test_a_profile_is_enough(corpus: str, bucket: str, environment: dict[str, st
         f"aws_access_key_id = {environment['AWS_ACCESS_KEY_ID']}\n"
         f"aws_secret_access_key = {environment['AWS_SECRET_ACCESS_KEY']}\n"
     )
-    assert inline.run([corpus, f"{bucket}/t"], forget_keys, str(tmp_path / "config")) == 0
+    assert runs.finish([corpus, f"{bucket}/t"], forget_keys, str(tmp_path / "config")) == 0
     assert len(read(f"{bucket}/t")[0]) == SHARDS * SAMPLES
 
 
@@ -309,7 +309,7 @@ def test_options_in_the_yaml_are_enough_and_no_secret_is_seen(
         "key": environment["AWS_ACCESS_KEY_ID"],
         "secret": environment["AWS_SECRET_ACCESS_KEY"],
     }
-    values = dict(setting.split("=", 1) for setting in inline.STUB)
+    values = dict(setting.split("=", 1) for setting in runs.STUB)
     config: dict[str, Any] = {"storage_options": options}
     for path, value in values.items():
         *parents, last = path.split(".")

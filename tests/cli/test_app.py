@@ -17,7 +17,7 @@ SETTINGS = [flag for setting in PLAIN for flag in ("--set", setting)]
 
 
 def qrefine(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "qrefine.cli.app", *map(str, arguments)]
+    command = [sys.executable, "-m", "qrefine.cli", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=240)
 
 

@@ -95,7 +95,7 @@ store = 100 * 2**20
 head = {"num_cpus": 0, "object_store_memory": store, "include_dashboard": False}
 cluster = Cluster(initialize_head=True, head_node_args=head)
 cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=store)
-command = [sys.executable, "-m", "qrefine.cli.app", "doctor", "--cluster", *sys.argv[1:]]
+command = [sys.executable, "-m", "qrefine.cli", "doctor", "--cluster", *sys.argv[1:]]
 done = subprocess.run(command, env={**os.environ, "RAY_ADDRESS": cluster.address})
 cluster.shutdown()
 sys.exit(done.returncode)

@@ -155,7 +155,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str,
 
 def doctor(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    command = [sys.executable, "-m", "qrefine.cli.app", "doctor", *arguments]
+    command = [sys.executable, "-m", "qrefine.cli", "doctor", *arguments]
     return subprocess.run(command, env={**clean, **environment}, capture_output=True, text=True, timeout=240)
 
 

@@ -1,7 +1,4 @@
-"""Kill anything at any time: no sample is lost, none appears twice.
-
-The first tests are the rows of ARCHITECTURE.md's table "killed here, this happens", one for each.
-"""
+"""Ten random kills of a run on Ray: no sample is lost, none appears twice."""
 
 from __future__ import annotations
 
@@ -11,249 +8,29 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
 
-import duckdb
-import polars
 import psutil
 import pytest
-from deltalake import DeltaTable
-from deltalake.transaction import PostCommitHookProperties
-from fsspec.implementations.local import LocalFileSystem
 
-from qrefine.stream import driver, write
-from qrefine.table import parts
-from qrefine.table.parts import PREFIX
-from qrefine.table.schema import table_schema
-from qrefine.table.table import Table, open_table
+from qrefine.table.table import open_table
 from tests.conftest import PLAIN, write_shards
-from tests.stream import inline
-from tests.stream.kill_points import SAMPLES, SHARDS, Count, Found, kill_points, read, unnamed, write_corpus
 
-CHECKPOINT_EVERY = 3
 KILL_SHARDS, KILL_SAMPLES = 6, 8
-# One test for each row of the table
-
-
-def die_before_the_first_part() -> None:
-    write.write_part = lambda *_, **__: inline.die()
-
-
-def die_while_a_part_is_written() -> None:
-    def half(filesystem: Any, path: str, file: IO[bytes]) -> None:
-        data = (file.seek(0), file.read())[1]
-        with filesystem.open(path, "wb") as target:
-            target.write(data[: len(data) // 2])
-            target.flush()
-            inline.die()
-
-    parts.upload = half
-
-
-def die_before_the_second_commit() -> None:
-    commit = Table.commit
-    commits = iter(range(10))
-
-    def second(self: Table, *arguments: Any, **options: Any) -> None:
-        commit(self, *arguments, **options) if next(commits) == 0 else inline.die()
-
-    Table.commit = second  # type: ignore[method-assign]
-
-
-def die_between_commit_and_checkpoint() -> None:
-    """Delta writes a checkpoint after the commits 2, 5, 8 where its interval is 3; here it dies before."""
-    write_transaction = DeltaTable.create_write_transaction
-
-    def without_checkpoint(self: DeltaTable, *arguments: Any, **options: Any) -> None:
-        due = self.version() + 1 == CHECKPOINT_EVERY - 1
-        hooks = PostCommitHookProperties(create_checkpoint=not due)
-        write_transaction(self, *arguments, **options, post_commithook_properties=hooks)
-        if due:
-            inline.die()
-
-    DeltaTable.create_write_transaction = without_checkpoint
-
-
-def die_after_the_last_commit() -> None:
-    driver.Run._summary = lambda *_: inline.die()  # type: ignore[method-assign]
-
-
-def die_during_cleanup() -> None:
-    removed = iter(range(10))
-    remove = LocalFileSystem.rm_file
-
-    def second(self: LocalFileSystem, path: str) -> None:
-        remove(self, path) if PREFIX not in path or next(removed) == 0 else inline.die()
-
-    LocalFileSystem.rm_file = second
-
-
-def die_before_the_replacement() -> None:
-    Table.commit = lambda self, records, removed=(), **_: inline.die()  # type: ignore[method-assign]
-
-
-def die_after_the_replacement() -> None:
-    commit = Table.commit
-
-    def last(self: Table, *arguments: Any, **options: Any) -> None:
-        commit(self, *arguments, **options)
-        inline.die()
-
-    Table.commit = last  # type: ignore[method-assign]
-
-
-KILLED = -signal.SIGKILL
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("kill") / "corpus"
-    write_corpus(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def expected(corpus: Path) -> Found:
-    assert inline.run([str(corpus), str(corpus.parent / "reference")]) == 0
-    return read(corpus.parent / "reference")[0]
-
-
-def all_readers_agree(table: Path) -> int:
-    """How many rows Polars, pyarrow, pandas and DuckDB find; they must find the same."""
-    parts = open_table(str(table)).file_uris()
-    counts = {
-        "polars": polars.read_delta(str(table)).height,
-        "pyarrow": open_table(str(table)).to_pyarrow_table().num_rows,
-        "pandas": len(DeltaTable(str(table)).to_pandas(columns=["shard", "index"])),
-        "duckdb": 0,
-    }
-    if parts:
-        rows = duckdb.sql(
-            "select count(*), count(distinct (shard, index)) from read_parquet($parts)", params={"parts": parts}
-        )
-        counts["duckdb"], places = rows.fetchall()[0]
-        assert places == counts["duckdb"], "a sample is there twice"
-    assert len(set(counts.values())) == 1, counts
-    return counts["polars"]
-
-
-def resumes(corpus: Path, table: Path, expected: Found, *flags: str) -> None:
-    """The same command ends well, and every sample is there once, as an undisturbed run leaves it."""
-    assert inline.run([str(corpus), str(table), *flags]) == 0
-    assert read(table) == (expected, 0)
-    assert unnamed(table) == 0
-    assert all_readers_agree(table) == SHARDS * SAMPLES
-
-
-@pytest.mark.parametrize(
-    ("death", "committed", "left"),
-    [
-        (die_before_the_first_part, {0}, {0}),
-        (die_while_a_part_is_written, {0}, {1}),
-        (die_before_the_second_commit, set(range(1, SHARDS * SAMPLES)), set(range(1, 20))),
-        (die_after_the_last_commit, {SHARDS * SAMPLES}, {0}),
-    ],
-    ids=lambda value: value.__name__ if callable(value) else "",
-)
-def test_a_killed_run_leaves_a_table_that_opens_and_the_next_run_ends_it(
-    corpus: Path, expected: Found, tmp_path: Path, death: Callable[[], None], committed: set[int], left: set[int]
-) -> None:
-    table = tmp_path / "table"
-    assert inline.run([str(corpus), str(table)], death) == KILLED
-    assert all_readers_agree(table) in committed
-    assert unnamed(table) in left
-    resumes(corpus, table, expected)
-
-
-def test_a_checkpoint_that_was_not_written_is_made_up_for(corpus: Path, expected: Found, tmp_path: Path) -> None:
-    table = tmp_path / "table"
-    often = {"delta.checkpointInterval": str(CHECKPOINT_EVERY)}
-    DeltaTable.create(str(table), table_schema(()), configuration=often)
-    assert inline.run([str(corpus), str(table)], die_between_commit_and_checkpoint) == KILLED
-    assert open_table(str(table)).version() == CHECKPOINT_EVERY - 1
-    assert not list(table.glob("_delta_log/*checkpoint*"))
-    assert 0 < all_readers_agree(table) < SHARDS * SAMPLES
-    resumes(corpus, table, expected)
-    assert list(table.glob("_delta_log/*.checkpoint.parquet"))
-
-
-def test_a_run_that_dies_while_it_cleans_up_leaves_the_rest_to_the_next(
-    corpus: Path, expected: Found, tmp_path: Path
-) -> None:
-    table = tmp_path / "table"
-    assert inline.run([str(corpus), str(table)]) == 0
-    dead = [table / f"{PREFIX}dead-{i}.parquet" for i in range(3)]
-    for path in dead:
-        path.write_bytes(b"half a part")
-    assert inline.run([str(corpus), str(table)], die_during_cleanup) == KILLED
-    assert len([path for path in dead if path.exists()]) == 2
-    assert all_readers_agree(table) == SHARDS * SAMPLES
-    resumes(corpus, table, expected)
-
-
-@pytest.mark.parametrize(
-    ("death", "flags"), [(die_before_the_replacement, ["--retry-failed"]), (die_after_the_replacement, [])]
-)
-def test_a_replacement_is_made_or_it_is_not(
-    corpus: Path, expected: Found, tmp_path: Path, death: Callable[[], None], flags: list[str]
-) -> None:
-    table = tmp_path / "table"
-    assert inline.run([str(corpus), str(table)]) == 0
-    version = open_table(str(table)).version()
-    assert inline.run([str(corpus), str(table), "--retry-failed"], death) == KILLED
-    made = open_table(str(table)).version() - version
-    assert made == (death is die_after_the_replacement)
-    assert all_readers_agree(table) == SHARDS * SAMPLES - made  # the failed row is out, and planned anew
-    resumes(corpus, table, expected, *flags)
-
-
-def test_kills_at_points_all_over_a_run_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
-    count = kill_points(8, tmp_path)
-    assert count.killed >= 8
-    assert count == Count(8, count.killed, 0, 0, 0, 0, 0)
-
-
-def hold(moment: float) -> None:
-    """Two processes that wait for one moment start together; the winner works long enough to be met."""
-    commit = Table.commit
-
-    def slow(self: Table, *arguments: Any, **options: Any) -> None:
-        commit(self, *arguments, **options)
-        time.sleep(0.1)
-
-    Table.commit = slow  # type: ignore[method-assign]
-    time.sleep(max(0.0, moment - time.time()))
-
-
-@pytest.mark.parametrize("rounds", [3, pytest.param(20, marks=pytest.mark.slow)])
-def test_of_two_drivers_that_start_in_the_same_second_one_works_and_one_leaves(
-    corpus: Path, expected: Found, tmp_path: Path, rounds: int
-) -> None:
-    for turn in range(rounds):
-        table = tmp_path / f"table-{turn}"
-        moment = time.time() + 0.5
-        both = [inline.start([str(corpus), str(table)], hold, moment) for _ in range(2)]
-        for process in both:
-            process.join(60)
-        assert sorted(process.exitcode for process in both) == [0, 4]
-        assert read(table) == (expected, 0)
-
-
-# The real thing: Ray, its actors and its workers
-
-
 ROUNDS = 10
 LONGEST_WAIT_S = 12.0
 
 
 def start(folder: Path, table: Path) -> subprocess.Popen[bytes]:
-    settings = [flag for setting in (*PLAIN, "stream.commit_seconds=0.5") for flag in ("--set", setting)]
+    settings = [
+        flag
+        for setting in (*PLAIN, "stream.executor=ray", "stream.commit_seconds=0.5")
+        for flag in ("--set", setting)
+    ]
     command = [
         sys.executable,
         "-m",
-        "qrefine.cli.app",
+        "qrefine.cli",
         "refine",
         str(folder),
         str(table),

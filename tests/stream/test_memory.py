@@ -38,7 +38,7 @@ def heavy_png(index: int) -> bytes:
 def peak_bytes(shard: Path, table: Path) -> int:
     """Greatest proportional set size of the run and all its processes, shared memory counted once."""
     settings = [flag for setting in PLAIN for flag in ("--set", setting)]
-    command = [sys.executable, "-m", "qrefine.cli.app", "refine", str(shard), str(table), *settings]
+    command = [sys.executable, "-m", "qrefine.cli", "refine", str(shard), str(table), *settings]
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     peak = 0
     while run.poll() is None:

@@ -47,7 +47,7 @@ def run(head: Head, source: str, table: Path, *settings: str) -> tuple[dict, Scr
     """Refine on the head; gives the summary, a scrape after the end, and all names that were seen on the way."""
     flags = [flag for setting in (*PLAIN, "stream.commit_seconds=1", *settings) for flag in ("--set", setting)]
     driver = subprocess.Popen(
-        [sys.executable, "-m", "qrefine.cli.app", "refine", source, str(table), *flags],
+        [sys.executable, "-m", "qrefine.cli", "refine", source, str(table), *flags],
         env={**head.env, "RAY_ADDRESS": head.address, "PYTHONPATH": str(ROOT)},
     )
     seen: set[str] = set()

@@ -149,7 +149,7 @@ class Site:
             *("stream.batch_size=4", "stream.block_mb=0.05"),
         ]
         flags = [flag for setting in settings for flag in ("--set", setting)]
-        refine = [sys.executable, "-m", "qrefine.cli.app", "refine", "s3://corpus/*.tar", "s3://corpus/table"]
+        refine = [sys.executable, "-m", "qrefine.cli", "refine", "s3://corpus/*.tar", "s3://corpus/table"]
         (inner,) = psutil.Process(self.nodes[space].pid).children()  # Ray looks for its node among the processes
         return ["nsenter", "-t", str(inner.pid), "-n", "-p", "-m", "--", *refine, *flags]
 

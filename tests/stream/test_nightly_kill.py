@@ -22,11 +22,15 @@ SHARDS, SAMPLES = 6, 8
 
 
 def start(folder: Path, table: Path) -> subprocess.Popen[bytes]:
-    settings = [flag for setting in (*PLAIN, "stream.commit_seconds=0.5") for flag in ("--set", setting)]
+    settings = [
+        flag
+        for setting in (*PLAIN, "stream.executor=ray", "stream.commit_seconds=0.5")
+        for flag in ("--set", setting)
+    ]
     command = [
         sys.executable,
         "-m",
-        "qrefine.cli.app",
+        "qrefine.cli",
         "nightly",
         str(folder),
         str(table),

@@ -17,11 +17,10 @@ from pathlib import Path
 import pytest
 import s3fs
 
+from qrefine.api import nightly, refine
 from qrefine.config import ImageSettings, load_config
 from qrefine.corpus.shards import read_shard
 from qrefine.storage.store import list_shards
-from qrefine.stream.driver import refine
-from qrefine.stream.nightly import nightly
 from qrefine.table.table import Table
 from tests.conftest import PLAIN, encoded, noisy, photo, write_tar
 from tests.stream.counting_store import TAKE
@@ -52,7 +51,7 @@ def images() -> list[bytes]:
     corpus = os.environ.get("QREFINE_CORPUS")
     if corpus:
         shards = list_shards([corpus], {})
-        return [s.image for shard in shards for s in read_shard(shard.url, ImageSettings()) if s.image]
+        return [s.source for shard in shards for s in read_shard(shard.url, ImageSettings()) if s.source]
     names = ("astronaut", "chelsea", "coffee", "rocket")
     return [encoded(noisy(photo(names[i % 4], 64), seed=i)) for i in range(32)]
 

@@ -139,7 +139,7 @@ def test_the_installed_package_needs_no_working_directory(head: Head, tmp_path: 
     subprocess.run([sys.executable, "-m", *install], check=True)
     shutil.rmtree(source)
     write_shards(tmp_path, shards=2, samples=4)
-    command = [sys.executable, "-m", "qrefine.cli.app", "refine", str(tmp_path / "*.tar"), str(tmp_path / "table")]
+    command = [sys.executable, "-m", "qrefine.cli", "refine", str(tmp_path / "*.tar"), str(tmp_path / "table")]
     env = json.dumps({"env_vars": {"PYTHONPATH": str(site)}})  # as if the image had it
     done = head.ray("job", "submit", "--runtime-env-json", env, "--", *command, *SETTINGS)
     assert done.returncode == 0, done.stdout

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from qrefine.stream.committer import Commit, Committer
+from qrefine.stream.progress import Tally
 
 from qrefine.config import RefineConfig
 from qrefine.corpus.shards import RawSample
 from qrefine.errors import TableBusyError
-from qrefine.stream.committer import Commit, Committer
-from qrefine.stream.progress import Tally
 from qrefine.table.lease import Lease
 from qrefine.table.parts import PartRecord, write_part
 from qrefine.table.schema import Outcome, make_row, table_schema

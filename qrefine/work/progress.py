@@ -6,26 +6,26 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 
-import ray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from typing_extensions import Self
 
-from qrefine.stream.metrics import Meter
 from qrefine.table.ledger import Ledger
 from qrefine.table.parts import PartRecord
 from qrefine.table.schema import STATUSES
+from qrefine.work.meter import Meter, NoMeter
 
 PLAIN_EVERY_S = 10.0
 BAR_EVERY_S = 0.25
 
 
 @dataclass
-class Tally:
-    """Counts over the parts of this run; the display, the plain lines, the metrics and the summary all tell it."""
+class Totals:
+    """What the parts of this run add up to; the display, the metrics and the summary all tell it."""
 
     shards: int = 0  # in the input
     shards_done: int = 0
@@ -39,7 +39,7 @@ class Tally:
     bytes_to_do: int = 0  # of the planned shards; 0: the store does not tell
     bytes_done: int = 0
     started: float = field(default_factory=time.monotonic)
-    meter: Meter = field(default_factory=lambda: Meter(""))
+    meter: Meter = field(default_factory=NoMeter)
     _complete: set[str] = field(default_factory=set)  # of the shards that this run completed
 
     @property
@@ -104,19 +104,17 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def alive_nodes() -> int:
-    """Nodes of the Ray that this process is connected to; 0 where it is to none."""
-    return sum(node["Alive"] for node in ray.nodes()) if ray.is_initialized() else 0
-
-
 class Display:
-    """Shows a tally while it is entered; a thread keeps it fresh, so that a slow batch is no silence."""
+    """Shows totals while it is entered; a thread keeps them fresh, so that a slow batch is no silence.
 
-    def __init__(self, tally: Tally, console: Console | None = None) -> None:
-        self._tally = tally
+    ``nodes`` tells how many machines there are; a line is printed when that changes.
+    """
+
+    def __init__(self, totals: Totals, nodes: Callable[[], int], console: Console | None = None) -> None:
+        self._totals, self._count_nodes = totals, nodes
         self._console = console or Console(file=sys.stderr)
         self._told: set[str] = set()  # kinds of errors
-        self._nodes = alive_nodes()
+        self._nodes = nodes()
         self._bars = Progress(
             TextColumn("shards"),
             BarColumn(),
@@ -127,7 +125,7 @@ class Display:
             console=self._console,
             transient=True,
         )
-        self._task = self._bars.add_task("", total=tally.shards, counts="starting", left="")
+        self._task = self._bars.add_task("", total=totals.shards, counts="starting", left="")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._tick_for_ever, name="qrefine-progress", daemon=True)
 
@@ -146,27 +144,27 @@ class Display:
             self._bars.stop()
 
     def show(self) -> None:
-        """Show the tally as it is now: a bar or a line, and a line for each kind of error that is new."""
-        tally = self._tally
-        tally.meter.set("images_per_second", tally.rate)
-        tally.meter.set("shards", tally.shards, state="total")
-        tally.meter.set("shards", tally.shards_done, state="done")
-        errors = dict(tally.errors)  # the committer counts on
+        """Show the totals as they are now: a bar or a line, and a line for each kind of error that is new."""
+        totals = self._totals
+        totals.meter.set("images_per_second", totals.rate)
+        totals.meter.set("shards", totals.shards, state="total")
+        totals.meter.set("shards", totals.shards_done, state="done")
+        errors = dict(totals.errors)  # the committer counts on
         for kind in errors.keys() - self._told:
             self._print(f"failing: {kind} ({errors[kind]} so far)")
             self._told.add(kind)
-        nodes = alive_nodes()
+        nodes = self._count_nodes()
         if nodes != self._nodes:
             self._print(f"nodes: {nodes} alive, {self._nodes} before")
             self._nodes = nodes
         if not self._console.is_terminal:
-            self._print(tally.line())
+            self._print(totals.line())
             return
-        left = tally.remaining_s
+        left = totals.remaining_s
         self._bars.update(
             self._task,
-            completed=tally.shards_done,
-            counts=f"{tally.counts}, {tally.rate:.1f} images/s",
+            completed=totals.shards_done,
+            counts=f"{totals.counts}, {totals.rate:.1f} images/s",
             left="" if left is None else f"{clock(left)} left",
         )
 

@@ -1,29 +1,28 @@
-"""A night: what is new and what changed since, rows that are to be done again, and one new version of the table.
+"""A run that commits once, at its end: what is new and changed, and rows that are to be done again.
 
-Parts are staged as they are written and committed together at the end, so readers see the table of yesterday or
-of today. A night that was killed goes on where it was, as long as the table is at the version it began with.
+Parts are staged as they are written, so readers see the table as it was or as it will be. A run that was killed
+goes on where it was, as long as the table is at the version it began with.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
-from qrefine.config import RefineConfig
 from qrefine.nightly.changes import Again, plan_digest
 from qrefine.nightly.night import NightPlan, View
 from qrefine.nightly.rewrites import compaction_jobs, removed_parts, settle_jobs
-from qrefine.nightly.settle import MergeJob
-from qrefine.stream.driver import Run, begun
-from qrefine.stream.merging import merge
-from qrefine.stream.session import session
+from qrefine.nightly.settle import MergeJob, run_merge
 from qrefine.table.journal import Entry, Staging
 from qrefine.table.ledger import Rows
 from qrefine.table.parts import PartRecord
+from qrefine.table.table import PART_BYTES
+from qrefine.work.plans import ShardPlan
+from qrefine.work.run import Run
 
 
 @dataclass(frozen=True)
@@ -65,70 +64,52 @@ class NightSummary:
         return {name: value for name, value in values.items() if name not in left_out}
 
 
-def nightly(
-    inputs: Sequence[str],
-    output: str,
-    config: RefineConfig | None = None,
-    again: Again | None = None,
-    *,
-    prune: bool = False,
-    debug: bool = False,
-    notify: Callable[[str], None] = lambda text: None,
-) -> NightSummary:
-    """Bring the table up to what lies behind ``inputs``, by one commit or, where there is nothing to do, none.
+class StagedRun:
+    """Does what a comparison found, and commits it in one step; ``run`` does the samples.
 
-    Raises UserError for what a person must mend. Killed at any point, the same call continues.
+    ``only_again``: rows that are done again, and nothing else; new and changed shards are left to others.
     """
-    with begun(inputs, output, config, debug, notify) as run:
-        return _Night(run, inputs, again or Again(), prune).work()
 
-
-class _Night:
-    """The state of one night; ``run`` does the samples."""
-
-    def __init__(self, run: Run, inputs: Sequence[str], again: Again, prune: bool) -> None:
-        self.run, self.table, self.config = run, run.table, run.config
+    def __init__(
+        self, run: Run, inputs: Sequence[str], again: Again, *, prune: bool = False, only_again: bool = False
+    ) -> None:
+        self.run, self.table, self.config, self.only_again = run, run.table, run.config, only_again
         self.began = time.monotonic()
-        self.leftovers = self.table.remove_leftovers(run.run)
-        self.view = View.of(inputs, run.shards, self.table, self.config, again)
+        self.leftovers = self.table.remove_leftovers(run.name)
+        view = View.of(inputs, run.shards, self.table, self.config, again)
+        self.view = view.only_again() if only_again else view
         self.plan = NightPlan.of(run.shards, self.view.pieces, self.view.changes, prune)
         self.dropped = self.view.dropped(prune)
         self.versions = self.view.versions(run.shards)
         self.view.reopen()
-        run.ledger, run.again = self.view.ledger, self.view.changes.again
+        run.ledger = self.view.ledger
+        run.redrawn = {shard: rows.redrawn for shard, rows in self.view.changes.again.items()}
         run.draw = self.table.version + 1
         self.staging = Staging(
-            self.table.root,
-            self.config.storage_options,
+            self.table.store,
             self.table.version,
             plan_digest(self.config.digest, again, prune),
-            run.run,
+            run.name,
             self.table.part_names(),
         )
         self.staging.resume(self._still_good)
         self.continued = sum(len(Rows.from_ranges(record.rows)) for record in self._samples())
 
     def work(self) -> NightSummary:
-        plans = self.run.missing()
-        removed, compacted = set[str](), 0
-        with ExitStack() as stack:
-
-            def merged(jobs: Sequence[MergeJob]) -> None:
-                if jobs:
-                    stack.enter_context(session(self.config.stream, self.run.debug))
-                    merge(jobs, self.run.target, self.staging.add)
-
-            if plans:
-                self.run.notify(self.run.announced(plans))
-                stack.enter_context(session(self.config.stream, self.run.debug))
-                self.run.stream(plans, self._stage)
-            merged(settle_jobs(self.view.changes, self.view.pieces, self.dropped, self.staging, self.versions))
-            removed = removed_parts(self.view.pieces, self.dropped, self.staging)
-            jobs = compaction_jobs(self.view.pieces, removed, self.staging, self.versions)
-            merged(jobs)
-            compacted = len(jobs)
-            removed = removed_parts(self.view.pieces, self.dropped, self.staging)
-        summary = self._summary(compacted)
+        """Do it all. Killed at any point, the same call continues."""
+        pieces = self.view.pieces
+        plans = self._missing()
+        if plans:
+            self.run.announce(plans)
+            self.run.stream(plans, self._stage)
+        self._merge(settle_jobs(self.view.changes, pieces, self.dropped, self.staging, self.versions))
+        jobs: list[MergeJob] = []
+        if not self.only_again:
+            removed = removed_parts(pieces, self.dropped, self.staging)
+            jobs = compaction_jobs(pieces, removed, self.staging, self.versions)
+            self._merge(jobs)
+        removed = removed_parts(pieces, self.dropped, self.staging)
+        summary = self._summary(len(jobs))
         if removed or self.staging.entries:
             self.run.lease.check()
             metadata = {"run": summary.run, "config": summary.config, "nightly": summary.told()}
@@ -136,13 +117,27 @@ class _Night:
             self.table.commit(self.staging.records(), sorted(removed), **metadata)
             self.staging.discard()
             summary = replace(summary, version=self.table.version, committed=True)
-        summary = replace(summary, vacuumed=self.table.vacuum())
-        if summary.committed:
-            self.run.write_json(f"run-{summary.run}.json", asdict(summary))
+        if not self.only_again:
+            summary = replace(summary, vacuumed=self.table.vacuum())
+            if summary.committed:
+                self.run.write_json(f"run-{summary.run}.json", asdict(summary))
         return summary
+
+    def _missing(self) -> list[ShardPlan]:
+        return self.run.missing(self.view.changes.to_do)
 
     def _stage(self, records: list[PartRecord]) -> None:
         self.staging.add([Entry(record.shard, record.version, (record,)) for record in records])
+
+    def _merge(self, jobs: Sequence[MergeJob]) -> None:
+        """Each job where the executor has room, so that no row passes through this process on a cluster."""
+        if not jobs:
+            return
+        sizes = {piece.path: piece.size for piece in self.view.pieces}
+        size = sum(sizes.get(path, 0) for job in jobs for path in job.old)
+        merge = partial(run_merge, self.table.store, run=self.run.name, part_bytes=PART_BYTES)
+        for entries in self.run.executor(size).each(merge, jobs):
+            self.staging.add(entries)
 
     def _samples(self) -> list[PartRecord]:
         """Staged parts that came out of the stream, not out of a merge."""
@@ -163,8 +158,8 @@ class _Night:
         errors = sum((Counter(record.errors) for record in samples), Counter())
         settled = sum((Counter(entry.counts) for entry in self.staging.entries), Counter())
         return NightSummary(
-            run=self.run.run,
-            table=self.table.root,
+            run=self.run.name,
+            table=self.table.store.url,
             config=self.config.digest,
             version=self.table.version,
             committed=False,
@@ -174,7 +169,7 @@ class _Night:
             kept=statuses["kept"],
             failed=statuses["failed"],
             failed_shards=sum(n for kind, n in errors.items() if kind.startswith("shard ")),
-            unread=len(self.run.missing()),
+            unread=len(self._missing()),
             errors=dict(errors),
             continued=self.continued,
             settled=dict(settled),

@@ -1,36 +1,34 @@
-"""`qrefine refine` without Ray, in processes that are cheap to start and die where a test wants them to.
+"""`qrefine refine` by the local executor, in processes that are cheap to start and die where a test wants it.
 
-Listing, lease, plan, reading, rows, parts, commits and reconciling are the real ones; only the pools are a loop.
-A Ray starts in ten seconds, this in a fraction of one: hundreds of kills become affordable.
+A Ray starts in ten seconds, this in a fraction of one: hundreds of kills become affordable. What runs is the
+product; only the place where it dies is put in.
 """
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pyarrow as pa
-
-from qrefine.cli import app as cli
+from qrefine import api
+from qrefine.cli import app
 from qrefine.config import load_config
-from qrefine.stages.refiner import MODEL_STAGES, build_stages
-from qrefine.storage import store as storage
-from qrefine.stream import committer, driver, merging, nightly, write
-from qrefine.stream.blocks import load_batch, run_on_batch
-from qrefine.stream.source import ShardPlan, ShardSource
-from qrefine.stream.write import Target, write_batch
-from qrefine.table import lease, parts, table
+from qrefine.nightly import run as staged_run
+from qrefine.storage import store
+from qrefine.table import journal, lease, parts, table
+from qrefine.work import committer, local, refine, write
+from qrefine.work import run as work_run
 
+HERE = ("stream.executor=local", "stream.workers=1", "stream.batch_size=2")
 STUB = (
+    *HERE,
     "mapper.name=tests.stream.backends:BrightnessMapper",
     "mapper.grid=4",
     "inpaint.name=tests.stream.backends:BrightRestorer",
@@ -38,42 +36,10 @@ STUB = (
     "judges=[]",
     "stream.commit_seconds=0.000001",  # each part in a commit of its own
 )
-BLOCK_BYTES = 1500.0  # two or three of the tests' images
-PROTOCOL = {module.__file__ for module in (parts, storage, lease, table, driver, committer, write)}
+MODULES = (parts, store, lease, journal, table, staged_run, api, committer, local, refine, work_run, write)
+PROTOCOL = {module.__file__ for module in MODULES}
 CHILDREN = multiprocessing.get_context("forkserver")  # plain forks would inherit deltalake's dead threads
-CHILDREN.set_forkserver_preload([__name__, "s3fs"])
-
-
-class Inline:
-    """Stands where a Ray dataset stands: its batches are the records of the parts that it writes."""
-
-    def __init__(self, plans: Sequence[ShardPlan], target: Target, reason: str | None = None) -> None:
-        self._plans, self._target, self._reason = plans, target, reason
-
-    def iter_batches(self, **_: Any) -> Iterator[pa.Table]:
-        config = self._target.config
-        stages = build_stages(MODEL_STAGES, config)
-        for task in ShardSource(self._plans, config, BLOCK_BYTES, self._target.run).get_read_tasks(1):
-            for block in task():
-                rows = block if self._reason else run_on_batch(load_batch(block, stages, config), stages)
-                yield write_batch(rows, self._target, self._reason)
-
-
-def without_ray() -> None:
-    """Put a loop where the driver would start Ray."""
-    for module, name, stand_in in stand_ins():
-        setattr(module, name, stand_in)
-
-
-def stand_ins() -> Iterator[tuple[Any, str, Any]]:
-    """What stands where Ray is asked: modules, names in them, and what they are bound to."""
-    yield driver, "session", lambda *_: contextlib.nullcontext()
-    yield driver, "ray", SimpleNamespace(cluster_resources=lambda: {"CPU": 1.0})
-    yield driver, "alive_nodes", lambda: 1
-    yield driver, "refine_stream", lambda plans, topology, target, **_: Inline(plans, target)
-    yield driver, "failure_stream", lambda plans, target, reason: Inline(plans, target, reason)
-    yield nightly, "session", lambda *_: contextlib.nullcontext()
-    yield nightly, "merge", lambda jobs, target, add: add([merging._merge(job, target) for job in jobs])
+CHILDREN.set_forkserver_preload([__name__, "s3fs", "torch", "qrefine.stages.refiner", "tests.stream.backends"])
 
 
 def start(
@@ -95,7 +61,9 @@ def start(
     return process
 
 
-def run(arguments: Sequence[str], before: Callable[..., None] | None = None, *given: Any, **options: Any) -> int:
+def finish(
+    arguments: Sequence[str], before: Callable[..., None] | None = None, *given: Any, **options: Any
+) -> int:
     """The exit code; the negative number of a signal that ended it."""
     process = start(arguments, before, *given, **options)
     process.join(120)
@@ -113,7 +81,6 @@ def _refine(
     given: tuple[Any, ...],
 ) -> None:
     os.environ.update(environment)
-    without_ray()
     load_config(None, settings)  # what a mistake in the test's settings says
     flags = [flag for setting in settings for flag in ("--set", setting)]
     sys.argv = ["qrefine", "refine", *arguments, *flags]
@@ -122,7 +89,7 @@ def _refine(
         os.dup2(file.fileno(), 2)
     if before is not None:
         before(*given)
-    cli.main()
+    app.main()
 
 
 def die() -> None:
@@ -158,7 +125,7 @@ def die_at_line(limit: int, count_file: str | None = None) -> None:
             Path(count_file).write_text(str(count))
             exit(code)
 
-        cli.sys = SimpleNamespace(argv=sys.argv, exit=count_and_exit, stderr=sys.stderr)  # type: ignore[attr-defined]
+        app.sys = SimpleNamespace(argv=sys.argv, exit=count_and_exit, stderr=sys.stderr)  # type: ignore[attr-defined]
 
 
 def die_in_commit(number: int, seconds: float) -> None:

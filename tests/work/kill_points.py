@@ -1,4 +1,4 @@
-"""Kill a run at many points and count what is lost: ``python -m tests.stream.kill_points [POINTS]``.
+"""Kill a run at many points and count what is lost: ``python -m tests.work.kill_points [POINTS]``.
 
 Half of the points are lines of the commit protocol, spread evenly over a run from its first to its last; the
 others lie inside Delta's native commit. About half of the resumes are killed once more, at random.
@@ -22,7 +22,7 @@ from qrefine.corpus.images import decode
 from qrefine.table.parts import PREFIX
 from qrefine.table.table import open_table
 from tests.conftest import encoded, photo, write_tar
-from tests.stream import inline
+from tests.work import runs
 
 SHARDS, SAMPLES = 3, 7
 SLOWEST_COMMIT_S = 0.012
@@ -83,7 +83,7 @@ def kill_points(points: int, folder: Path, seed: int = 0) -> Count:
     corpus = folder / "corpus"
     write_corpus(corpus)
     arguments = [str(corpus), str(folder / "reference")]
-    assert inline.run(arguments, inline.die_at_line, 0, str(folder / "lines")) == 0
+    assert runs.finish(arguments, runs.die_at_line, 0, str(folder / "lines")) == 0
     lines = int((folder / "lines").read_text())
     expected, _ = read(folder / "reference")
     assert len(expected) == SHARDS * SAMPLES
@@ -93,16 +93,14 @@ def kill_points(points: int, folder: Path, seed: int = 0) -> Count:
         table = folder / f"table-{point}"
         arguments = [str(corpus), str(table)]
         if point % 2:
-            code = inline.run(
-                arguments, inline.die_in_commit, 1 + point // 2 % 4, rng.uniform(0, SLOWEST_COMMIT_S)
-            )
+            code = runs.finish(arguments, runs.die_in_commit, 1 + point // 2 % 4, rng.uniform(0, SLOWEST_COMMIT_S))
         else:
-            code = inline.run(arguments, inline.die_at_line, 1 + lines * point // points)
+            code = runs.finish(arguments, runs.die_at_line, 1 + lines * point // points)
         while code == -signal.SIGKILL:
             sums["killed"] += 1
             sums["unopened"] += not opens(table)
             again = rng.random() < 0.5
-            code = inline.run(arguments, inline.die_at_line, rng.randrange(1, lines) if again else 0)
+            code = runs.finish(arguments, runs.die_at_line, rng.randrange(1, lines) if again else 0)
         assert code == 0, f"point {point}: exit code {code}"
         found, twice = read(table)
         sums["twice"] += twice

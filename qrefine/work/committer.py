@@ -11,10 +11,10 @@ from types import TracebackType
 
 from typing_extensions import Self
 
-from qrefine.stream.progress import Tally
 from qrefine.table.lease import Lease
 from qrefine.table.ledger import Ledger, Rows
 from qrefine.table.parts import PartRecord
+from qrefine.work.progress import Totals
 
 Commit = Callable[[list[PartRecord]], None]
 
@@ -28,8 +28,8 @@ class Committer:
     Leaving commits what is pending, also when the stream broke: the work is done, it should count.
     """
 
-    def __init__(self, commit: Commit, ledger: Ledger, tally: Tally, lease: Lease, every_s: float) -> None:
-        self._commit_records, self._ledger, self._tally, self._lease = commit, ledger, tally, lease
+    def __init__(self, commit: Commit, ledger: Ledger, totals: Totals, lease: Lease, every_s: float) -> None:
+        self._commit_records, self._ledger, self._totals, self._lease = commit, ledger, totals, lease
         self._every_s = every_s
         self._queue: queue.Queue[PartRecord | threading.Event | None] = queue.Queue()
         self._error: BaseException | None = None
@@ -91,6 +91,6 @@ class Committer:
         if fresh:
             began = time.monotonic()
             self._commit_records(fresh)
-            self._tally.committed(time.monotonic() - began)
+            self._totals.committed(time.monotonic() - began)
         for record in fresh:
-            self._tally.add(record, self._ledger)
+            self._totals.add(record, self._ledger)

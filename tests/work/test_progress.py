@@ -3,10 +3,10 @@ from __future__ import annotations
 import io
 
 import pytest
+from qrefine.stream.progress import Display, Tally, clock
 from rich.console import Console
 
 from qrefine.stream import progress
-from qrefine.stream.progress import Display, Tally, clock
 from qrefine.table.ledger import Ledger, Rows
 from qrefine.table.parts import PartRecord
 

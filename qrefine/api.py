@@ -1,0 +1,124 @@
+"""What `qrefine` does as functions: refine a corpus, bring a table up to date."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+from qrefine.config import RefineConfig
+from qrefine.corpus.listing import list_shards
+from qrefine.models.registry import check_backends
+from qrefine.nightly.changes import Again
+from qrefine.nightly.run import NightSummary, StagedRun
+from qrefine.storage.store import Store
+from qrefine.table.lease import Lease, new_run
+from qrefine.table.schema import table_schema
+from qrefine.table.table import Table
+from qrefine.work.executor import Executor
+from qrefine.work.local import LocalExecutor
+from qrefine.work.refine import Summary, refine_missing
+from qrefine.work.run import ChooseExecutor, Run
+
+LOCAL_BYTES = 64 << 20  # of shards: up to here a loop in this process is done before Ray has started
+
+
+def refine(
+    inputs: Sequence[str],
+    output: str,
+    config: RefineConfig | None = None,
+    *,
+    retry_failed: bool = False,
+    debug: bool = False,
+    notify: Callable[[str], None] = lambda text: None,
+    choose: ChooseExecutor | None = None,
+) -> Summary:
+    """Refine all shards behind ``inputs`` into the table at ``output``; what is committed already is left alone.
+
+    ``retry_failed``: failed rows are done again first, in one commit; each stands until its successor does.
+    ``choose`` says where to work (default: as ``stream.executor`` has it). Raises UserError for what a person must
+    mend. Killed at any point, the same call continues.
+    """
+    with _begun(inputs, output, config, debug, notify, choose) as run:
+        if not retry_failed:
+            return refine_missing(run, run.table.remove_leftovers(run.name))
+        again = StagedRun(run, inputs, Again(failed=True), only_again=True)
+        done = again.work()
+        return refine_missing(run, again.leftovers, [f"{done.plan.failed} failed rows were tried again"])
+
+
+def nightly(
+    inputs: Sequence[str],
+    output: str,
+    config: RefineConfig | None = None,
+    again: Again | None = None,
+    *,
+    prune: bool = False,
+    debug: bool = False,
+    notify: Callable[[str], None] = lambda text: None,
+    choose: ChooseExecutor | None = None,
+) -> NightSummary:
+    """Bring the table up to what lies behind ``inputs``, by one commit or, where there is nothing to do, none.
+
+    Raises UserError for what a person must mend. Killed at any point, the same call continues.
+    """
+    with _begun(inputs, output, config, debug, notify, choose) as run:
+        return StagedRun(run, inputs, again or Again(), prune=prune).work()
+
+
+@contextmanager
+def _begun(
+    inputs: Sequence[str],
+    output: str,
+    config: RefineConfig | None,
+    debug: bool,
+    notify: Callable[[str], None],
+    choose: ChooseExecutor | None,
+) -> Iterator[Run]:
+    """A run that alone may write to the table at ``output`` until it ends; nothing is read of the shards yet."""
+    config = config or RefineConfig()
+    check_models(config)
+    shards = list_shards(inputs, config.storage_options)
+    table = Table.open_or_create(Store.at(output, config.storage_options), table_schema(config.judges))
+    name = new_run()
+    with Lease(table.store, name) as lease:
+        run = Run(config, table, shards, name, lease, choose or partial(choose_executor, config, debug), notify)
+        try:
+            yield run
+        finally:
+            run.close()
+
+
+def check_models(config: RefineConfig) -> None:
+    """Raises UserError where a model of the configuration is unknown or its weights are not there."""
+    enhancers = [config.enhance.blind, *([config.enhance.prompt] if config.enhance.prompt else [])]
+    check_backends(config.mapper, [config.inpaint, *enhancers], config.judges)
+
+
+def choose_executor(config: RefineConfig, debug: bool, size: int) -> Executor:
+    """Where to work, as ``stream.executor`` has it; ``auto``: here where little is to be read, else on Ray.
+
+    A cluster that is there already is used in any case.
+    """
+    where = config.stream.executor
+    if where == "local" or (where == "auto" and size <= LOCAL_BYTES and not _asks_for_ray(config)):
+        return LocalExecutor(config.stream.workers)
+    from qrefine.stream.executor import RayExecutor  # ray takes seconds to import
+
+    return RayExecutor(config, debug)
+
+
+def _asks_for_ray(config: RefineConfig) -> bool:
+    """Whether the settings name a cluster, or there is one for this process."""
+    stream = config.stream
+    ray = sys.modules.get("ray")
+    return (
+        stream.address is not None
+        or stream.pools is not None
+        or stream.topology == "pooled"
+        or bool(stream.gpus)
+        or "RAY_ADDRESS" in os.environ
+        or (ray is not None and ray.is_initialized())
+    )

@@ -1,0 +1,82 @@
+"""What a stage is, and how stages run in a row over a batch: errors become data on the sample that caused them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from qrefine.sample import Sample
+
+log = logging.getLogger(__name__)
+
+
+class Stage(Protocol):
+    """A batch of samples in, the same samples out, in the same order.
+
+    It is given only the samples that it ``wants``, which it tells without looking at pixels, so that the others
+    need not even be decoded. What it makes of a sample must not depend on the others of the batch.
+    """
+
+    def wants(self, sample: Sample) -> bool: ...
+
+    def __call__(self, samples: Sequence[Sample]) -> list[Sample]: ...
+
+
+class Step(NamedTuple):
+    """One call of a stage: the samples that it worked on, as it left them, and the time that it took."""
+
+    stage: str
+    samples: list[Sample]
+    seconds: float
+
+
+Watch = Callable[[Step], None]
+
+
+def unwatched(step: Step) -> None:
+    """A `Watch` that does nothing."""
+
+
+def stage_name(stage: Stage) -> str:
+    """``map``, ``noise``, ``inpaint``, ``enhance`` or ``accept``."""
+    return type(stage).__name__.lower()
+
+
+def run_stages(
+    stages: Sequence[Stage],
+    samples: Sequence[Sample],
+    watch: Watch = unwatched,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[Sample]:
+    """The samples after all stages, in the same order; a failed one carries its error.
+
+    ``watch`` is called after each stage that had samples to work on.
+    """
+    done = list(samples)
+    for stage in stages:
+        wanted = [i for i, sample in enumerate(done) if sample.error is None and stage.wants(sample)]
+        if not wanted:
+            continue
+        began = clock()
+        results = guarded(stage, [done[i] for i in wanted])
+        watch(Step(stage_name(stage), results, clock() - began))
+        for i, result in zip(wanted, results, strict=True):
+            done[i] = result
+    return done
+
+
+def guarded(stage: Stage, samples: Sequence[Sample]) -> list[Sample]:
+    """Run a stage on samples that it wants; where the batch fails, one by one, so that only the culprit is lost."""
+    try:
+        results = stage(samples)
+        if len(results) != len(samples):
+            raise ValueError(f"{len(results)} samples came back of {len(samples)}")
+        return results
+    except Exception as error:  # whatever a model or an image throws
+        if len(samples) > 1:
+            return [guarded(stage, [sample])[0] for sample in samples]
+        log.debug("%s failed", stage_name(stage), exc_info=True)
+        # the kind comes first: errors are counted by what stands before the colon
+        return [samples[0].failed(f"{type(error).__name__} in {stage_name(stage)}: {error}")]

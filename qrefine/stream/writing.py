@@ -1,0 +1,42 @@
+"""The end of the stream: samples become parts, and the driver hears of them as rows of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pyarrow as pa
+
+from qrefine.errors import UserError
+from qrefine.sample import Sample
+from qrefine.stream.metrics import RayMeter
+from qrefine.work.border import from_arrow
+from qrefine.work.write import Target, write
+
+RECORD = pa.schema([("record", pa.string()), ("broken", pa.string())])  # a part, or why there is none
+
+
+def write_block(block: pa.Table, target: Target, reason: str | None = None) -> pa.Table:
+    """Write a block's samples; with a ``reason`` all fail for it, unless they failed before.
+
+    These never got through a pool.
+    """
+    samples = from_arrow(block)
+    if reason is not None:
+        samples = [sample if sample.error else replace(sample, error=reason) for sample in samples]
+    return write_told(samples, target)
+
+
+def write_told(samples: Sequence[Sample], target: Target) -> pa.Table:
+    """Write samples; gives the parts' records, which are small.
+
+    A store that stays away is told as data: after an error Ray would go on, and the samples would count as deadly.
+    """
+    try:
+        records = write(samples, target)
+    except UserError as error:
+        return pa.Table.from_pylist([{"broken": str(error)}], schema=RECORD)
+    meter = RayMeter(target.run)
+    for record in records:
+        meter.add("written_bytes", record.size)
+    return pa.Table.from_pylist([{"record": record.to_json()} for record in records], schema=RECORD)

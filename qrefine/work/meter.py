@@ -1,0 +1,81 @@
+"""What operators see: the names of all metrics in one place, and what records them.
+
+``ray_`` stands before each exported name, ``_total`` behind a counter. Where a share or a mean is wanted there
+are two counters to divide: a counter is exact over any window, survives the process that kept it, and does not go
+stale while a pool starves. Queue lengths, spilled bytes and the GPUs' own utilisation are Ray's to tell (`FROM_RAY`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric's name, kind, tags beside ``run``, and what it says."""
+
+    name: str
+    kind: Literal["counter", "gauge"]
+    tags: tuple[str, ...]
+    says: str
+
+    @property
+    def recorded(self) -> str:
+        """The name in Ray's words."""
+        return f"qrefine_{self.name}"
+
+    @property
+    def exported(self) -> str:
+        """The name that Prometheus scrapes."""
+        return f"ray_{self.recorded}" + ("_total" if self.kind == "counter" else "")
+
+
+class Meter(Protocol):
+    """Records metrics of one run."""
+
+    def add(self, name: str, value: float = 1.0, **tags: str) -> None:
+        """Count on; nothing is counted where the value is 0."""
+
+    def set(self, name: str, value: float, **tags: str) -> None:
+        """Set a gauge."""
+
+
+class NoMeter:
+    """For runs that nobody scrapes."""
+
+    def add(self, name: str, value: float = 1.0, **tags: str) -> None:
+        pass
+
+    def set(self, name: str, value: float, **tags: str) -> None:
+        pass
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        # of the driver: what is committed, so that sums agree with the table
+        Metric("samples", "counter", ("status",), "rows committed: refined, kept or failed"),
+        Metric("committed_bytes", "counter", (), "bytes of the parts committed"),
+        Metric("commits", "counter", (), "commits to the table's log"),
+        Metric("commit_seconds", "counter", (), "seconds spent in commits"),
+        Metric("retried_samples", "counter", (), "rows done again, one by one, after a process died"),
+        Metric("images_per_second", "gauge", (), "rows committed per second since the run began"),
+        Metric("shards", "gauge", ("state",), "shards of the input: total, and done in the table"),
+        # of the workers: what was done, committed or not
+        Metric("read_bytes", "counter", (), "encoded bytes of the images read from shards"),
+        Metric("written_bytes", "counter", (), "bytes of the parts written"),
+        Metric("stage_seconds", "counter", ("stage",), "seconds in a stage's calls"),
+        Metric("stage_samples", "counter", ("stage",), "samples that a stage worked on"),
+        Metric("batch_samples", "counter", ("pool",), "samples in the batches of a pool"),
+        Metric("batch_slots", "counter", ("pool",), "samples that these batches had room for"),
+        Metric("busy_seconds", "counter", ("pool", "device"), "seconds of actors in their stages"),
+        Metric("idle_seconds", "counter", ("pool", "device"), "seconds of actors between: no GPU at work"),
+    )
+}
+FROM_RAY = {
+    "ray_data_operator_queued_blocks": "blocks that wait before each operator of the stream",
+    "ray_spill_manager_objects_bytes": "with State=Spilled: bytes that the object store moved to disk",
+    "ray_tasks": "with IsRetry=1: tasks that Ray ran again after a process or a node died",
+    "ray_node_gpus_utilization": "utilisation of each GPU, as its driver tells",
+}

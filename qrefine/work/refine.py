@@ -1,0 +1,103 @@
+"""A run whose results become visible as it goes: what is not in the table yet, commit by commit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+from qrefine.table.parts import PartRecord
+from qrefine.table.pieces import Piece, build_ledger, has_changed, recorded_versions
+from qrefine.work.run import Run
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The result of a run, also written as JSON into the table's ``_qrefine`` folder."""
+
+    run: str
+    table: str
+    config: str
+    shards: int
+    shards_done_before: int
+    samples: int
+    refined: int
+    kept: int
+    failed: int
+    failed_shards: int
+    errors: dict[str, int]
+    extra_images: int
+    quality_before: float | None
+    quality_after: float | None
+    seconds: float
+    images_per_second: float
+    leftovers_removed: int
+    retried_rows: int
+    cpus: float  # that the run could use; GPUs as logical ones
+    gpus: float
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """3 where a shard failed, else 0."""
+        return 3 if self.failed_shards else 0
+
+
+def refine_missing(run: Run, leftovers: int = 0, notes: Sequence[str] = ()) -> Summary:
+    """Do every row that the table lacks; ``leftovers`` and ``notes`` of what came before go into the summary."""
+    pieces = run.table.pieces()
+    run.ledger, run.redrawn = build_ledger(pieces, run.table.read), {}
+    done_before = sum(run.ledger.complete(shard.url) for shard in run.shards)
+    run.totals.shards_done = done_before
+    notes = [*notes, *_notes(run, pieces)]
+    plans = run.missing()
+    if plans:
+        run.announce(plans)
+
+        def commit(records: list[PartRecord]) -> None:
+            run.table.commit(records, run=run.name, config=run.config.digest)
+
+        run.stream(plans, commit)
+    summary = _summary(run, done_before, leftovers, notes)
+    if run.totals.samples:
+        run.write_json(f"run-{run.name}.json", asdict(summary))
+    return summary
+
+
+def _notes(run: Run, pieces: Sequence[Piece]) -> list[str]:
+    """What a user may not expect of the rows that are there."""
+    notes = []
+    versions = recorded_versions(pieces)
+    changed = sum(has_changed(shard.version, versions.get(shard.url, set())) for shard in run.shards)
+    if changed:
+        notes.append(f"{changed} shards changed since they were done: qrefine nightly does them again")
+    previous, this = run.table.last_config(), run.config.digest
+    if previous not in (None, this):
+        notes.append(f"rows of an earlier run were made with configuration {previous}; this is {this}")
+    return notes
+
+
+def _summary(run: Run, done_before: int, leftovers: int, notes: Sequence[str]) -> Summary:
+    totals = run.totals
+    return Summary(
+        run=run.name,
+        table=run.table.store.url,
+        config=run.config.digest,
+        shards=len(run.shards),
+        shards_done_before=done_before,
+        samples=totals.samples,
+        refined=totals.statuses["refined"],
+        kept=totals.statuses["kept"],
+        failed=totals.statuses["failed"],
+        failed_shards=totals.failed_shards,
+        errors=dict(totals.errors),
+        extra_images=totals.extra_images,
+        quality_before=totals.quality_before / totals.scored if totals.scored else None,
+        quality_after=totals.quality_after / totals.scored if totals.scored else None,
+        seconds=totals.elapsed,
+        images_per_second=totals.rate,
+        leftovers_removed=leftovers,
+        retried_rows=run.retried_rows,
+        cpus=run.cpus,
+        gpus=run.gpus,
+        notes=list(notes),
+    )

@@ -1,0 +1,62 @@
+"""The end of a sample's way: refined pixels are encoded, samples become rows, and rows become parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby, islice
+
+import pyarrow as pa
+
+from qrefine.config import RefineConfig
+from qrefine.corpus.images import encode, icc_profile
+from qrefine.sample import Sample
+from qrefine.table.parts import PartRecord, write_part
+from qrefine.table.schema import make_row, table_schema
+
+ROWS_AT_ONCE = 8  # images make a row heavy in Python
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where rows go, and by which run and configuration."""
+
+    config: RefineConfig
+    root: str
+    run: str
+
+
+def encoded(sample: Sample, config: RefineConfig) -> Sample:
+    """The sample with its refined pixels as bytes; an encoder's error becomes the sample's."""
+    if sample.refined is None or sample.error is not None:
+        return sample
+    try:
+        data = encode(sample.refined, config.images, icc_profile(sample.source or b""))
+    except (OSError, ValueError) as error:
+        return sample.failed(f"encode: {error}")
+    return replace(sample, output=data)
+
+
+def write(samples: Sequence[Sample], target: Target) -> list[PartRecord]:
+    """Write one part for each shard among the samples. Raises UserError where the store stays away."""
+    ordered = sorted(samples, key=lambda sample: (sample.shard, sample.index))
+    return [_part(list(group), target) for _, group in groupby(ordered, key=lambda sample: sample.shard)]
+
+
+def _part(samples: Sequence[Sample], target: Target) -> PartRecord:
+    return write_part(
+        target.root,
+        target.config.storage_options,
+        _tables(samples, target),
+        target.run,
+        extra_images=sum(max(0, sample.image_count - 1) for sample in samples),
+        source_bytes=sum(len(sample.source or b"") for sample in samples),
+    )
+
+
+def _tables(samples: Iterable[Sample], target: Target) -> Iterator[pa.Table]:
+    """The samples' rows, a few at a time."""
+    config, schema = target.config, table_schema(target.config.judges)
+    rows = (make_row(encoded(sample, config), config, target.run) for sample in samples)
+    while some := list(islice(rows, ROWS_AT_ONCE)):
+        yield pa.Table.from_pylist(some, schema=schema)
