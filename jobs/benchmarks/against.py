@@ -108,7 +108,7 @@ def _runs(
 
     def ours(count: int) -> None:
         arguments = ["refine", *corpora[count], str(_emptied(folder / "qrefine")), "-c", str(settings)]
-        _process([sys.executable, "-m", "qrefine.cli.app", *arguments])
+        _process([sys.executable, "-m", "qrefine.cli", *arguments])
 
     def theirs(peer: Peer) -> Callable[[int], object]:
         def work(count: int) -> None:

@@ -20,6 +20,7 @@ from qrefine.corpus.images import decode
 from qrefine.corpus.shards import read_shard
 from qrefine.stages.refiner import MODEL_STAGES, build_stages, run_stages
 from qrefine.stages.sample import Sample
+from qrefine.storage.store import Store
 from qrefine.stream.blocks import load_batch, raw_blocks, run_on_batch
 from qrefine.stream.driver import Summary, refine
 from qrefine.stream.write import Target, write_batch
@@ -99,8 +100,8 @@ def bare_processes(shards: Sequence[str], config: RefineConfig, count: int) -> f
     """
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder, context.Pool(count) as pool:
-        root = Table.open_or_create(f"{folder}/table", table_schema(config.judges), {}).root
-        work = partial(_bare, config=config, root=root)
+        store = Table.open_or_create(Store.at(f"{folder}/table"), table_schema(config.judges)).store
+        work = partial(_bare, config=config, store=store)
         pool.map(work, [[shards[0]]] * count, chunksize=1)  # imports and models, once in each
         started = time.perf_counter()
         done = sum(pool.map(work, [list(shards[k::count]) for k in range(count)], chunksize=1))
@@ -110,7 +111,7 @@ def bare_processes(shards: Sequence[str], config: RefineConfig, count: int) -> f
 _stages: dict[str, Any] = {}  # of a bare process, built once
 
 
-def _bare(shards: Sequence[str], config: RefineConfig, root: str) -> int:
+def _bare(shards: Sequence[str], config: RefineConfig, store: Store) -> int:
     torch.set_num_threads(1)
     stages = _stages.setdefault(config.digest, build_stages(MODEL_STAGES, config))
     done = 0
@@ -119,6 +120,6 @@ def _bare(shards: Sequence[str], config: RefineConfig, root: str) -> int:
             for start in range(0, block.num_rows, config.stream.batch_size):
                 batch = block.slice(start, config.stream.batch_size)
                 worked = run_on_batch(load_batch(batch, stages, config), stages)
-                write_batch(worked, Target(config, root, "bare"))
+                write_batch(worked, Target(config, store, "bare"))
             done += block.num_rows
     return done

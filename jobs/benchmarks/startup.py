@@ -23,7 +23,7 @@ def run(options: Options) -> list[Figure]:
         photos=options.photos,
     )
     table = options.folder / "startup-table"
-    command = [sys.executable, "-m", "qrefine.cli.app", "refine", *shard]
+    command = [sys.executable, "-m", "qrefine.cli", "refine", *shard]
     rounds = options.of(3, 1)
     took = [seconds(lambda k=k: _run([*command, f"{table}-{k}"])) for k in range(rounds)]  # type: ignore[misc]
     figures = [Figure("`qrefine refine` of a shard of 16 images", min(took), "s", "15")]

@@ -20,7 +20,7 @@ from qrefine.corpus.images import ImageError, decode, encode, icc_profile
 from qrefine.corpus.shards import RawSample
 from qrefine.stages.refiner import MODEL_STAGES, build_stages
 from qrefine.stages.sample import Sample, Stage, guarded
-from qrefine.storage.store import open_filesystem
+from qrefine.storage.store import Store
 from qrefine.stream.blocks import EMPTY
 from qrefine.stream.write import ROWS_AT_ONCE
 from qrefine.table.parts import write_part
@@ -175,8 +175,7 @@ def _row_bytes(rows: Sequence[dict[str, object]], config: RefineConfig) -> float
     alike = [{**row, "image": None, "shard": "one", "index": index} for index, row in enumerate(rows)]
     table = pa.Table.from_pylist(alike, schema=table_schema(config.judges))
     groups = [table.slice(start, ROWS_AT_ONCE) for start in range(0, table.num_rows, ROWS_AT_ONCE)]
-    root = "memory://qrefine-plan"
-    record = write_part(root, {}, groups, "plan")
-    filesystem, base = open_filesystem(root, {})
-    filesystem.rm_file(f"{base}/{record.path}")
+    store = Store("memory://qrefine-plan")
+    record = write_part(store, groups, "plan")
+    store.remove(record.path)
     return record.size / len(rows)

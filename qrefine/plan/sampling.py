@@ -15,8 +15,8 @@ from itertools import pairwise
 import numpy as np
 
 from qrefine.config import RefineConfig
+from qrefine.corpus.listing import Shard
 from qrefine.corpus.shards import RawSample, read_shard
-from qrefine.storage.store import Shard
 
 MOST_BYTES = 256 << 20
 BLOCK = 512  # a tar member is a header block and its data, rounded up to blocks

@@ -13,10 +13,11 @@ import ray
 from ray.data import Dataset
 
 from qrefine.config import RefineConfig
+from qrefine.corpus.listing import Shard, list_shards
 from qrefine.corpus.shards import RawSample
 from qrefine.models.registry import check_backends
 from qrefine.nightly.changes import AgainRows, compare
-from qrefine.storage.store import Shard, list_shards, open_filesystem, write_object
+from qrefine.storage.store import Store
 from qrefine.stream.committer import Commit, Committer
 from qrefine.stream.metrics import Meter
 from qrefine.stream.pipeline import failure_stream, records, refine_stream
@@ -94,9 +95,9 @@ def begun(
     config = config or RefineConfig()
     check_models(config)
     shards = list_shards(inputs, config.storage_options)
-    table = Table.open_or_create(output, table_schema(config.judges), config.storage_options)
+    table = Table.open_or_create(Store.at(output, config.storage_options), table_schema(config.judges))
     name = new_run()
-    with Lease(table.root, config.storage_options, name) as lease:
+    with Lease(table.store, name) as lease:
         yield Run(config, table, shards, name, lease, debug, notify)
 
 
@@ -120,7 +121,7 @@ class Run:
         notify: Callable[[str], None],
     ) -> None:
         self.config, self.table, self.shards, self.run, self.lease = config, table, shards, run, lease
-        self.target = Target(config, table.root, run)
+        self.target = Target(config, table.store, run)
         self.debug, self.notify = debug, notify
         self.ledger = Ledger()
         self.again: dict[str, AgainRows] = {}  # rows of shards as they were: what is not done of them stays
@@ -228,7 +229,7 @@ class Run:
         )
         rows = [make_row(raw, Outcome(), self.config, self.run)]
         table = pa.Table.from_pylist(rows, schema=table_schema(self.config.judges))
-        return write_part(self.table.root, self.config.storage_options, [table], self.run)
+        return write_part(self.table.store, [table], self.run)
 
     def _notes(self, changed: int) -> list[str]:
         previous, this = self.table.last_config(), self.config.digest
@@ -271,5 +272,4 @@ class Run:
 
     def write_json(self, name: str, values: dict[str, Any]) -> None:
         """An object beside the table's log."""
-        filesystem, base = open_filesystem(self.table.root, self.config.storage_options)
-        write_object(filesystem, f"{base}/{FOLDER}/{name}", json.dumps(values, indent=2).encode())
+        self.table.store.write(f"{FOLDER}/{name}", json.dumps(values, indent=2).encode())

@@ -37,5 +37,4 @@ def merge(jobs: Sequence[MergeJob], target: Target, add: Callable[[list[Entry]],
 
 
 def _merge(job: MergeJob, target: Target) -> Entry:
-    options = target.config.storage_options
-    return run_merge(target.root, options, job, part_reader(target.root, options), target.run, PART_BYTES)
+    return run_merge(target.store, job, part_reader(target.store), target.run, PART_BYTES)

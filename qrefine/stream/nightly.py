@@ -98,8 +98,7 @@ class _Night:
         run.ledger, run.again = self.view.ledger, self.view.changes.again
         run.draw = self.table.version + 1
         self.staging = Staging(
-            self.table.root,
-            self.config.storage_options,
+            self.table.store,
             self.table.version,
             plan_digest(self.config.digest, again, prune),
             run.run,

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from qrefine.config import RefineConfig
 from qrefine.errors import UserError
+from qrefine.storage.store import Store
 from qrefine.stream.blocks import outcome, raw_sample
 from qrefine.stream.metrics import Meter
 from qrefine.table.parts import write_part
@@ -25,7 +26,7 @@ class Target:
     """Where rows go, and by which run and configuration."""
 
     config: RefineConfig
-    root: str
+    store: Store
     run: str
 
 
@@ -43,8 +44,7 @@ def write_batch(batch: pa.Table, target: Target, reason: str | None = None) -> p
         group = list(members)
         try:
             record = write_part(
-                target.root,
-                target.config.storage_options,
+                target.store,
                 _tables(batch, group, target, reason),
                 target.run,
                 extra_images=sum(max(0, places[i]["images"] - 1) for i in group),

@@ -95,7 +95,7 @@ store = 100 * 2**20
 head = {"num_cpus": 0, "object_store_memory": store, "include_dashboard": False}
 cluster = Cluster(initialize_head=True, head_node_args=head)
 cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=store)
-command = [sys.executable, "-m", "qrefine.cli.app", "doctor", "--cluster", *sys.argv[1:]]
+command = [sys.executable, "-m", "qrefine.cli", "doctor", "--cluster", *sys.argv[1:]]
 done = subprocess.run(command, env={**os.environ, "RAY_ADDRESS": cluster.address})
 cluster.shutdown()
 sys.exit(done.returncode)
@@ -124,7 +124,11 @@ def test_the_beacon_shows_that_a_path_is_another_on_another_machine(tmp_path: Pa
     (tmp_path / "in").mkdir()
     write_shards(tmp_path / "in", shards=1, samples=1)
     report = _look(
-        READER, [str(tmp_path / "in")], str(tmp_path / "out"), load_config(None), "doctor-of-the-head.json"
+        READER,
+        [str(tmp_path / "in")],
+        str(tmp_path / "out"),
+        load_config(None),
+        "_qrefine/doctor-of-the-head.json",
     )
     said: list[Finding] = [finding for finding in report.findings if finding.state == "blocker"]
     assert [finding.area for finding in said] == ["output"]
