@@ -23,6 +23,7 @@ import PIL.Image
 import PIL.ImageDraw
 
 from qrefine.config import Bounds, RefineConfig, load_config
+from qrefine.corpus.listing import list_shards
 from qrefine.corpus.shards import read_shard
 from qrefine.errors import UserError
 from qrefine.models.registry import load_judge
@@ -32,7 +33,6 @@ from qrefine.stages.enhance import Enhance
 from qrefine.stages.inpaint import Inpaint
 from qrefine.stages.refiner import build_stages
 from qrefine.stages.stage import Stage, run_stages
-from qrefine.storage.store import list_shards
 from qrefine.table.table import open_table
 from qrefine.work.process import load
 

@@ -96,9 +96,8 @@ def bare_processes(shards: Sequence[str], config: RefineConfig, count: int) -> f
     """
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder, context.Pool(count) as pool:
-        root = f"{folder}/table"
-        Table.open_or_create(Store.at(root), table_schema(config.judges))
-        work = partial(_bare, config=config, root=root)
+        store = Table.open_or_create(Store.at(f"{folder}/table"), table_schema(config.judges)).store
+        work = partial(_bare, config=config, store=store)
         pool.map(work, [[shards[0]]] * count, chunksize=1)  # imports and models, once in each
         started = time.perf_counter()
         done = sum(pool.map(work, [list(shards[k::count]) for k in range(count)], chunksize=1))
@@ -108,11 +107,11 @@ def bare_processes(shards: Sequence[str], config: RefineConfig, count: int) -> f
 _stages: dict[str, Any] = {}  # of a bare process, built once
 
 
-def _bare(shards: Sequence[str], config: RefineConfig, root: str) -> int:
+def _bare(shards: Sequence[str], config: RefineConfig, store: Store) -> int:
     torch.set_num_threads(1)
     stages = _stages.setdefault(config.digest, build_stages(MODEL_STAGES, config))
     done = 0
-    target = Target(config, Store.at(root), "bare")
+    target = Target(config, store, "bare")
     for shard in shards:
         samples = read_plan(ShardPlan(shard, None), config)
         while batch := list(islice(samples, config.stream.batch_size)):

@@ -23,6 +23,7 @@ from benchmarks.measure import Figure, say
 from benchmarks.options import Options
 from benchmarks.runs import sleeping, steady
 from qrefine.api import refine
+from qrefine.storage.store import Store
 from qrefine.stream.pools import POOLED
 from qrefine.table.parts import PartRecord
 from qrefine.table.schema import table_schema
@@ -88,7 +89,7 @@ def _measured(shards: Sequence[str], table: Path) -> _Job:
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     started = time.perf_counter()
-    opened = Table.open_or_create(str(table), table_schema(config.judges), {})
+    opened = Table.open_or_create(Store.at(str(table)), table_schema(config.judges))
     opened.ledger()
     planned = time.perf_counter()
     opened.commit([_nothing()], run="benchmark")

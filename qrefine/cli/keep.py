@@ -94,10 +94,12 @@ def diff(
 ) -> None:
     """Compare two versions of a table: samples added, removed, replaced, and of these improved and worse."""
     options = load_config(config, settings or ()).storage_options
+    from qrefine.storage.store import Store
     from qrefine.table.diff import diff as compare
     from qrefine.table.table import Table
 
-    found = compare(Table.open(table, options, v1), Table.open(table, options, v2))
+    store = Store.at(table, options)
+    found = compare(Table.open(store, v1), Table.open(store, v2))
     lines = [
         f"added      {found.added}",
         f"removed    {found.removed}",
@@ -117,12 +119,14 @@ def restore(
 ) -> None:
     """Make a table what it was at a version, by a new version; versions of the last 7 days are whole."""
     options = load_config(config, settings or ()).storage_options
+    from qrefine.storage.store import Store
     from qrefine.table.lease import Lease, new_run
     from qrefine.table.table import Table
 
-    run = new_run()
-    with Lease(Table.open(table, options).root, options, run):
-        print(f"version    {Table.open(table, options).restore(version, run)}, the same as {version}")
+    run, store = new_run(), Store.at(table, options)
+    Table.open(store)  # where none is, none is locked
+    with Lease(store, run):
+        print(f"version    {Table.open(store).restore(version, run)}, the same as {version}")
 
 
 def export(
@@ -140,11 +144,12 @@ def export(
     Failed rows have no image and are left out. Exported shards are an input for refine and for webdataset.
     """
     options = load_config(config, settings or ()).storage_options
+    from qrefine.storage.store import Store
     from qrefine.table.export import export as write
     from qrefine.table.table import Table
 
-    found = Table.open(table, options, version)
-    manifest = write(found, output, format, where, samples=samples, storage_options=options)
+    found = Table.open(Store.at(table, options), version)
+    manifest = write(found, Store.at(output, options), format, where, samples=samples)
     print(f"exported   {manifest.samples} images in {len(manifest.files)} files, {manifest.bytes / 1e6:.1f} MB")
     print(f"manifest   {output.rstrip('/')}/manifest.json, of version {manifest.version}")
 

@@ -19,7 +19,8 @@ from qrefine.config import ImageSettings
 from qrefine.corpus.gzipped import gunzipped
 from qrefine.corpus.images import SIGNATURE_BYTES, SUFFIXES, image_format
 from qrefine.sample import Sample
-from qrefine.storage.store import READ_BYTES, ResumingReader
+from qrefine.storage.reader import READ_BYTES
+from qrefine.storage.store import Store
 
 NAME = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)", re.DOTALL)
 META = re.compile(r"__[^/]*__(/|$)")  # WebDataset's own members, which are no samples
@@ -103,7 +104,7 @@ def _groups(url: str, images: ImageSettings, options: dict[str, Any], retries: i
     place = "at byte 0"
     try:
         with (
-            ResumingReader(url, options, retries) as source,
+            Store.at(url, options).reader(retries) as source,
             tarfile.open(
                 fileobj=cast(BinaryIO, gunzipped(source)),  # of which it reads alone
                 mode="r|*",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,15 +12,15 @@ from dataclasses import dataclass
 from qrefine.config import RefineConfig
 from qrefine.doctor.findings import Finding, blocker, by_node, ok, warning
 from qrefine.doctor.machine import check_gpu_count, examine_machine, list_gpus
-from qrefine.doctor.storage import beacon, examine_storage, sees_beacon
+from qrefine.doctor.network import refusal
+from qrefine.doctor.storage import beacon, examine_storage
 from qrefine.errors import UserError
-from qrefine.storage.store import canonical
+from qrefine.storage.store import Store
 from qrefine.stream.nodes import Node, alive_nodes, dashboard_url, on_each_node
 from qrefine.stream.pools import Topology, plan_topology
 from qrefine.stream.session import session
 
 ANSWER_S = 300.0  # a node may have to install a working directory and to load a model first
-CONNECT_S = 10.0
 CLOCKS_S = 5.0  # leases compare clocks of different machines
 
 
@@ -45,11 +44,11 @@ def examine_cluster(inputs: Sequence[str], output: str, config: RefineConfig) ->
         nodes = alive_nodes()
         gpus = sum(node.gpus for node in nodes)
         topology = plan_topology(config, sum(node.cpus for node in nodes), gpus)
-        root = canonical(output)
+        store = Store.at(output, config.storage_options)
         try:
-            with beacon(root, config.storage_options) as name:
+            with beacon(store) as name:
                 started = time.time()
-                answers = on_each_node(nodes, _look, inputs, root, config, name, timeout_s=ANSWER_S)
+                answers = on_each_node(nodes, _look, inputs, store.url, config, name, timeout_s=ANSWER_S)
                 ended = time.time()
         except UserError:
             return examine_storage(inputs, output, config)  # says what cannot be written and how to mend it
@@ -73,18 +72,16 @@ def check_reachable(address: str) -> None:
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():  # auto, ray://, anyscale://
         return
-    try:
-        socket.create_connection((host, int(port)), CONNECT_S).close()
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"no Ray cluster answers at {address}: {reason} (is it up, its port open?)") from error
+    reason = refusal(host, int(port))
+    if reason is not None:
+        raise UserError(f"no Ray cluster answers at {address}: {reason} (is it up, its port open?)")
 
 
 def _look(node: Node, inputs: Sequence[str], output: str, config: RefineConfig, beacon_name: str) -> Report:
     """Runs on the node."""
     actors = int(node.gpus or node.cpus)
     findings = [*examine_machine(config, actors, node.store), *examine_storage(inputs, output, config)]
-    if not sees_beacon(output, beacon_name, config.storage_options):
+    if not Store.at(output, config.storage_options).exists(beacon_name):
         findings.append(
             blocker(
                 "output",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,19 +16,17 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from qrefine.config import RefineConfig
+from qrefine.corpus.listing import Shard, list_shards
 from qrefine.corpus.shards import read_shard
 from qrefine.doctor.findings import Finding, blocker, ok, warning
+from qrefine.doctor.network import refusal
 from qrefine.errors import UserError
-from qrefine.storage.options import delta_options
-from qrefine.storage.retry import storage_error
-from qrefine.storage.store import Shard, canonical, list_shards, open_filesystem, write_object
+from qrefine.storage.errors import storage_error
+from qrefine.storage.store import Store, canonical
 from qrefine.table.lease import FOLDER
 
 GB = 1e9
-CONNECT_S = 10.0
 FIRST, SECOND = b'{"doctor": 1}', b'{"doctor": 2}'  # what an object holds tells who created it
-# there are no folders to make there, and s3fs would make the bucket of a misspelt URL
-BUCKETS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl"})
 LISTED = "let these credentials list and read it, and check the URL's spelling"
 WRITTEN = "let these credentials put, get, list and delete objects below it"
 CONDITIONAL = (
@@ -45,7 +42,7 @@ def examine_storage(inputs: Sequence[str], output: str, config: RefineConfig) ->
         mend = "check AWS_ENDPOINT_URL or storage_options.endpoint_url, and that this machine may reach it"
         return [blocker("store", text, mend) for text in silent]
     found, size = examine_input(inputs, config)
-    return [*found, *examine_output(output, config.storage_options), *check_space(output, size)]
+    return [*found, *examine_output(Store.at(output, config.storage_options)), *check_space(output, size)]
 
 
 def _silent(url: str, options: dict[str, Any]) -> str | None:
@@ -57,10 +54,10 @@ def _silent(url: str, options: dict[str, Any]) -> str | None:
     parts = urlsplit(str(address))
     try:
         port = parts.port or (80 if parts.scheme == "http" else 443)
-        socket.create_connection((parts.hostname or "", port), CONNECT_S).close()
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         return f"nothing answers at {address}: {error}"
-    return None
+    reason = refusal(parts.hostname or "", port)
+    return reason and f"nothing answers at {address}: {reason}"
 
 
 def examine_input(inputs: Sequence[str], config: RefineConfig) -> tuple[list[Finding], int]:
@@ -77,9 +74,8 @@ def examine_input(inputs: Sequence[str], config: RefineConfig) -> tuple[list[Fin
 
 
 def _first_sample(shard: Shard, config: RefineConfig) -> Finding:
-    filesystem, path = open_filesystem(shard.url, config.storage_options)
     try:
-        with filesystem.open(path, "rb") as file:
+        with Store.at(shard.url, config.storage_options).open() as file:
             file.read(1)
     except Exception as error:  # stores throw classes of their own
         return blocker("input", str(storage_error(shard.url, error)), LISTED)
@@ -95,66 +91,48 @@ def _first_sample(shard: Shard, config: RefineConfig) -> Finding:
     return ok("input", f"the first shard reads: sample {sample.key!r}, {len(sample.image or b'')} bytes")
 
 
-def examine_output(output: str, options: dict[str, Any]) -> list[Finding]:
+def examine_output(store: Store) -> list[Finding]:
     """Creates an object, tries to create it again, lists it, commits to a Delta table beside it, deletes both."""
-    root = canonical(output)
     try:
-        with beacon(root, options) as name:
-            found = [_created_once(root, name, options), *_listed(root, name, options), _committed(root, options)]
+        with beacon(store) as name:
+            found = [_created_once(store, name), *_listed(store, name), _committed(store)]
     except UserError as error:
         return [blocker("output", str(error), WRITTEN)]
-    return [*found, _table(root, options)]
+    return [*found, _table(store)]
 
 
 @contextmanager
-def beacon(root: str, options: dict[str, Any]) -> Iterator[str]:
+def beacon(store: Store) -> Iterator[str]:
     """An object in the table's ``_qrefine`` folder and its name, while entered; leaves nothing behind.
 
     Raises UserError where it cannot be written or deleted.
     """
-    filesystem, base = open_filesystem(root, options)
-    name = f"doctor-{uuid.uuid4().hex}.json"
-    made = _missing_folders(f"{base}/{FOLDER}") if "file" in _protocols(filesystem) else []
+    name = f"{FOLDER}/doctor-{uuid.uuid4().hex}.json"
+    made = _missing_folders(f"{store.base}/{FOLDER}") if store.is_local else []
     try:
         try:
-            if not BUCKETS.intersection(_protocols(filesystem)):
-                filesystem.makedirs(f"{base}/{FOLDER}", exist_ok=True)
-            write_object(filesystem, f"{base}/{FOLDER}/{name}", FIRST, new=True)
+            store.make_folder(FOLDER)
+            store.create(name, FIRST)
         except Exception as error:  # stores throw classes of their own
-            raise storage_error(root, error) from error
+            raise storage_error(store.url, error) from error
         try:
             yield name
         finally:
-            _delete(filesystem, f"{base}/{FOLDER}/{name}", root)
+            with _deleting(store):
+                store.remove(name)
     finally:
         for folder in made:
             with contextlib.suppress(OSError):  # something else lies in it by now
                 os.rmdir(folder)
 
 
-def _delete(filesystem: Any, path: str, root: str) -> None:
-    """An object, or those below a folder, one by one as a run does; raises UserError where the store refuses."""
-    filesystem.invalidate_cache(path.rpartition("/")[0])
+@contextmanager
+def _deleting(store: Store) -> Iterator[None]:
+    """Raises UserError where the store refuses to delete."""
     try:
-        for name in filesystem.find(path):
-            filesystem.rm_file(name)
-        if not BUCKETS.intersection(_protocols(filesystem)) and filesystem.isdir(path):
-            filesystem.rm(path, recursive=True)
-    except FileNotFoundError:
-        return
-    except Exception as error:
-        raise UserError(f"what was written cannot be deleted: {storage_error(root, error)}") from error
-
-
-def sees_beacon(root: str, name: str, options: dict[str, Any]) -> bool:
-    """Whether this machine finds the object that another wrote."""
-    filesystem, base = open_filesystem(root, options)
-    return bool(filesystem.exists(f"{base}/{FOLDER}/{name}"))
-
-
-def _protocols(filesystem: Any) -> set[str]:
-    protocol = filesystem.protocol
-    return {protocol} if isinstance(protocol, str) else set(protocol)
+        yield
+    except Exception as error:  # stores throw classes of their own
+        raise UserError(f"what was written cannot be deleted: {storage_error(store.url, error)}") from error
 
 
 def _missing_folders(folder: str) -> list[str]:
@@ -166,52 +144,51 @@ def _missing_folders(folder: str) -> list[str]:
     return missing
 
 
-def _created_once(root: str, name: str, options: dict[str, Any]) -> Finding:
-    filesystem, base = open_filesystem(root, options)
+def _created_once(store: Store, name: str) -> Finding:
     try:
-        write_object(filesystem, f"{base}/{FOLDER}/{name}", SECOND, new=True)
+        store.create(name, SECOND)
     except FileExistsError:
         return ok("output", "creates objects, and refuses to create one twice")
     except Exception as error:
-        return blocker("output", f"conditional create: {storage_error(root, error)}", CONDITIONAL)
-    return blocker("output", f"{root} overwrote an object that it was told to create anew", CONDITIONAL)
+        return blocker("output", f"conditional create: {storage_error(store.url, error)}", CONDITIONAL)
+    return blocker("output", f"{store.url} overwrote an object that it was told to create anew", CONDITIONAL)
 
 
-def _listed(root: str, name: str, options: dict[str, Any]) -> Iterator[Finding]:
-    filesystem, base = open_filesystem(root, options)
-    filesystem.invalidate_cache(f"{base}/{FOLDER}")
+def _listed(store: Store, name: str) -> Iterator[Finding]:
     try:
-        names = {path.rpartition("/")[2] for path in filesystem.ls(f"{base}/{FOLDER}", detail=False)}
-        data = filesystem.cat_file(f"{base}/{FOLDER}/{name}")
+        listed = name.removeprefix(f"{FOLDER}/") in store.names(FOLDER)
+        data = store.read(name)
     except Exception as error:
-        yield blocker("output", str(storage_error(root, error)), WRITTEN)
+        yield blocker("output", str(storage_error(store.url, error)), WRITTEN)
         return
-    if name not in names or data != FIRST:
+    if not listed or data != FIRST:
         yield blocker(
-            "output", f"{root} does not list or give back what was just written", "use a store that is consistent"
+            "output",
+            f"{store.url} does not list or give back what was just written",
+            "use a store that is consistent",
         )
 
 
-def _committed(root: str, options: dict[str, Any]) -> Finding:
+def _committed(store: Store) -> Finding:
     """A commit by ``deltalake``, which speaks to the store by itself: with its own words for the same options."""
-    filesystem, base = open_filesystem(root, options)
     probe, columns = f"{FOLDER}/doctor-{uuid.uuid4().hex}", pa.schema([("x", pa.int8())])
     try:
-        DeltaTable.create(f"{root}/{probe}", columns, storage_options=delta_options(root, options))
+        DeltaTable.create(store.join(probe).url, columns, storage_options=store.delta_options)
     except (DeltaError, OSError) as error:
-        return blocker("output", f"deltalake: {storage_error(root, error)}", WRITTEN)
+        return blocker("output", f"deltalake: {storage_error(store.url, error)}", WRITTEN)
     finally:
-        _delete(filesystem, f"{base}/{probe}", root)
+        with _deleting(store):
+            store.remove_folder(probe)
     return ok("output", "commits to a Delta log, and deletes it again")
 
 
-def _table(root: str, options: dict[str, Any]) -> Finding:
+def _table(store: Store) -> Finding:
     try:
-        if not DeltaTable.is_deltatable(root, delta_options(root, options)):
-            return ok("output", f"no table at {root} yet")
-        table = DeltaTable(root, storage_options=delta_options(root, options))
+        if not DeltaTable.is_deltatable(store.url, store.delta_options):
+            return ok("output", f"no table at {store.url} yet")
+        table = DeltaTable(store.url, storage_options=store.delta_options)
     except (DeltaError, OSError) as error:
-        return blocker("output", str(storage_error(root, error)), WRITTEN)
+        return blocker("output", str(storage_error(store.url, error)), WRITTEN)
     return ok("output", f"a table at version {table.version()}; a run will continue it")
 
 

@@ -15,16 +15,15 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 
-import braceexpand
 import pyarrow as pa
 import pyarrow.compute as pc
 from fsspec.utils import glob_translate
 
-from qrefine.storage.store import SHARD_PATTERNS, Shard, canonical
+from qrefine.corpus.listing import SHARD_PATTERNS, Shard, expand_braces
+from qrefine.storage.store import canonical
 from qrefine.table.ledger import Ledger, Rows
-from qrefine.table.pieces import Piece, ReadColumns, has_changed, recorded_versions
+from qrefine.table.pieces import READERS, Piece, ReadColumns, has_changed, recorded_versions
 
-READERS = 16  # parts that are opened at a time: on object storage the wait is latency
 LIGHT = ("shard", "index", "key", "status", "error", "quality_after", "config", "shard_rows")
 
 
@@ -101,7 +100,7 @@ def coverage(patterns: Iterable[str]) -> re.Pattern[str]:
     """Matches every URL that `list_shards` could list for the patterns: what it misses there has vanished."""
     alternatives = []
     for pattern in patterns:
-        for url in map(canonical, braceexpand.braceexpand(pattern)):
+        for url in map(canonical, expand_braces(pattern)):
             alternatives.append(re.escape(url))
             if glob.has_magic(url):
                 alternatives.append(glob_translate(url))

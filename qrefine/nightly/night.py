@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from qrefine.config import RefineConfig
+from qrefine.corpus.listing import Shard, list_shards
 from qrefine.nightly.changes import Again, Changes, compare, select_rows
-from qrefine.storage.store import Shard, list_shards
+from qrefine.storage.store import Store
 from qrefine.table.ledger import Ledger, ShardState
 from qrefine.table.pieces import Piece, build_ledger
 from qrefine.table.table import Table
@@ -94,7 +95,8 @@ def plan_nightly(
 ) -> NightPlan:
     """The plan of `qrefine.api.nightly`; raises UserError. Needs no lease."""
     shards = list_shards(inputs, config.storage_options)
-    if not Table.exists(output, config.storage_options):
+    store = Store.at(output, config.storage_options)
+    if not Table.exists(store):
         return NightPlan.of(shards, [], compare(inputs, shards, [], Ledger()), prune)
-    view = View.of(inputs, shards, Table.open(output, config.storage_options), config, again)
+    view = View.of(inputs, shards, Table.open(store), config, again)
     return NightPlan.of(shards, view.pieces, view.changes, prune)

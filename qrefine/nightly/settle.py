@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qrefine.nightly.changes import LIGHT, AgainRows
+from qrefine.storage.store import Store
 from qrefine.table.journal import Entry
 from qrefine.table.ledger import Rows
-from qrefine.table.merge import Source, merge_parts
-from qrefine.table.pieces import ReadColumns
+from qrefine.table.merge import Source, merge_parts, part_reader
 
 NO_ROWS = AgainRows(Rows())
 
@@ -42,10 +42,9 @@ class MergeJob:
     all_of_it: bool = False
 
 
-def run_merge(
-    root: str, storage_options: dict[str, Any], job: MergeJob, read: ReadColumns, run: str, part_bytes: int
-) -> Entry:
+def run_merge(store: Store, job: MergeJob, run: str, part_bytes: int) -> Entry:
     """Decide, write, and say in a journal's entry what stands in for what."""
+    read = part_reader(store)
     old, new = ({path: _light(read(path, LIGHT), job.shard) for path in paths} for paths in (job.old, job.new))
     kept, won, counts = decide(old, new, job.again)
     if not job.all_of_it:  # parts that keep all their rows stay as they are
@@ -55,7 +54,7 @@ def run_merge(
     taken = {**kept, **won} if partial else {}
     untouched = set() if partial else {path for path in won if won[path]}
     sources = [Source.of(path, job.shard, rows) for path, rows in taken.items() if rows]
-    records = merge_parts(root, storage_options, sources, run, part_bytes) if sources else []
+    records = merge_parts(store, sources, run, part_bytes) if sources else []
     replaced = tuple(path for path in (*kept, *won) if path not in untouched)
     return Entry(job.shard, job.version, tuple(records), replaced, counts)
 

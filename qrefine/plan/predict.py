@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qrefine.corpus.listing import Shard
 from qrefine.plan.measure import Measured, Measurement
 from qrefine.plan.sampling import ShardSample
-from qrefine.storage.store import Shard
 from qrefine.table.schema import STATUSES
 
 REPLICATES = 2000

@@ -15,9 +15,9 @@ from itertools import pairwise
 import numpy as np
 
 from qrefine.config import RefineConfig
+from qrefine.corpus.listing import Shard
 from qrefine.corpus.shards import read_shard
 from qrefine.sample import Sample
-from qrefine.storage.store import Shard
 
 MOST_BYTES = 256 << 20
 BLOCK = 512  # a tar member is a header block and its data, rounded up to blocks

@@ -9,11 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from qrefine.config import RefineConfig
+from qrefine.corpus.listing import list_shards
 from qrefine.errors import UserError
 from qrefine.plan.measure import measure
 from qrefine.plan.predict import Estimate, Plan, predict
 from qrefine.plan.sampling import choose_shards, draw_samples
-from qrefine.storage.store import list_shards
 
 MOST_SHARDS = 16
 

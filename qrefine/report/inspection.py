@@ -22,8 +22,8 @@ from qrefine.sample import Sample
 from qrefine.stages.refiner import MODEL_STAGES, build_stages
 from qrefine.stages.stage import Step, run_stages
 from qrefine.stages.strengths import inpaint_strength
-from qrefine.storage.retry import storage_error
-from qrefine.storage.store import canonical, open_filesystem
+from qrefine.storage.errors import storage_error
+from qrefine.storage.store import Store
 
 TILE = 320  # pixels of a panel's picture, at most
 GAP, CAPTION = 10, 40
@@ -73,9 +73,9 @@ class Inspector:
 
 def read_image(url: str, config: RefineConfig) -> tuple[str, Image]:
     """The key (the name without its suffix) and the pixels of an image at a path or URL; raises UserError."""
-    filesystem, path = open_filesystem(canonical(url), config.storage_options)
+    store = Store.at(url, config.storage_options)
     try:
-        return PurePosixPath(path).stem, decode(filesystem.cat_file(path), config.images)
+        return PurePosixPath(store.base).stem, decode(store.read(), config.images)
     except ImageError as error:
         raise UserError(f"{url}: {error}") from error
     except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -20,8 +21,8 @@ from qrefine.report.gallery import Section, look_up, sections
 from qrefine.report.rows import ChunkRows
 from qrefine.report.scan import TableScan
 from qrefine.report.statistics import COLUMNS, GROUPS, LOWER_IS_BETTER, PATHS, Statistics, Tally
-from qrefine.storage.retry import storage_error
-from qrefine.storage.store import canonical, open_filesystem
+from qrefine.storage.errors import storage_error
+from qrefine.storage.store import Store
 
 TABLE_ROWS = 100  # of the shard and generator tables; those of lowest quality are shown
 MOST_RUNS = 200  # whose summaries are read
@@ -61,10 +62,9 @@ def write_report(
     those of ``config``. Raises UserError for what a person must mend.
     """
     config, options = config or RefineConfig(), options or ReportOptions()
-    page = render_report(TableScan(table, config.storage_options), config, options).encode()
-    filesystem, path = open_filesystem(canonical(output), config.storage_options)
+    page = render_report(TableScan(Store.at(table, config.storage_options)), config, options).encode()
     try:
-        filesystem.pipe_file(path, page)
+        Store.at(output, config.storage_options).upload("", io.BytesIO(page))
     except OSError as error:
         raise storage_error(output, error) from error
     return len(page)

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from qrefine.config import Bounds
-from qrefine.storage.retry import storage_error
-from qrefine.storage.store import open_filesystem
+from qrefine.storage.errors import storage_error
+from qrefine.storage.store import Store
 from qrefine.table.lease import FOLDER
 from qrefine.table.table import Table
 
@@ -51,13 +51,13 @@ class Chunk:
 class TableScan:
     """One version of a table, opened for reading; raises UserError where there is none."""
 
-    def __init__(self, url: str, storage_options: dict[str, Any] | None = None) -> None:
-        table = Table.open(url, storage_options or {})
-        self.root = table.root
+    def __init__(self, store: Store) -> None:
+        table = Table.open(store)
+        self.root = store.url
         self.version = table.version
         self.schema = table.schema
         self.last_config = table.last_config()
-        self._filesystem, self._base = open_filesystem(table.root, storage_options or {})
+        self._store = store
         actions = pa.table(table.delta.get_add_actions()).select(["path", "size_bytes", "num_records"])
         self.parts = [Part(*row.values()) for row in actions.sort_by("path").to_pylist()]
 
@@ -93,7 +93,7 @@ class TableScan:
         found: dict[int, dict[str, Any]] = {}
         wanted = sorted(set(positions))
         try:
-            with self._open(part) as file:
+            with self._store.open(part) as file:
                 parquet = pq.ParquetFile(file)
                 start = 0
                 for group in range(parquet.metadata.num_row_groups):
@@ -123,20 +123,17 @@ class TableScan:
 
     def _json(self, name: str) -> dict[str, Any] | None:
         try:
-            found = json.loads(self._filesystem.cat_file(f"{self._base}/{FOLDER}/{name}"))
+            found = json.loads(self._store.read(f"{FOLDER}/{name}"))
         except (OSError, ValueError):
             return None
         return found if isinstance(found, dict) else None
 
-    def _open(self, part: str) -> Any:
-        return self._filesystem.open(f"{self._base}/{part}", "rb")
-
     def _read(self, part: str, columns: Sequence[str]) -> Chunk:
-        with self._open(part) as file:
+        with self._store.open(part) as file:
             return Chunk(part, 0, pq.ParquetFile(file).read(columns=list(columns), use_threads=False))
 
     def _stream(self, part: str, columns: Sequence[str]) -> Iterator[Chunk]:
-        with self._open(part) as file:
+        with self._store.open(part) as file:
             first = 0
             for batch in pq.ParquetFile(file).iter_batches(BATCH_ROWS, columns=list(columns), use_threads=False):
                 yield Chunk(part, first, pa.Table.from_batches([batch]))

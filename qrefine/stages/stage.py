@@ -68,7 +68,7 @@ def run_stages(
 
 
 def guarded(stage: Stage, samples: Sequence[Sample]) -> list[Sample]:
-    """Run a stage on samples that it wants; where the batch fails, one by one, so that only the culprit is lost."""
+    """Run a stage on samples that it wants; where the batch fails, one by one: only the culprit is lost."""
     try:
         results = stage(samples)
         if len(results) != len(samples):

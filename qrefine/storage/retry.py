@@ -1,37 +1,20 @@
-"""What a store says when it fails: tried again where that may help, else one line that tells how to mend it."""
+"""Try again, with growing waits, what a store broke off."""
 
 from __future__ import annotations
 
-import errno
 import logging
 import random
-import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeVar
 
-from qrefine.errors import BrokenRunError, UserError
+from qrefine.storage.errors import transient
 
 log = logging.getLogger(__name__)
 
 RETRIES = 6  # 25 to 50 s of waits, beside those of the client libraries: a store may restart meanwhile
 FIRST_WAIT_S = 0.4
 LONGEST_WAIT_S = 20.0
-
-FINAL = (
-    UserError,
-    FileNotFoundError,
-    FileExistsError,
-    PermissionError,
-    IsADirectoryError,
-    NotADirectoryError,
-    ImportError,
-)
-FINAL_NUMBERS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG}
-# by the names of classes: botocore and the like need not be installed
-FINAL_NAMES = re.compile(r"Credential|Profile|ParamValidation|Config|Token|NotFound")
-BROKEN_NAMES = re.compile(r"Payload|Connection|Incomplete")  # some carry a status of 400 that no server sent
-TRANSIENT_STATUSES = {408, 409, 425, 429}
 
 T = TypeVar("T")
 
@@ -57,98 +40,3 @@ def pause(failures: int, what: str, error: Exception) -> None:
     wait = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**failures) * random.uniform(0.5, 1)
     log.debug("%s failed (%s: %s); again in %.1f s", what, type(error).__name__, error, wait)
     time.sleep(wait)
-
-
-def transient(error: BaseException) -> bool:
-    """Whether the same request may succeed later: what is not known to be final counts as transient."""
-    for cause in _causes(error):
-        status = http_status(cause)
-        if isinstance(cause, (TimeoutError, ConnectionError)) or BROKEN_NAMES.search(type(cause).__name__):
-            return True
-        if isinstance(cause, FINAL) or getattr(cause, "errno", None) in FINAL_NUMBERS:
-            return False
-        if status is not None and 400 <= status < 500 and status not in TRANSIENT_STATUSES:
-            return False
-        if FINAL_NAMES.search(type(cause).__name__):
-            return False
-    return True
-
-
-def http_status(error: BaseException) -> int | None:
-    """The status of the answer behind an error of botocore, aiohttp, gcsfs or azure; None where there is none."""
-    told = re.search(r"↳ (\d{3}) [A-Z]", _plain(error))  # deltalake's errors are text
-    if told:
-        return int(told[1])
-    response = getattr(error, "response", None)
-    if isinstance(response, dict):
-        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    else:
-        status = (
-            getattr(error, "status", None) or getattr(error, "status_code", None) or getattr(error, "code", None)
-        )
-    try:
-        return int(status) if status is not None else None
-    except (TypeError, ValueError):
-        return None
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    cause: BaseException | None = error
-    for _ in range(8):
-        if cause is None:
-            return
-        yield cause
-        cause = cause.__cause__
-
-
-def storage_error(url: str, error: Exception) -> UserError:
-    """One line that says what a store refused and how to mend it."""
-    return UserError(f"cannot use {url}: {_reason(error)} ({_hint(error)})")
-
-
-def lost_store(url: str, error: Exception) -> UserError:
-    """What a run says that loses its store: nothing is wrong with its settings where the error is transient."""
-    if not transient(error) or _refused(_reason(error)):
-        return storage_error(url, error)
-    return BrokenRunError(
-        f"{url} cannot be reached any more: {_reason(error)}; what is committed stays: the same command continues"
-    )
-
-
-def _reason(error: Exception) -> str:
-    """The error in a line; of deltalake's trees, which repeat the request's text, what the store answered."""
-    text = _plain(error)
-    status = re.search(r"↳ (\d{3} [A-Z][A-Za-z ]+)$", text, re.MULTILINE)
-    code = re.search(r"<Code>(\w+)</Code>", text)
-    said = [found[1].strip() for found in (status, code) if found]
-    if not said:  # an error of s3fs often has no text: the answer that it translated has
-        answers = (getattr(cause, "response", None) for cause in _causes(error))
-        errors = [answer.get("Error", {}) for answer in answers if isinstance(answer, dict)]
-        said = [str(found["Code"]) for found in errors if found.get("Code")][:1]
-        said += [" ".join(text.replace("↳", " ").split())] if text and text != "None" else []
-    return ": ".join(dict.fromkeys(said)) or type(error).__name__
-
-
-def _plain(error: BaseException) -> str:
-    """An error's text without the colours that deltalake gives it."""
-    return re.sub(r"\x1b\[\d*m", "", str(error))
-
-
-def _refused(text: str) -> bool:
-    return bool(re.search(r"\b(401|403)\b|NoSuchBucket|denied|forbidden|InvalidAccessKey|Signature", text, re.I))
-
-
-def _hint(error: Exception) -> str:
-    text, kind = _reason(error), type(error).__name__
-    low = text.lower()
-    if isinstance(error, ImportError):
-        return "install the extra for that store: pip install 'qrefine[s3]', [gcs], [azure] or [http]"
-    if "credential" in low or "credential" in kind.lower() or "169.254.169.254" in text:
-        return "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or storage_options"
-    if "NoSuchBucket" in text:
-        return "there is no such bucket"
-    if isinstance(error, PermissionError) or _refused(text):
-        return "check the credentials' rights and the bucket's name"
-    if any(word in low for word in ("connect", "resolve", "name or service", "timed out", "timeout")):
-        return "check the address: AWS_ENDPOINT_URL or storage_options.endpoint_url"
-    return "check the URL and storage_options"

@@ -1,42 +1,27 @@
-"""Where bytes live: fsspec URLs, listed and read so that a broken connection is resumed where it broke."""
+"""A place where bytes live: a URL with the options to reach it."""
 
 from __future__ import annotations
 
 import contextlib
-import glob
-import io
-import logging
 import os
 import shutil
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import IO, Any
 
-import braceexpand
 import fsspec
 
-from qrefine.errors import UserError
-from qrefine.storage.options import fsspec_options, refuse_secrets
-from qrefine.storage.retry import http_status, pause, retrying, storage_error, transient
+from qrefine.storage.errors import http_status, storage_error
+from qrefine.storage.options import delta_options, fsspec_options, refuse_secrets
+from qrefine.storage.reader import READ_BYTES, ResumingReader
+from qrefine.storage.retry import retrying
 
-log = logging.getLogger(__name__)
-
-SHARD_PATTERNS = ("*.tar", "*.tar.gz", "*.tgz")
-# of gcs, s3 and http, abfs, hdfs, local disks, http without an etag
-VERSION_MARKS = ("md5Hash", "ETag", "etag", "modificationTime", "mtime", "Last-Modified")
-READ_BYTES = 1 << 20
 START_RETRIES = 1  # of what a run asks first: a wrong address should be told soon
 ALIASES = {"s3a": "s3", "gcs": "gs"}  # one name each, which every library knows
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A shard as the listing shows it; ``size`` in bytes and ``version`` None where the store does not tell."""
-
-    url: str
-    size: int | None
-    version: str | None = None  # changes with the content: its size, and the store's etag or time of change
+# these have no folders; asked to make one, s3fs would make the bucket of a misspelt URL
+BUCKETS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl"})
 
 
 def canonical(url: str) -> str:
@@ -51,213 +36,183 @@ def canonical(url: str) -> str:
     return f"{ALIASES.get(protocol, protocol)}://{place}"
 
 
-def list_shards(patterns: Sequence[str], storage_options: dict[str, Any]) -> list[Shard]:
-    """The shards behind paths, URLs, ``{000..999}`` braces, globs and folders; sorted, each once.
+@dataclass(frozen=True)
+class Store:
+    """A folder, or a single object, with the options to reach it. It can be sent to another process.
 
-    Raises UserError where a pattern matches nothing or the store refuses.
+    Names are relative to the URL; the empty name is the URL itself. Requests are tried again where that may help.
+    Errors are the store's own, unless a method says otherwise: `storage_error` makes one line of them.
     """
-    found: dict[str, Shard] = {}
-    for pattern in patterns:
-        matches: list[Shard] = []
-        for url in _expand_braces(pattern):
-            matches += _list_one(canonical(url), storage_options)
-        if not matches:
-            raise UserError(f"nothing matches {pattern!r}: check the path, the glob and the rights to list it")
-        found.update((shard.url, shard) for shard in matches)
-    return sorted(found.values(), key=lambda shard: shard.url)
 
+    url: str
+    options: dict[str, Any] = field(default_factory=dict, repr=False, hash=False)  # may hold secrets
 
-def _expand_braces(pattern: str) -> list[str]:
-    try:
-        return list(braceexpand.braceexpand(pattern))
-    except ValueError as error:  # UnbalancedBracesError, which the package does not export to type checkers
-        raise UserError(f"unbalanced braces in {pattern!r}") from error
+    @classmethod
+    def at(cls, url: str, options: dict[str, Any] | None = None) -> Store:
+        """The store at a URL or a local path, under its one name; raises UserError for a URL with a secret."""
+        return cls(canonical(url), options or {})
 
+    def join(self, name: str) -> Store:
+        """The place of that name below this one."""
+        return Store(f"{self.url}/{name}", self.options)
 
-def _list_one(url: str, storage_options: dict[str, Any]) -> list[Shard]:
-    filesystem, path = open_filesystem(url, storage_options)
-    filesystem.invalidate_cache()  # else a process that goes on lists what was there when it began
-    info = look(url, storage_options)  # first: a name may hold brackets, an address a question mark
-    try:
-        infos = [] if info is None else [info]
-        if info is None and glob.has_magic(path):
-            infos = list(retrying(lambda: filesystem.glob(path, detail=True), url, START_RETRIES).values())
-        elif info is not None and info["type"] == "directory":
-            folder = glob.escape(path.rstrip("/"))
-            infos = [
-                info
-                for pattern in SHARD_PATTERNS
-                for info in filesystem.glob(f"{folder}/{pattern}", detail=True).values()
-            ]
-    except Exception as error:  # not all of the stores' classes are OSErrors
-        raise storage_error(url, error) from error
-    infos = [_followed(filesystem, info) for info in infos]
-    return [
-        Shard(full_url(filesystem, info["name"]), info.get("size"), _version(info))
-        for info in infos
-        if info["type"] == "file"
-    ]
+    @property
+    def filesystem(self) -> Any:
+        """fsspec's file system; raises UserError for a protocol that is not there."""
+        return self._opened[0]
 
+    @property
+    def base(self) -> str:
+        """The URL's path on the file system."""
+        return self._opened[1]
 
-def _version(info: dict[str, Any]) -> str | None:
-    """Of what fsspec's file systems tell, the first that changes with the content, behind the size."""
-    mark = next((info[name] for name in VERSION_MARKS if info.get(name)), None)
-    return None if mark is None else f"{info.get('size')}-{str(mark).strip(chr(34))}"
+    @property
+    def delta_options(self) -> dict[str, str]:
+        """The options in ``deltalake``'s words; raises UserError where a table cannot be."""
+        return delta_options(self.url, self.options)
 
+    @property
+    def is_local(self) -> bool:
+        return "file" in self._protocols
 
-def look(url: str, storage_options: dict[str, Any]) -> dict[str, Any] | None:
-    """What the store tells of a place; None where nothing is. Raises UserError where it refuses or is away."""
-    filesystem, path = open_filesystem(url, storage_options)
-    try:
-        found: dict[str, Any] = retrying(lambda: filesystem.info(path), url, START_RETRIES)
-        return found
-    except FileNotFoundError as error:
-        if "NoSuchBucket" in str(error.__cause__):
-            raise storage_error(url, error) from error
-        return None
-    except Exception as error:
-        raise storage_error(url, error) from error
+    def info(self, name: str = "") -> dict[str, Any] | None:
+        """What the store tells of a place; None where nothing is. Raises UserError where it refuses or is away."""
+        path = self._path(name)
+        try:
+            self.filesystem.invalidate_cache(path)  # else it tells what was there before
+            found: dict[str, Any] = retrying(lambda: self.filesystem.info(path), path, START_RETRIES)
+            return found
+        except FileNotFoundError as error:
+            if "NoSuchBucket" in str(error.__cause__):
+                raise storage_error(self.url, error) from error
+            return None
+        except Exception as error:  # not all of the stores' classes are OSErrors
+            raise storage_error(self.url, error) from error
 
+    def exists(self, name: str = "") -> bool:
+        """Whether anything is there. Raises UserError where the store refuses or is away."""
+        return self.info(name) is not None
 
-def _followed(filesystem: Any, info: dict[str, Any]) -> dict[str, Any]:
-    """What a local link leads to; a listing tells only that it is one."""
-    if not info.get("islink"):
-        return info
-    try:
-        return filesystem.info(info["name"]) | {"name": info["name"]}
-    except FileNotFoundError:
-        return info | {"type": "file", "size": None}  # leads nowhere: the shard's row will say so
+    def names(self, folder: str = "") -> list[str]:
+        """Sorted names of what lies in a folder, without the folder's; none where there is no folder."""
+        path = self._path(folder)
+        self.filesystem.invalidate_cache(path)
+        try:
+            listed = retrying(lambda: self.filesystem.ls(path, detail=False), path)
+        except FileNotFoundError:  # object stores have no empty folders
+            return []
+        paths = (found.rstrip("/") for found in listed)
+        return sorted(found.rpartition("/")[2] for found in paths if found != path)
 
+    def read(self, name: str = "") -> bytes:
+        path = self._path(name)
+        return bytes(retrying(lambda: self.filesystem.cat_file(path), path))
 
-def open_filesystem(url: str, storage_options: dict[str, Any]) -> tuple[Any, str]:
-    """fsspec's file system of a URL, and the path on it; raises UserError for a protocol that is not there."""
-    try:
-        return fsspec.core.url_to_fs(url, **fsspec_options(url, storage_options))
-    except (ImportError, ValueError, TypeError, OSError) as error:
-        raise storage_error(url, error) from error
+    def open(self, name: str = "", mode: str = "rb") -> Any:
+        """An open file, ``rb`` with random access or ``wb``; what it reads and writes is not tried again."""
+        return self.filesystem.open(self._path(name), mode)
 
+    def reader(self, retries: int) -> ResumingReader:
+        """The object from its beginning to its end, over broken connections."""
+        return ResumingReader(self.filesystem, self.base, retries)
 
-def full_url(filesystem: Any, path: str) -> str:
-    """The path with its protocol, as users write it; local paths stay plain."""
-    protocol = filesystem.protocol if isinstance(filesystem.protocol, str) else filesystem.protocol[0]
-    if protocol in ("file", "local"):
-        return str(path)
-    return str(filesystem.unstrip_protocol(path))
-
-
-def write_object(filesystem: Any, path: str, data: bytes, *, new: bool = False) -> None:
-    """Write a small object so that no reader sees half of it; ``new``: raise FileExistsError where one is.
-
-    Object stores do both by themselves (``If-None-Match: *``); on disk a link and a rename do.
-    """
-    if "file" not in filesystem.protocol:
-        if new:
-            _create_remotely(filesystem, path, data)
+    def write(self, name: str, data: bytes) -> None:
+        """Write a small object; no reader sees half of it."""
+        path = self._path(name)
+        if self.is_local:
+            with _temporary(path, data) as temporary:
+                os.replace(temporary, path)
         else:
-            retrying(lambda: filesystem.pipe_file(path, data), path)
-        return
+            retrying(lambda: self.filesystem.pipe_file(path, data), path)
+
+    def create(self, name: str, data: bytes) -> None:
+        """Write a small object where none is; raises FileExistsError where one is, whoever was faster.
+
+        Object stores refuse by themselves (``If-None-Match: *``); on disk a link does.
+        """
+        path = self._path(name)
+        if not self.is_local:
+            self._create_remotely(path, data)
+            return
+        with _temporary(path, data) as temporary:
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                raise
+            except OSError:  # a file system without hard links: exclusive all the same, if not whole at once
+                with open(path, "xb") as file:
+                    file.write(data)
+
+    def upload(self, name: str, file: IO[bytes]) -> None:
+        """Write a file's bytes to a place that nobody reads yet; as a whole again where the store breaks."""
+        path = self._path(name)
+
+        def once() -> None:
+            file.seek(0)
+            with self.filesystem.open(path, "wb") as target:
+                shutil.copyfileobj(file, target, READ_BYTES)
+
+        retrying(once, path)
+
+    def make_folder(self, name: str = "") -> None:
+        """Make a folder, and those above it, where the store has folders."""
+        if not BUCKETS & self._protocols:
+            self.filesystem.makedirs(self._path(name), exist_ok=True)
+
+    def remove(self, name: str) -> None:
+        """Delete an object; one that is gone already is no error."""
+        path = self._path(name)
+        with contextlib.suppress(FileNotFoundError):
+            retrying(lambda: self.filesystem.rm_file(path), path)
+
+    def remove_folder(self, name: str = "") -> None:
+        """Delete a folder and all in it; one that is gone already is no error."""
+        path = self._path(name)
+        self.filesystem.invalidate_cache(path)
+        with contextlib.suppress(FileNotFoundError):
+            retrying(lambda: self.filesystem.rm(path, recursive=True), path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"url": self.url, "options": self.options}  # an open file system stays in its process
+
+    @cached_property
+    def _opened(self) -> tuple[Any, str]:
+        try:
+            found: tuple[Any, str] = fsspec.core.url_to_fs(self.url, **fsspec_options(self.url, self.options))
+            return found
+        except (ImportError, ValueError, TypeError, OSError) as error:
+            raise storage_error(self.url, error) from error
+
+    @property
+    def _protocols(self) -> set[str]:
+        protocol = self.filesystem.protocol
+        return {protocol} if isinstance(protocol, str) else set(protocol)
+
+    def _path(self, name: str) -> str:
+        return f"{self.base}/{name}" if name else self.base
+
+    def _create_remotely(self, path: str, data: bytes) -> None:
+        """An object that is there and is this very one was created by an attempt before, whose answer was lost."""
+        try:
+            retrying(lambda: self.filesystem.pipe_file(path, data, mode="create"), path)
+        except Exception as error:
+            # s3fs knows AWS' answer to a lost race; other stores send 412 alone
+            if not isinstance(error, FileExistsError) and http_status(error.__cause__ or error) != 412:
+                raise
+            with contextlib.suppress(FileNotFoundError):  # it was there, and is gone: not ours
+                if retrying(lambda: self.filesystem.cat_file(path), path) == data:
+                    return
+            raise FileExistsError(path) from error
+
+
+@contextlib.contextmanager
+def _temporary(path: str, data: bytes) -> Iterator[str]:
+    """A file with the data beside a path, while entered."""
     temporary = f"{path}.{uuid.uuid4().hex}"  # no tempfile: that is readable by its owner alone
     try:
         with open(temporary, "xb") as file:
             file.write(data)
-        if not new:
-            os.replace(temporary, path)
-            return
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            raise
-        except OSError:  # a file system without hard links: exclusive all the same, if not whole at once
-            with open(path, "xb") as file:
-                file.write(data)
+        yield temporary
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
-
-
-def _create_remotely(filesystem: Any, path: str, data: bytes) -> None:
-    """Create an object where none is; one that is there and is this very one was created by an attempt before.
-
-    Its answer was lost, and the client tried again by itself.
-    """
-    try:
-        retrying(lambda: filesystem.pipe_file(path, data, mode="create"), path)
-    except Exception as error:
-        # s3fs knows AWS' answer to a lost race; other stores send 412 alone
-        if not isinstance(error, FileExistsError) and http_status(error.__cause__ or error) != 412:
-            raise
-        with contextlib.suppress(FileNotFoundError):  # it was there, and is gone: not ours
-            if retrying(lambda: filesystem.cat_file(path), path) == data:
-                return
-        raise FileExistsError(path) from error
-
-
-def upload(filesystem: Any, path: str, file: IO[bytes]) -> None:
-    """Write a file's bytes to a place that nobody reads yet; as a whole again where the store breaks."""
-
-    def once() -> None:
-        file.seek(0)
-        with filesystem.open(path, "wb") as target:
-            shutil.copyfileobj(file, target, READ_BYTES)
-
-    retrying(once, path)
-
-
-class ResumingReader(io.RawIOBase):
-    """A forward reader that reopens and goes on where an I/O error broke it.
-
-    Without it a network error in mid-stream looks like the end of the archive. ``retries`` counts failures in
-    a row; a read that succeeds resets it. A missing file is not retried.
-    """
-
-    def __init__(self, url: str, storage_options: dict[str, Any], retries: int) -> None:
-        self._filesystem, self._path = open_filesystem(url, storage_options)
-        self._retries = retries
-        self._file: Any = None
-        self.position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        failures = 0
-        while True:
-            try:
-                if self._file is None:
-                    self._file = self._filesystem.open(self._path, "rb")
-                    self._go_on()
-                data = bytes(self._file.read(size))
-                if not data and size and self.position < (getattr(self._file, "size", None) or 0):
-                    raise EOFError("the store ended the read early")
-                self.position += len(data)
-                return data
-            except Exception as error:  # also what is no OSError, as aiohttp's ClientPayloadError
-                failures += 1
-                self._drop()
-                if failures > self._retries or not transient(error):
-                    raise
-                pause(failures, f"read of {self._path} at {self.position}", error)
-
-    def _go_on(self) -> None:
-        """To where the last connection broke; a server without ranges sends all of it once more."""
-        if not self.position or self._file.seekable():
-            self._file.seek(self.position)
-            return
-        rest = self.position
-        while rest:
-            passed = len(self._file.read(min(rest, READ_BYTES)))
-            if not passed:
-                raise EOFError("the store ended the read early")
-            rest -= passed
-
-    def close(self) -> None:
-        self._drop()
-        super().close()
-
-    def _drop(self) -> None:
-        if self._file is not None:
-            try:
-                self._file.close()
-            except Exception:  # it is broken: nothing is lost
-                log.debug("closing a broken read failed", exc_info=True)
-            self._file = None

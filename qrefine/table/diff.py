@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qrefine.nightly.changes import READERS
+from qrefine.table.pieces import READERS
 from qrefine.table.table import Table
 
 COLUMNS = ("shard", "index", "status", "quality_after", "run", "source_sha256")

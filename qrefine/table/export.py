@@ -20,9 +20,9 @@ import webdataset
 
 from qrefine.corpus.images import SIGNATURE_BYTES, image_format
 from qrefine.errors import UserError
-from qrefine.storage.retry import storage_error
-from qrefine.storage.store import canonical, open_filesystem, write_object
-from qrefine.table.merge import Source, in_order, part_opener, regrouped
+from qrefine.storage.errors import storage_error
+from qrefine.storage.store import Store
+from qrefine.table.merge import Source, in_order, regrouped
 from qrefine.table.parts import row_writer
 from qrefine.table.table import Table
 from qrefine.table.where import parse_where
@@ -58,12 +58,11 @@ class Manifest:
 
 def export(
     table: Table,
-    output: str,
+    output: Store,
     format: str = "webdataset",
     where: str | None = None,
     *,
     samples: int = SAMPLES,
-    storage_options: dict[str, Any] | None = None,
     notify: Callable[[int], None] = lambda samples: None,
 ) -> Manifest:
     """Write the rows for which ``where`` holds (see `parse_where`); raises UserError.
@@ -73,9 +72,8 @@ def export(
     if format not in WRITERS:
         raise UserError(f"unknown format {format!r} (there are {', '.join(WRITERS)})")
     wanted = None if where is None else parse_where(where, table.schema.remove(table.schema.names.index("image")))
-    root = canonical(output)
-    out = _Output(root, storage_options or {})
-    rows = _rows(table, wanted, storage_options or {})
+    out = _Output(output)
+    rows = _rows(table, wanted)
     files: list[File] = []
     count = 0
     try:
@@ -89,45 +87,42 @@ def export(
         )
         out.put(MANIFEST, json.dumps(asdict(manifest), indent=2).encode())
     except OSError as error:
-        raise storage_error(root, error) from error
+        raise storage_error(output.url, error) from error
     return manifest
 
 
-def _rows(table: Table, where: pc.Expression | None, storage_options: dict[str, Any]) -> Iterator[pa.Table]:
+def _rows(table: Table, where: pc.Expression | None) -> Iterator[pa.Table]:
     """The rows one by one, each a table of one row."""
     pieces = sorted(table.pieces(), key=lambda piece: (piece.shard, piece.first, piece.path))
-    open_part = part_opener(table.root, storage_options)
     for shard, its in groupby(pieces, key=lambda piece: piece.shard):
         here = (pc.field("shard") == shard) & (pc.field("status") != "failed")
         wanted = here if where is None else here & where
-        for run in in_order(open_part, [Source(piece.path, piece.first, wanted) for piece in its]):
+        for run in in_order(table.store, [Source(piece.path, piece.first, wanted) for piece in its]):
             yield from (run.slice(row, 1) for row in range(run.num_rows))
 
 
 class _Output:
     """A folder that was empty; files in it are hashed as they are written."""
 
-    def __init__(self, root: str, storage_options: dict[str, Any]) -> None:
-        self._filesystem, self._base = open_filesystem(root, storage_options)
+    def __init__(self, store: Store) -> None:
+        self._store = store
         try:
-            self._filesystem.makedirs(self._base, exist_ok=True)
-            if self._filesystem.ls(self._base):
-                raise UserError(f"{root} is not empty: export into a folder of its own")
-        except FileNotFoundError:  # an object store has no empty folders
-            pass
+            store.make_folder()
+            if store.names():
+                raise UserError(f"{store.url} is not empty: export into a folder of its own")
         except OSError as error:
-            raise storage_error(root, error) from error
+            raise storage_error(store.url, error) from error
 
     @contextmanager
     def open(self, name: str) -> Iterator[_Hashed]:
-        with self._filesystem.open(f"{self._base}/{name}", "wb") as file:
+        with self._store.open(name, "wb") as file:
             yield _Hashed(file)
 
     def folder(self, name: str) -> None:
-        self._filesystem.makedirs(f"{self._base}/{name}", exist_ok=True)
+        self._store.make_folder(name)
 
     def put(self, name: str, data: bytes) -> None:
-        write_object(self._filesystem, f"{self._base}/{name}", data)
+        self._store.write(name, data)
 
 
 class _Hashed:

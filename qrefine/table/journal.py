@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from qrefine.storage.retry import retrying
-from qrefine.storage.store import open_filesystem, write_object
+from qrefine.storage.store import Store
 from qrefine.table.lease import FOLDER
 from qrefine.table.parts import PartRecord
 
@@ -43,12 +42,9 @@ class Entry:
 class Staging:
     """One run's journal; entries are valid while their shard is as it was."""
 
-    def __init__(
-        self, root: str, storage_options: dict[str, Any], version: int, plan: str, run: str, present: set[str]
-    ) -> None:
-        """``present``: the names of the parts that are in the table's folder."""
-        self._filesystem, base = open_filesystem(root, storage_options)
-        self._folder = f"{base}/{FOLDER}/{STAGED}{version:020d}-{plan}"
+    def __init__(self, store: Store, version: int, plan: str, run: str, present: set[str]) -> None:
+        """``store``: the table's folder; ``present``: the names of the parts in it."""
+        self._store = store.join(f"{FOLDER}/{STAGED}{version:020d}-{plan}")
         self._run = run
         self._present = present
         self._objects = 0
@@ -70,9 +66,9 @@ class Staging:
         if not entries:
             return
         if not self._objects:
-            self._filesystem.makedirs(self._folder, exist_ok=True)
-        path = f"{self._folder}/{self._run}-{self._objects:08d}.json"
-        write_object(self._filesystem, path, json.dumps([entry.to_dict() for entry in entries]).encode(), new=True)
+            self._store.make_folder()
+        data = json.dumps([entry.to_dict() for entry in entries]).encode()
+        self._store.create(f"{self._run}-{self._objects:08d}.json", data)
         self._objects += 1
         self.entries += entries
 
@@ -89,42 +85,27 @@ class Staging:
 
     def discard(self) -> None:
         """Forget it all: it was committed."""
-        _remove(self._filesystem, self._folder)
+        self._store.remove_folder()
 
     def _read(self) -> Iterable[Entry]:
-        for path in _objects(self._filesystem, self._folder):  # run ids and numbers ascend: as they were written
-            yield from _entries(self._filesystem, path)
+        for name in self._store.names():  # run ids and numbers ascend: as they were written
+            yield from _entries(self._store, name)
 
 
-def staged_parts(root: str, storage_options: dict[str, Any], version: int) -> set[str]:
+def staged_parts(store: Store, version: int) -> set[str]:
     """Names of the parts in journals of this version of the table; journals of older ones are removed."""
-    filesystem, base = open_filesystem(root, storage_options)
-    names: set[str] = set()
-    for folder in _objects(filesystem, f"{base}/{FOLDER}"):
-        name = folder.rpartition("/")[2]
+    parts: set[str] = set()
+    for name in store.names(FOLDER):
         if not name.startswith(STAGED):
             continue
+        journal = store.join(f"{FOLDER}/{name}")
         if int(name.removeprefix(STAGED).partition("-")[0]) != version:
-            _remove(filesystem, folder)
+            journal.remove_folder()
             continue
-        for path in _objects(filesystem, folder):
-            names |= {record.path for entry in _entries(filesystem, path) for record in entry.records}
-    return names
+        for one in journal.names():
+            parts |= {record.path for entry in _entries(journal, one) for record in entry.records}
+    return parts
 
 
-def _entries(filesystem: Any, path: str) -> list[Entry]:
-    data = retrying(lambda: filesystem.cat_file(path), path)
-    return [Entry.from_dict(values) for values in json.loads(data)]
-
-
-def _objects(filesystem: Any, folder: str) -> list[str]:
-    filesystem.invalidate_cache(folder)
-    try:
-        return sorted(path.rstrip("/") for path in retrying(lambda: filesystem.ls(folder, detail=False), folder))
-    except FileNotFoundError:
-        return []
-
-
-def _remove(filesystem: Any, folder: str) -> None:
-    if _objects(filesystem, folder):
-        retrying(lambda: filesystem.rm(folder, recursive=True), folder)
+def _entries(journal: Store, name: str) -> list[Entry]:
+    return [Entry.from_dict(values) for values in json.loads(journal.read(name))]

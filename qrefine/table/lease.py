@@ -22,13 +22,12 @@ import uuid
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from types import TracebackType
-from typing import Any
 
 from typing_extensions import Self
 
 from qrefine.errors import TableBusyError, UserError
-from qrefine.storage.retry import lost_store, retrying, storage_error
-from qrefine.storage.store import open_filesystem, write_object
+from qrefine.storage.errors import lost_store, storage_error
+from qrefine.storage.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -69,13 +68,16 @@ def _alive(pid: int) -> bool:
     return True
 
 
+def _name(generation: int) -> str:
+    return f"lease-{generation:08d}.json"
+
+
 class Lease:
     """Holds a table as a context manager; raises TableBusyError where another live run does."""
 
-    def __init__(self, root: str, storage_options: dict[str, Any], run: str) -> None:
-        self._filesystem, base = open_filesystem(root, storage_options)
-        self._folder = f"{base}/{FOLDER}"
-        self._root = root
+    def __init__(self, store: Store, run: str) -> None:
+        self._store = store.join(FOLDER)
+        self._root = store.url
         now = time.time()
         self._holder = Holder(run, socket.gethostname(), os.getpid(), now, now)
         self._generation = 0
@@ -85,7 +87,7 @@ class Lease:
 
     def __enter__(self) -> Self:
         try:
-            self._filesystem.makedirs(self._folder, exist_ok=True)
+            self._store.make_folder()
             self._acquire()
         except UserError:
             raise
@@ -133,13 +135,13 @@ class Lease:
                         f" since {since}; wait for it, or stop it: its lease ends {EXPIRY_S:.0f} s later"
                     )
             try:
-                write_object(self._filesystem, self._path(generation + 1), self._bytes(self._holder), new=True)
+                self._store.create(_name(generation + 1), self._bytes(self._holder))
             except FileExistsError:
                 continue  # another run was faster: look who
             self._generation = generation + 1
             if self._highest() > self._generation:
                 # this run was slow: meanwhile others came, went, and removed the object that stood in its way
-                self._filesystem.rm_file(self._path(self._generation))
+                self._store.remove(_name(self._generation))
                 continue
             self._remove_older()
             return
@@ -148,7 +150,7 @@ class Lease:
         for generation in self._generations():
             if generation < self._generation:
                 try:
-                    self._filesystem.rm_file(self._path(generation))
+                    self._store.remove(_name(generation))
                 except OSError:
                     log.debug("an old lease object stays", exc_info=True)
 
@@ -161,20 +163,9 @@ class Lease:
             except Exception:  # the next beat may succeed; a lease that stays silent expires
                 log.warning("the lease of %s could not be renewed", self._root, exc_info=True)
 
-    def _path(self, generation: int) -> str:
-        return f"{self._folder}/lease-{generation:08d}.json"
-
     def _generations(self) -> list[int]:
-        self._filesystem.invalidate_cache(self._folder)
-        names = (path.rpartition("/")[2] for path in retrying(self._listing, self._folder))
+        names = self._store.names()
         return [int(name[6:-5]) for name in names if name.startswith("lease-") and name[6:-5].isdigit()]
-
-    def _listing(self) -> list[str]:
-        """Paths in the folder. A store has no empty folders: where no object is yet, there is none."""
-        try:
-            return list(self._filesystem.ls(self._folder, detail=False))
-        except FileNotFoundError:
-            return []
 
     def _highest(self) -> int:
         return max(self._generations(), default=0)
@@ -182,13 +173,12 @@ class Lease:
     def _read(self, generation: int) -> Holder | None:
         """The holder; None where the object is gone or is none of ours."""
         try:
-            path = self._path(generation)
-            return Holder(**json.loads(retrying(lambda: self._filesystem.cat_file(path), path)))
+            return Holder(**json.loads(self._store.read(_name(generation))))
         except (FileNotFoundError, ValueError, TypeError):
             return None
 
     def _write(self, holder: Holder) -> None:
-        write_object(self._filesystem, self._path(self._generation), self._bytes(holder))
+        self._store.write(_name(self._generation), self._bytes(holder))
 
     @staticmethod
     def _bytes(holder: Holder) -> bytes:

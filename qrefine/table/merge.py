@@ -7,9 +7,8 @@ least index: parts of a run hardly overlap, so that is one or two of them.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,15 +16,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from qrefine.storage.retry import retrying
-from qrefine.storage.store import open_filesystem
+from qrefine.storage.store import Store
 from qrefine.table.ledger import Rows
 from qrefine.table.parts import PartRecord, write_part
 from qrefine.table.pieces import ReadColumns
 
 GROUP_BYTES = 16 << 20  # of a row group that is written
 GROUP_ROWS = 1024
-
-OpenPart = Callable[[str], Any]  # a part's path to its open file
 
 
 @dataclass(frozen=True)
@@ -47,30 +44,24 @@ def in_rows(rows: Rows) -> pc.Expression:
     return pc.field("index").isin(pa.array(list(rows), pa.int32()))
 
 
-def part_opener(root: str, storage_options: dict[str, Any]) -> OpenPart:
-    filesystem, base = open_filesystem(root, storage_options)
-    return lambda path: filesystem.open(f"{base}/{path}", "rb")
-
-
-def part_reader(root: str, storage_options: dict[str, Any]) -> ReadColumns:
-    """Columns of parts below a table's root, whole."""
-    open_part = part_opener(root, storage_options)
+def part_reader(store: Store) -> ReadColumns:
+    """Columns of parts in a table's folder, whole."""
 
     def read(path: str, columns: Sequence[str]) -> pa.Table:
-        with open_part(path) as file:
+        with store.open(path) as file:
             return pq.read_table(file, columns=list(columns))
 
     return lambda path, columns: retrying(lambda: read(path, columns), path)
 
 
-def in_order(open_part: OpenPart, sources: Iterable[Source]) -> Iterator[pa.Table]:
+def in_order(store: Store, sources: Iterable[Source]) -> Iterator[pa.Table]:
     """The rows of one shard, in runs of ascending index; each run is a slice of a row group."""
     waiting = sorted(sources, key=lambda source: source.first, reverse=True)
     runs: list[tuple[int, int, _Reader]] = []  # (next index, a number that breaks ties, its reader)
     count = 0
     while waiting or runs:
         while waiting and (not runs or waiting[-1].first <= runs[0][0]):
-            reader = _Reader(open_part, waiting.pop())
+            reader = _Reader(store, waiting.pop())
             if reader.advance():
                 heapq.heappush(runs, (reader.index, count := count + 1, reader))
         if not runs:
@@ -87,8 +78,8 @@ def in_order(open_part: OpenPart, sources: Iterable[Source]) -> Iterator[pa.Tabl
 class _Reader:
     """Goes through the rows of a part that are taken; images are read where a row group has such rows."""
 
-    def __init__(self, open_part: OpenPart, source: Source) -> None:
-        self._groups = _row_groups(open_part, source)
+    def __init__(self, store: Store, source: Source) -> None:
+        self._groups = _row_groups(store, source)
         self._rows: pa.Table = None
         self._indexes = np.empty(0, np.int32)
         self._position = 0
@@ -114,8 +105,8 @@ class _Reader:
         return self._rows.slice(start, self._position - start)
 
 
-def _row_groups(open_part: OpenPart, source: Source) -> Iterator[pa.Table]:
-    with open_part(source.path) as file:
+def _row_groups(store: Store, source: Source) -> Iterator[pa.Table]:
+    with store.open(source.path) as file:
         parquet = pq.ParquetFile(file)
         names = parquet.schema_arrow.names
         light = [name for name in names if name != "image"]
@@ -145,16 +136,14 @@ def regrouped(runs: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield pa.concat_tables(group)
 
 
-def merge_parts(
-    root: str, storage_options: dict[str, Any], sources: Sequence[Source], run: str, part_bytes: int
-) -> list[PartRecord]:
+def merge_parts(store: Store, sources: Sequence[Source], run: str, part_bytes: int) -> list[PartRecord]:
     """Rows of one shard into new parts of about ``part_bytes``, byte for byte, in the order of their index."""
-    groups = regrouped(in_order(part_opener(root, storage_options), sources))
+    groups = regrouped(in_order(store, sources))
     records = []
     group = next(groups, None)
     while group is not None:
         tables = _UpTo(group, groups, part_bytes)
-        records.append(write_part(root, storage_options, tables, run))
+        records.append(write_part(store, tables, run))
         group = tables.rest
     return records
 

@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake.transaction import AddAction
 
-from qrefine.storage.retry import lost_store
-from qrefine.storage.store import open_filesystem, upload
+from qrefine.storage.errors import lost_store
+from qrefine.storage.store import Store
 from qrefine.table.ledger import Rows
 
 PREFIX = "qrefine-"  # other engines write part-*: those are theirs to remove
@@ -58,21 +58,19 @@ class PartRecord:
 
 
 def write_part(
-    root: str,
-    storage_options: dict[str, Any],
+    store: Store,
     tables: Iterable[pa.Table],
     run: str,
     *,
     extra_images: int = 0,
     source_bytes: int = 0,
 ) -> PartRecord:
-    """Write rows of one shard under a name that is new on each attempt; nothing is visible until a commit.
+    """Write rows of one shard into a table's folder under a new name; nothing is visible until a commit.
 
     The tables are streamed, each into a row group of its own, into a file from which a broken upload is repeated:
     what a store breaks off costs no second pass through the models. Raises UserError where the store stays away.
     """
     path = f"{PREFIX}{run}-{uuid.uuid4().hex}.parquet"
-    filesystem, base = open_filesystem(root, storage_options)
     light = []
     with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as file, contextlib.ExitStack() as stack:
         writer = None
@@ -84,9 +82,9 @@ def write_part(
         stack.close()  # the footer, before the size is read
         size = file.tell()
         try:
-            upload(filesystem, f"{base}/{path}", file)
+            store.upload(path, file)
         except Exception as error:  # not all of the stores' classes are OSErrors
-            raise lost_store(root, error) from error
+            raise lost_store(store.url, error) from error
     rows = pa.concat_tables(light)
     shards = pc.unique(rows["shard"])
     if len(shards) != 1:

@@ -17,6 +17,7 @@ from qrefine.table.ledger import Ledger, Rows
 from qrefine.table.parts import PREFIX, STATISTICS
 
 ReadColumns = Callable[[str, Sequence[str]], pa.Table]  # of a part, by its path
+READERS = 16  # parts that are opened at a time: on object storage the wait is latency
 MIXED = "several"  # the version of rows that were read from several versions of their shard
 
 

@@ -17,9 +17,9 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import CommitProperties, RemoveAction, Transaction
 
 from qrefine.errors import TableBusyError, UserError
-from qrefine.storage.options import delta_options
-from qrefine.storage.retry import lost_store, retrying, storage_error
-from qrefine.storage.store import canonical, look, open_filesystem
+from qrefine.storage.errors import lost_store, storage_error
+from qrefine.storage.retry import retrying
+from qrefine.storage.store import Store
 from qrefine.table.journal import staged_parts
 from qrefine.table.ledger import Ledger, Rows
 from qrefine.table.merge import Source, merge_parts, part_reader
@@ -39,20 +39,20 @@ WRITER = "qrefine"
 
 
 class Table:
-    """A Delta table of refined samples at a URL."""
+    """A Delta table of refined samples in a folder."""
 
-    def __init__(self, delta: DeltaTable, root: str, storage_options: dict[str, Any]) -> None:
+    def __init__(self, delta: DeltaTable, store: Store) -> None:
         self.delta = delta
-        self.root = root
-        self._storage_options = storage_options
+        self.store = store
+        self.root = store.url
 
     @classmethod
-    def open(cls, url: str, storage_options: dict[str, Any], version: int | None = None) -> Table:
+    def open(cls, store: Store, version: int | None = None) -> Table:
         """An existing table, as it is or at a version; raises UserError where there is none."""
-        root = canonical(url)
-        look(root, storage_options)  # a store that refuses says so more clearly to fsspec
+        root = store.url
+        store.info()  # a store that refuses says so more clearly to fsspec
         try:
-            options = delta_options(root, storage_options)
+            options = store.delta_options
             delta = retrying(lambda: DeltaTable(root, storage_options=options), root)
             if version is not None:
                 if not 0 <= version <= delta.version():
@@ -62,24 +62,23 @@ class Table:
             raise UserError(f"there is no table at {root}") from error
         except (DeltaError, OSError) as error:
             raise storage_error(root, error) from error
-        return cls(delta, root, storage_options)
+        return cls(delta, store)
 
     @staticmethod
-    def exists(url: str, storage_options: dict[str, Any]) -> bool:
+    def exists(store: Store) -> bool:
         """Whether there is a table; raises UserError where the store refuses."""
-        root = canonical(url)
         try:
-            return DeltaTable.is_deltatable(root, delta_options(root, storage_options))
+            return DeltaTable.is_deltatable(store.url, store.delta_options)
         except (DeltaError, OSError) as error:
-            raise storage_error(root, error) from error
+            raise storage_error(store.url, error) from error
 
     @classmethod
-    def open_or_create(cls, url: str, schema: pa.Schema, storage_options: dict[str, Any]) -> Table:
-        """The table at the URL, made where there is none; raises UserError where its columns are others."""
-        root = canonical(url)
-        look(root, storage_options)
+    def open_or_create(cls, store: Store, schema: pa.Schema) -> Table:
+        """The table in the folder, made where there is none; raises UserError where its columns are others."""
+        root = store.url
+        store.info()
         try:
-            options = delta_options(root, storage_options)
+            options = store.delta_options
             # mode: two runs that start at once both come away with the same table
             delta = retrying(
                 lambda: DeltaTable.create(
@@ -94,7 +93,7 @@ class Table:
             )
         except (DeltaError, OSError) as error:
             raise storage_error(root, error) from error
-        table = cls(delta, root, storage_options)
+        table = cls(delta, store)
         check_columns(root, table.schema, schema)
         return table
 
@@ -129,11 +128,7 @@ class Table:
         gone = set(removed)
         parts = self._actions().select(["path", "size_bytes"]).to_pylist() if gone else []
         removes = [_remove_action(part) for part in parts if part["path"] in gone]
-        properties = CommitProperties(
-            custom_metadata={"qrefine": metadata},
-            max_commit_retries=COMMIT_RETRIES,
-            app_transactions=[Transaction(WRITER, self.version + 1)],
-        )
+        properties = self._properties(metadata)
         actions = [*(record.add_action() for record in records), *removes]
         added = {record.path for record in records}
         try:
@@ -141,6 +136,14 @@ class Table:
             retrying(self.delta.update_incremental, self.root, COMMIT_PATIENCE)
         except (DeltaError, OSError) as error:
             raise lost_store(self.root, error) from error
+
+    def _properties(self, metadata: dict[str, Any]) -> CommitProperties:
+        """Of every commit of ours, so that it fails where another of ours came since this table was last read."""
+        return CommitProperties(
+            custom_metadata={"qrefine": metadata},
+            max_commit_retries=COMMIT_RETRIES,
+            app_transactions=[Transaction(WRITER, self.version + 1)],
+        )
 
     def _commit(
         self, actions: Sequence[Any], properties: CommitProperties, added: set[str], removed: set[str]
@@ -154,10 +157,13 @@ class Table:
             self.delta.update_incremental()
             present = set(self._actions()["path"].to_pylist())
             if not added <= present or removed & present:
-                reason = " ".join(str(error).split())
-                raise TableBusyError(
-                    f"{self.root}: another commit came between ({reason}); the same command goes on from there"
-                ) from error
+                raise self._overtaken(error) from error
+
+    def _overtaken(self, error: CommitFailedError) -> TableBusyError:
+        reason = " ".join(str(error).split())
+        return TableBusyError(
+            f"{self.root}: another commit came between ({reason}); the same command goes on from there"
+        )
 
     def drop_failed(self, run: str) -> int:
         """Take the failed rows out of the table, in one commit, so that they are planned anew; how many."""
@@ -171,19 +177,22 @@ class Table:
             good = Rows(its.filter(pc.not_equal(its["status"], "failed"))["index"].to_pylist())
             count += its.num_rows - len(good)
             sources = [Source.of(piece.path, piece.shard, good)] if good else []
-            records += merge_parts(self.root, self._storage_options, sources, run, PART_BYTES)
+            records += merge_parts(self.store, sources, run, PART_BYTES)
         if removed:
             self.commit(records, sorted(removed), run=run, retry_failed=count)
         return count
 
     def restore(self, version: int, run: str) -> int:
-        """Make the table what it was at a version, by a new commit; the new version. Raises UserError."""
-        Table.open(self.root, self._storage_options, version)
+        """Make the table what it was at a version, by a new commit; the new version.
+
+        Raises UserError, TableBusyError where another commit came since this table was last read.
+        """
+        Table.open(self.store, version)
         try:
-            self.delta.restore(
-                version,
-                commit_properties=CommitProperties(custom_metadata={"qrefine": {"run": run, "restored": version}}),
-            )
+            properties = self._properties({"run": run, "restored": version})
+            self.delta.restore(version, commit_properties=properties)
+        except CommitFailedError as error:
+            raise self._overtaken(error) from error
         except (DeltaError, OSError) as error:
             raise UserError(
                 f"{self.root} cannot go back to version {version}: {' '.join(str(error).split())}"
@@ -198,20 +207,16 @@ class Table:
         The retention is the table's property ``delta.deletedFileRetentionDuration``, RETENTION where the table was
         made here. The log gets no entry: ``deltalake``'s own vacuum would make two versions.
         """
-        filesystem, base = open_filesystem(self.root, self._storage_options)
         expired = self.delta.vacuum(dry_run=True)
         there = self.part_names()
         found = [name for name in expired if name in there]
         for name in found:
-            filesystem.rm_file(f"{base}/{name}")
+            self.store.remove(name)
         return len(found)
 
     def part_names(self) -> set[str]:
         """Names of the Parquet files in the table's folder, committed or not."""
-        filesystem, base = open_filesystem(self.root, self._storage_options)
-        filesystem.invalidate_cache(base)
-        names = {path.rpartition("/")[2] for path in retrying(lambda: filesystem.ls(base, detail=False), base)}
-        return {name for name in names if name.endswith(".parquet")}
+        return {name for name in self.store.names() if name.endswith(".parquet")}
 
     def remove_leftovers(self, run: str) -> int:
         """Delete parts that dead runs wrote and never committed; how many. Call it only while holding the lease.
@@ -219,26 +224,24 @@ class Table:
         Parts that an older version of the table still shows are not leftovers: the log names them. Nor are those
         that a run staged which can still be continued: their journal names them.
         """
-        retrying(
-            self.delta.update_incremental, self.root
-        )  # the lease's last holder may have committed since this was opened
-        filesystem, base = open_filesystem(self.root, self._storage_options)
+        # the lease's last holder may have committed since this was opened
+        retrying(self.delta.update_incremental, self.root)
         known = set(self._actions()["path"].to_pylist())
         listed = retrying(lambda: self.delta.vacuum(0, enforce_retention_duration=False, dry_run=True), self.root)
         known |= set(listed)
-        known |= staged_parts(self.root, self._storage_options, self.version)
+        known |= staged_parts(self.store, self.version)
         leftovers = [
             name
             for name in self.part_names() - known
             if name.startswith(PREFIX) and not name.startswith(f"{PREFIX}{run}-")
         ]
         for name in leftovers:
-            filesystem.rm_file(f"{base}/{name}")
+            self.store.remove(name)
         return len(leftovers)
 
     def read(self, path: str, columns: Sequence[str]) -> pa.Table:
         """Columns of a part."""
-        return part_reader(self.root, self._storage_options)(path, columns)
+        return part_reader(self.store)(path, columns)
 
     def _actions(self) -> pa.Table:
         return pa.table(self.delta.get_add_actions(flatten=True))
@@ -251,4 +254,4 @@ def _remove_action(part: dict[str, Any]) -> RemoveAction:
 
 def open_table(url: str, storage_options: dict[str, Any] | None = None) -> DeltaTable:
     """The table's ``deltalake.DeltaTable``, for pyarrow, Polars, DuckDB and the rest; raises UserError."""
-    return Table.open(url, storage_options or {}).delta
+    return Table.open(Store.at(url, storage_options)).delta

@@ -2,7 +2,7 @@
 
 ``ray_`` stands before each exported name, ``_total`` behind a counter. Where a share or a mean is wanted there
 are two counters to divide: a counter is exact over any window, survives the process that kept it, and does not go
-stale while a pool starves. Queue lengths, spilled bytes and the GPUs' own utilisation are Ray's to tell (`FROM_RAY`).
+stale while a pool starves. Queue lengths, spilled bytes and the GPUs' utilisation are Ray's to tell (`FROM_RAY`).
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import pyarrow as pa
 from qrefine.config import RefineConfig
 from qrefine.corpus.images import encode, icc_profile
 from qrefine.sample import Sample
+from qrefine.storage.store import Store
 from qrefine.table.parts import PartRecord, write_part
 from qrefine.table.schema import make_row, table_schema
 
@@ -22,7 +23,7 @@ class Target:
     """Where rows go, and by which run and configuration."""
 
     config: RefineConfig
-    root: str
+    store: Store
     run: str
 
 
@@ -45,8 +46,7 @@ def write(samples: Sequence[Sample], target: Target) -> list[PartRecord]:
 
 def _part(samples: Sequence[Sample], target: Target) -> PartRecord:
     return write_part(
-        target.root,
-        target.config.storage_options,
+        target.store,
         _tables(samples, target),
         target.run,
         extra_images=sum(max(0, sample.image_count - 1) for sample in samples),

@@ -30,7 +30,7 @@ def free_ports() -> int:
 
 
 @dataclass(frozen=True)
-class Store:
+class Ceph:
     """A running object store, its folder and its gateway's port."""
 
     folder: Path
@@ -53,16 +53,16 @@ class Store:
 
 
 @pytest.fixture(scope="session")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ceph]:
     """The store; ``QREFINE_CEPH`` names a folder and a port of one that runs already: ``/tmp/ceph:7480``."""
     given = os.environ.get("QREFINE_CEPH")
     if given:
         folder, _, port = given.rpartition(":")
-        yield Store(Path(folder), int(port))
+        yield Ceph(Path(folder), int(port))
         return
     if shutil.which("radosgw") is None or shutil.which("ceph-osd") is None:
         pytest.skip("Ceph is missing and could not be installed: tests/ceph/ceph.sh install")
-    found = Store(tmp_path_factory.mktemp("ceph"), free_ports())
+    found = Ceph(tmp_path_factory.mktemp("ceph"), free_ports())
     try:
         found.ceph("start")
         yield found
@@ -71,7 +71,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 @pytest.fixture
-def environment(store: Store, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def environment(store: Ceph, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The store's address and keys, set as users set them."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)

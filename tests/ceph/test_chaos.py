@@ -22,10 +22,11 @@ import pytest
 from qrefine.cli.demo import write_corpus
 from qrefine.config import load_config
 from qrefine.corpus.images import decode
-from qrefine.storage.store import list_shards, look, open_filesystem
+from qrefine.corpus.listing import list_shards
+from qrefine.storage.store import Store
 from qrefine.table.parts import PREFIX
 from qrefine.table.table import open_table
-from tests.ceph.conftest import Store
+from tests.ceph.conftest import Ceph
 from tests.ceph.proxy import FaultProxy, share
 from tests.stream.test_kill import victims
 
@@ -71,18 +72,19 @@ def upload(folders: list[str], bucket: str) -> list[str]:
     inputs = []
     for folder in folders:
         name = Path(folder).name
-        filesystem, base = open_filesystem(f"{bucket}/raw/{name}", {})
+        raw = Store.at(f"{bucket}/raw/{name}")
         for shard in list_shards([folder], {}):
-            filesystem.put_file(shard.url, f"{base}/{Path(shard.url).name}")
-        inputs.append(f"{bucket}/raw/{name}")
+            with open(shard.url, "rb") as file:
+                raw.upload(Path(shard.url).name, file)
+        inputs.append(raw.url)
     return inputs
 
 
 def version(table: str) -> int:
-    return int(open_table(table).version()) if look(table, {}) else 0
+    return int(open_table(table).version()) if Store.at(table).exists() else 0
 
 
-def strike(event: str, driver: subprocess.Popen[bytes], table: str, store: Store, rng: random.Random) -> bool:
+def strike(event: str, driver: subprocess.Popen[bytes], table: str, store: Ceph, rng: random.Random) -> bool:
     """Do it at a random moment after a commit, while actors are at work; False where the run ended before that."""
     before = version(table)
     while version(table) == before:
@@ -104,7 +106,7 @@ def strike(event: str, driver: subprocess.Popen[bytes], table: str, store: Store
 
 
 def test_kills_a_restart_and_failing_requests_change_no_row(
-    store: Store, bucket: str, folders: list[str], environment: dict[str, str], tmp_path: Path
+    store: Ceph, bucket: str, folders: list[str], environment: dict[str, str], tmp_path: Path
 ) -> None:
     seed = int(os.environ.get("QREFINE_SEED", "2401"))
     rng = random.Random(seed)
@@ -136,7 +138,6 @@ def test_kills_a_restart_and_failing_requests_change_no_row(
     print(Counter(status for _, status, _ in found.values()))
     assert (found.keys(), twice, wrong) == (expected.keys(), 0, [])
     delta = open_table(output)
-    filesystem, base = open_filesystem(output, {})
-    parts = {path.rpartition("/")[2] for path in filesystem.find(base) if PREFIX in path.rpartition("/")[2]}
+    parts = {name for name in Store.at(output).names() if PREFIX in name}
     last = {uri.rpartition("/")[2] for uri in delta.file_uris()}
     print(f"{len(parts - last)} of {len(parts)} parts are leftovers of the last run's lost attempts")

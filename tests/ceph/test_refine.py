@@ -19,13 +19,14 @@ import polars
 import pytest
 import yaml
 
+from qrefine.corpus.listing import list_shards
 from qrefine.errors import TableBusyError
-from qrefine.storage.store import list_shards, open_filesystem, write_object
+from qrefine.storage.store import Store
 from qrefine.table import lease
 from qrefine.table.lease import Lease
 from qrefine.table.parts import PREFIX
 from qrefine.table.table import open_table
-from tests.ceph.conftest import Store
+from tests.ceph.conftest import Ceph
 from tests.ceph.proxy import FAULTS, SLOW_S, FaultProxy, Request, share
 from tests.stream.kill_points import SAMPLES, SHARDS, Found, read, write_corpus
 from tests.work import runs
@@ -52,16 +53,16 @@ def expected(local: Path) -> Found:
 @pytest.fixture
 def corpus(local: Path, bucket: str) -> str:
     """The shards on the store."""
-    filesystem, base = open_filesystem(f"{bucket}/corpus", {})
+    store = Store.at(f"{bucket}/corpus")
     for path in local.iterdir():
-        filesystem.pipe_file(f"{base}/{path.name}", path.read_bytes())
-    return f"{bucket}/corpus"
+        store.write(path.name, path.read_bytes())
+    return store.url
 
 
 def names(folder: str) -> set[str]:
-    filesystem, base = open_filesystem(folder, {})
-    filesystem.invalidate_cache()
-    return {path.rpartition("/")[2] for path in filesystem.find(base)}
+    store = Store.at(folder)
+    store.filesystem.invalidate_cache()
+    return {path.rpartition("/")[2] for path in store.filesystem.find(store.base)}
 
 
 def unnamed(table: str) -> set[str]:
@@ -80,11 +81,11 @@ def refine(arguments: list[str], environment: Mapping[str, str], *before: Any) -
 
 
 def test_of_many_that_create_one_object_at_once_one_wins(bucket: str) -> None:
-    filesystem, base = open_filesystem(bucket, {})
+    place = Store.at(bucket)
 
     def create(number: int) -> bool:
         try:
-            write_object(filesystem, f"{base}/x", b"%d" % number * 1000, new=True)
+            place.create("x", b"%d" % number * 1000)
         except FileExistsError:
             return False
         return True
@@ -92,28 +93,28 @@ def test_of_many_that_create_one_object_at_once_one_wins(bucket: str) -> None:
     with ThreadPoolExecutor(8) as pool:
         won = [number for number, first in enumerate(pool.map(create, range(24))) if first]
     assert len(won) == 1
-    assert filesystem.cat_file(f"{base}/x") == b"%d" % won[0] * 1000
+    assert place.read("x") == b"%d" % won[0] * 1000
 
 
-def test_an_object_whose_answer_was_lost_was_created(store: Store, bucket: str) -> None:
+def test_an_object_whose_answer_was_lost_was_created(store: Ceph, bucket: str) -> None:
     faults = iter(["reset after"])
     with FaultProxy(store.port, lambda request: next(faults, None) if request.method == "PUT" else None) as proxy:
-        filesystem, base = open_filesystem(bucket, {"endpoint_url": proxy.url})
-        write_object(filesystem, f"{base}/x", b"mine", new=True)
+        place = Store.at(bucket, {"endpoint_url": proxy.url})
+        place.create("x", b"mine")
         assert proxy.faults == {"reset after": 1}
         with pytest.raises(FileExistsError):
-            write_object(filesystem, f"{base}/x", b"another's", new=True)
+            place.create("x", b"another's")
 
 
 def test_a_lease_is_held_renewed_refused_and_taken_over(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "RENEW_S", 0.05)
-    with Lease(f"{bucket}/t", {}, "first") as first:
+    with Lease(Store.at(f"{bucket}/t"), "first") as first:
         assert first.held()
         with pytest.raises(TableBusyError, match="in use by run first"):
-            Lease(f"{bucket}/t", {}, "second").__enter__()
+            Lease(Store.at(f"{bucket}/t"), "second").__enter__()
         time.sleep(0.3)
         monkeypatch.setattr(lease.Holder, "dead", lambda self, now: True)  # as if it had not renewed for a minute
-        with Lease(f"{bucket}/t", {}, "heir") as heir:
+        with Lease(Store.at(f"{bucket}/t"), "heir") as heir:
             assert heir.held()
             assert not first.held()
 
@@ -155,7 +156,7 @@ def when(method: str, path: str, after: bool = False) -> Callable[[Request], boo
     ids=["before a part", "after a part", "before a commit", "after a commit", "after the lease", "at the end"],
 )
 def test_a_driver_that_dies_at_a_request_leaves_a_table_that_opens_and_the_next_run_ends_it(
-    store: Store,
+    store: Ceph,
     corpus: str,
     bucket: str,
     environment: dict[str, str],
@@ -194,7 +195,7 @@ def test_a_driver_that_dies_at_a_request_leaves_a_table_that_opens_and_the_next_
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_run_ends_well_where_requests_fail(
-    store: Store,
+    store: Ceph,
     corpus: str,
     bucket: str,
     environment: dict[str, str],
@@ -211,7 +212,7 @@ def test_a_run_ends_well_where_requests_fail(
 
 
 def test_a_run_outlives_a_restart_of_the_store(
-    store: Store, corpus: str, bucket: str, environment: dict[str, str], expected: Found
+    store: Ceph, corpus: str, bucket: str, environment: dict[str, str], expected: Found
 ) -> None:
     away = {"until": 0.0}
 
@@ -295,7 +296,7 @@ def forget_keys(config: str) -> None:
 
 @pytest.mark.slow
 def test_options_in_the_yaml_are_enough_and_no_secret_is_seen(
-    store: Store, corpus: str, bucket: str, expected: Found, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Ceph, corpus: str, bucket: str, expected: Found, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ray's logs, its dashboard, the table and what the command says hold neither key nor secret."""
     import ray
@@ -351,9 +352,9 @@ def test_options_in_the_yaml_are_enough_and_no_secret_is_seen(
     monkeypatch.undo()
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    filesystem, base = open_filesystem(f"{bucket}/t", {})
-    for path in filesystem.find(base):
-        body = filesystem.cat_file(path)
+    table = Store.at(f"{bucket}/t")
+    for path in table.filesystem.find(table.base):
+        body = table.filesystem.cat_file(path)
         assert options["secret"].encode() not in body
         assert options["key"].encode() not in body
     assert read(f"{bucket}/t") == (expected, 0)

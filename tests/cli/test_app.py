@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from qrefine.config import RefineConfig, parse_config
+from qrefine.storage.store import Store
 from qrefine.table.lease import Lease
 from tests.conftest import PLAIN, write_shards, write_tar
 
@@ -82,7 +83,7 @@ def test_a_table_in_use_is_left_with_code_4(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     write_shards(tmp_path / "in", shards=1, samples=1)
     (tmp_path / "out").mkdir()
-    with Lease(str(tmp_path / "out"), {}, "someone"):
+    with Lease(Store.at(str(tmp_path / "out")), "someone"):
         done = qrefine("refine", tmp_path / "in", tmp_path / "out", *SETTINGS)
     assert done.returncode == 4
     assert "in use by run someone" in done.stderr

@@ -124,7 +124,11 @@ def test_the_beacon_shows_that_a_path_is_another_on_another_machine(tmp_path: Pa
     (tmp_path / "in").mkdir()
     write_shards(tmp_path / "in", shards=1, samples=1)
     report = _look(
-        READER, [str(tmp_path / "in")], str(tmp_path / "out"), load_config(None), "doctor-of-the-head.json"
+        READER,
+        [str(tmp_path / "in")],
+        str(tmp_path / "out"),
+        load_config(None),
+        "_qrefine/doctor-of-the-head.json",
     )
     said: list[Finding] = [finding for finding in report.findings if finding.state == "blocker"]
     assert [finding.area for finding in said] == ["output"]

@@ -19,7 +19,8 @@ from moto.server import ThreadedMotoServer
 
 from qrefine.config import RefineConfig
 from qrefine.doctor.findings import Finding
-from qrefine.doctor.storage import beacon, check_space, examine_input, examine_output, sees_beacon
+from qrefine.doctor.storage import beacon, check_space, examine_input, examine_output
+from qrefine.storage.store import Store
 from qrefine.table.table import Table
 from tests.conftest import write_shards, write_tar
 
@@ -29,7 +30,7 @@ def texts(findings: list[Finding], state: str) -> list[str]:
 
 
 def test_a_new_output_is_probed_and_left_as_it_was(tmp_path: Path) -> None:
-    found = examine_output(str(tmp_path / "a" / "table"), {})
+    found = examine_output(Store.at(str(tmp_path / "a" / "table")))
     assert texts(found, "ok") == [
         "creates objects, and refuses to create one twice",
         "commits to a Delta log, and deletes it again",
@@ -42,16 +43,16 @@ def test_a_new_output_is_probed_and_left_as_it_was(tmp_path: Path) -> None:
 def test_a_table_is_recognised_and_left_as_it_was(tmp_path: Path, plain: RefineConfig) -> None:
     from qrefine.table.schema import table_schema
 
-    Table.open_or_create(str(tmp_path / "out"), table_schema(plain.judges), {})
+    Table.open_or_create(Store.at(str(tmp_path / "out")), table_schema(plain.judges))
     before = sorted(tmp_path.rglob("*"))
-    found = examine_output(str(tmp_path / "out"), {})
+    found = examine_output(Store.at(str(tmp_path / "out")))
     assert "a table at version 0; a run will continue it" in texts(found, "ok")
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_an_output_that_cannot_be_written_is_a_blocker(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    (found,) = examine_output(str(tmp_path / "file" / "table"), {})
+    (found,) = examine_output(Store.at(str(tmp_path / "file" / "table")))
     assert found.state == "blocker"
     assert found.mend
 
@@ -59,15 +60,14 @@ def test_an_output_that_cannot_be_written_is_a_blocker(tmp_path: Path) -> None:
 @pytest.mark.skipif(not os.path.isdir("/sys/kernel"), reason="no Linux")
 def test_a_read_only_disk_is_a_blocker() -> None:
     """The kernel's own file system takes no files, not even from root."""
-    (found,) = examine_output("/sys/kernel/table", {})
+    (found,) = examine_output(Store.at("/sys/kernel/table"))
     assert found.state == "blocker"
 
 
 def test_another_machine_sees_the_beacon_while_it_burns(tmp_path: Path) -> None:
-    root = str(tmp_path / "out")
-    with beacon(root, {}) as name:
-        assert sees_beacon(root, name, {})
-        assert not sees_beacon(str(tmp_path / "elsewhere"), name, {})
+    with beacon(Store.at(str(tmp_path / "out"))) as name:
+        assert Store.at(str(tmp_path / "out")).exists(name)
+        assert not Store.at(str(tmp_path / "elsewhere")).exists(name)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -112,7 +112,7 @@ class Careless(MemoryFileSystem):
 
 def test_a_store_that_overwrites_what_it_must_create_is_a_blocker() -> None:
     fsspec.register_implementation("careless", Careless, clobber=True)
-    found = examine_output("careless://bucket/table", {})
+    found = examine_output(Store.at("careless://bucket/table"))
     assert any("overwrote an object" in text for text in texts(found, "blocker"))
     assert not Careless.store
 

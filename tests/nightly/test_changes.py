@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from qrefine.config import load_config
+from qrefine.corpus.listing import Shard
 from qrefine.nightly.changes import Again, Changes, compare, coverage, plan_digest, select_rows
-from qrefine.storage.store import Shard
+from qrefine.storage.store import Store
 from qrefine.table.ledger import Rows
 from qrefine.table.pieces import build_ledger
 from qrefine.table.table import Table
@@ -20,7 +21,7 @@ OTHER = load_config(None, ["mapper.grid=2", "bounds.mq=0.5"])
 @pytest.fixture
 def table(tmp_path: Path) -> Table:
     """a: complete, with failures; b: incomplete; c: of another configuration; d: read from two versions."""
-    table = Table.open_or_create(str(tmp_path), SCHEMA, {})
+    table = Table.open_or_create(Store.at(str(tmp_path)), SCHEMA)
     parts = [
         rows([(0, "kept"), (1, "failed"), (2, "refined")], "a.tar"),
         rows([(3, "kept")], "a.tar", 4),
@@ -107,7 +108,7 @@ def test_parts_are_opened_only_where_they_may_hold_such_rows(table: Table) -> No
 
 
 def test_behind_damage_the_sample_before_it_is_done_again_too(tmp_path: Path) -> None:
-    table = Table.open_or_create(str(tmp_path), SCHEMA, {})
+    table = Table.open_or_create(Store.at(str(tmp_path)), SCHEMA)
     damaged = rows([(0, "kept"), (1, "kept"), (2, "failed")], "a.tar", 3)
     damaged = damaged.set_column(0, "key", [["k0", "k1", ""]])
     table.commit([part(tmp_path, damaged)], run="r")

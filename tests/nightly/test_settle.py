@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from qrefine.nightly.changes import AgainRows
 from qrefine.nightly.settle import MergeJob, run_merge
+from qrefine.storage.store import Store
 from qrefine.table.ledger import Rows
-from qrefine.table.merge import part_reader
 from qrefine.table.parts import PartRecord
 from tests.table.test_parts import part, rows
 
@@ -22,7 +22,7 @@ STATUS = st.sampled_from(["kept", "refined", "failed"])  # kept: q is 0.625; ref
 
 def settle(root: Path, job: MergeJob) -> tuple[list[dict], dict[str, int], tuple[str, ...]]:
     """The shard's rows after the job, as the commit would leave them; the counts; the new parts."""
-    entry = run_merge(str(root), {}, job, part_reader(str(root), {}), "r9", 1 << 20)
+    entry = run_merge(Store.at(str(root)), job, "r9", 1 << 20)
     live = {*job.old, *job.new} - set(entry.sources) | {record.path for record in entry.records}
     found = [row for path in live for row in pq.read_table(root / path).to_pylist()]
     return sorted(found, key=lambda r: r["index"]), entry.counts, tuple(record.path for record in entry.records)
@@ -98,6 +98,6 @@ def test_rows_of_other_shards_in_the_same_part_are_left_to_their_own_job(tmp_pat
     both = pa.concat_tables([rows([(0, "kept")], "a.tar"), rows([(0, "kept"), (1, "kept")], "b.tar", 2)])
     pq.write_table(both, tmp_path / "part-0.parquet")
     job = MergeJob("b.tar", "9-v", ("part-0.parquet",), all_of_it=True)
-    entry = run_merge(str(tmp_path), {}, job, part_reader(str(tmp_path), {}), "r", 1 << 20)
+    entry = run_merge(Store.at(str(tmp_path)), job, "r", 1 << 20)
     assert [(record.shard, record.rows) for record in entry.records] == [("b.tar", ((0, 2),))]
     assert entry.sources == ("part-0.parquet",)

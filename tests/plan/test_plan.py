@@ -11,6 +11,7 @@ from qrefine.config import RefineConfig
 from qrefine.errors import UserError
 from qrefine.plan.show import make_plan
 from qrefine.report.scan import TableScan
+from qrefine.storage.store import Store
 from qrefine.table.table import open_table
 from tests.cli.test_app import SETTINGS, qrefine
 from tests.conftest import write_shards
@@ -30,7 +31,7 @@ def test_the_intervals_cover_what_a_run_comes_to(shards: list[Path], tmp_path: P
     assert (plan.shards, plan.shards_read, plan.sampled) == (6, 6, 24)
     for status, share in plan.statuses.items():
         assert share.low <= statuses.count(status) / 54 <= share.high
-    size = sum(part.size for part in TableScan(table).parts)
+    size = sum(part.size for part in TableScan(Store.at(table)).parts)
     assert plan.bytes_out.low * 0.8 <= size <= plan.bytes_out.high * 1.2  # parts here are of 9 rows, not of 24
     assert plan.needs["map"].value == 1
     assert all(seconds.value > 0 for seconds in plan.stage_seconds.values())

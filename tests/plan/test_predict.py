@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from qrefine.corpus.listing import Shard
 from qrefine.corpus.shards import RawSample
 from qrefine.plan import predict as module
 from qrefine.plan.measure import Measured, Measurement
 from qrefine.plan.predict import predict, wilson
 from qrefine.plan.sampling import ShardSample, choose_shards
-from qrefine.storage.store import Shard
 
 ROWS = 100
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from qrefine.config import RefineConfig
+from qrefine.corpus.listing import Shard
 from qrefine.plan import sampling
 from qrefine.plan.sampling import choose_shards, draw_samples
-from qrefine.storage.store import Shard
 from tests.conftest import encoded, photo, write_shards, write_tar
 
 

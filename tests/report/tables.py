@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from qrefine.stream.blocks import load_batch, raw_blocks, run_on_batch
+from qrefine.stream.write import ROWS_AT_ONCE, Target, write_batch
 
 from qrefine.config import RefineConfig
 from qrefine.corpus.shards import read_shard
 from qrefine.stages.refiner import MODEL_STAGES, build_stages
-from qrefine.stream.blocks import load_batch, raw_blocks, run_on_batch
-from qrefine.stream.write import ROWS_AT_ONCE, Target, write_batch
+from qrefine.storage.store import Store
 from qrefine.table.parts import PartRecord, write_part
 from qrefine.table.schema import table_schema
 from qrefine.table.table import Table
@@ -27,12 +28,12 @@ PROMPTS = ("<script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "a cat
 
 def refined_table(shards: Iterable[Path], folder: Path, config: RefineConfig) -> Path:
     """The shards refined into a table in this process."""
-    table = Table.open_or_create(str(folder), table_schema(config.judges), {})
+    table = Table.open_or_create(Store.at(str(folder)), table_schema(config.judges))
     stages = build_stages(MODEL_STAGES, config)
     for shard in shards:
         for block in raw_blocks(read_shard(str(shard), config.images), 2**20):
             done = run_on_batch(load_batch(block, stages, config), stages)
-            written = write_batch(done, Target(config, table.root, RUN))["record"].to_pylist()
+            written = write_batch(done, Target(config, table.store, RUN))["record"].to_pylist()
             table.commit([PartRecord.from_json(text) for text in written], run=RUN, config=config.digest)
     return folder
 
@@ -74,14 +75,14 @@ def synthetic_rows(count: int, shard: str, rng: np.random.Generator, image: byte
 def synthetic_table(folder: Path, shards: int, rows: int, part_rows: int, seed: int = 0) -> Path:
     """A table of ``shards`` x ``rows`` synthetic rows in parts of ``part_rows``."""
     schema = table_schema(JUDGES)
-    table = Table.open_or_create(str(folder), schema, {})
+    table = Table.open_or_create(Store.at(str(folder)), schema)
     rng = np.random.default_rng(seed)
     image = encoded(photo(size=96), "JPEG")
     for shard in range(shards):
         members = list(synthetic_rows(rows, f"/gone/{shard:06d}.tar", rng, image))
         tables = pa.Table.from_pylist(members, schema=schema)
         records = [
-            write_part(table.root, {}, _row_groups(tables.slice(start, part_rows)), RUN)
+            write_part(table.store, _row_groups(tables.slice(start, part_rows)), RUN)
             for start in range(0, rows, part_rows)
         ]
         table.commit(records, run=RUN, config="0" * 16)

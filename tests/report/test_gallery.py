@@ -11,12 +11,13 @@ from qrefine.report.gallery import Pick, Section, look_up, sections
 from qrefine.report.rows import ChunkRows
 from qrefine.report.scan import TableScan
 from qrefine.report.statistics import COLUMNS, LOWER_IS_BETTER, Statistics
+from qrefine.storage.store import Store
 from qrefine.table.table import open_table
 from tests.report.tables import synthetic_table
 
 
 def choose(table: Path, count: int = 5) -> dict[str, list[Pick]]:
-    scan = TableScan(str(table))
+    scan = TableScan(Store.at(str(table)))
     views: list[Section] = sections(count, Statistics(Bounds(), scan.judges, LOWER_IS_BETTER).judges)
     judges = [f"{judge}_{when}" for judge in scan.judges for when in ("before", "after")]
     for chunk in scan.chunks([*COLUMNS, *judges]):
@@ -63,7 +64,7 @@ def test_the_random_view_is_uniform(tmp_path: Path) -> None:
 
 def test_rows_are_found_wherever_they_lie(synthetic: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scan_module, "FETCH_ROWS", 3)
-    scan = TableScan(str(synthetic))
+    scan = TableScan(Store.at(str(synthetic)))
     part = scan.parts[0]
     rows = scan.rows(part.path, [49, 0, 17], ["index"])
     every = scan.rows(part.path, range(part.rows), ["index"])
@@ -74,7 +75,11 @@ def test_sources_come_from_their_shards_or_a_note_says_why_not(real: Path, synth
     def shown(table: Path, **options: bool) -> list[tuple[str, bool, str]]:
         picks = [pick for some in choose(table, 30).values() for pick in some]  # a row may be in several views
         found = look_up(
-            TableScan(str(table)), picks, **{"sources": True, **options}, images=ImageSettings(), options={}
+            TableScan(Store.at(str(table))),
+            picks,
+            **{"sources": True, **options},
+            images=ImageSettings(),
+            options={},
         )
         assert set(found) == {pick.place for pick in picks}
         rows = [found[pick.place] for pick in picks]
@@ -89,7 +94,7 @@ def test_sources_come_from_their_shards_or_a_note_says_why_not(real: Path, synth
 
 
 def test_a_shard_that_changed_is_not_shown_as_the_source(real: Path) -> None:
-    scan = TableScan(str(real))
+    scan = TableScan(Store.at(str(real)))
     picks = choose(real)["best"]
     shard = Path(picks[0].shard)
     other = next(path for path in sorted(shard.parent.glob("*.tar")) if path != shard)

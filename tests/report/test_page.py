@@ -17,6 +17,7 @@ from qrefine.report import page as page_module
 from qrefine.report.charts import Axis
 from qrefine.report.page import ReportOptions, write_report
 from qrefine.report.pictures import data_uri, most_changed, overlay
+from qrefine.storage.store import Store
 from qrefine.table.schema import table_schema
 from qrefine.table.table import Table
 from tests.cli.test_app import qrefine
@@ -128,7 +129,7 @@ def test_where_there_is_no_table(tmp_path: Path) -> None:
 
 def test_a_table_without_rows_and_one_of_failures_alone(tmp_path: Path, plain: RefineConfig) -> None:
     empty = tmp_path / "empty"
-    Table.open_or_create(str(empty), table_schema(plain.judges), {})
+    Table.open_or_create(Store.at(str(empty)), table_schema(plain.judges))
     assert "no image was refined" in report(empty, tmp_path)
     broken = write_tar(tmp_path / "a.tar", [("a.png", b"no image"), ("b.png", b"")])
     text = report(refined_table([broken], tmp_path / "failed", plain), tmp_path)

@@ -14,13 +14,14 @@ from qrefine.report import statistics as module
 from qrefine.report.rows import Rows
 from qrefine.report.scan import TableScan
 from qrefine.report.statistics import COLUMNS, LOWER_IS_BETTER, Moments, Statistics, generator
+from qrefine.storage.store import Store
 from qrefine.table.table import open_table
 
 BOUNDS = Bounds()
 
 
 def count(table: Path) -> Statistics:
-    scan = TableScan(str(table))
+    scan = TableScan(Store.at(str(table)))
     statistics = Statistics(BOUNDS, scan.judges, LOWER_IS_BETTER)
     judges = [f"{judge}_{when}" for judge in scan.judges for when in ("before", "after")]
     for chunk in scan.chunks([*COLUMNS, *judges]):

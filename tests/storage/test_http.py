@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from qrefine.config import ImageSettings
+from qrefine.corpus.listing import list_shards
 from qrefine.corpus.shards import read_shard
 from qrefine.errors import UserError
 from qrefine.storage import retry
-from qrefine.storage.store import ResumingReader, list_shards
+from qrefine.storage.store import Store
 from tests.ceph.proxy import FaultProxy, share
 from tests.conftest import write_shards
 
@@ -82,7 +83,7 @@ def test_a_read_through_a_server_that_breaks_off_gives_exactly_the_bytes(
     monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.0)
     with FaultProxy(server.server_port, share(0.5, ["cut", "reset before", "503"], seed=1)) as proxy:
         for _ in range(4):
-            with ResumingReader(f"{proxy.url}/000000.tar", {}, retries=30) as reader:
+            with Store.at(f"{proxy.url}/000000.tar").reader(retries=30) as reader:
                 found = b"".join(iter(lambda reader=reader: reader.read(5000), b""))
             assert found == (tmp_path / "000000.tar").read_bytes()
         assert sum(proxy.faults.values()) > 2

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from qrefine.stream.write import Target
 
 from qrefine.config import RefineConfig, load_config, parse_config
 from qrefine.errors import UserError
 from qrefine.storage.options import delta_options, fsspec_options, refuse_secrets
-from qrefine.storage.store import canonical
-from qrefine.stream.write import Target
+from qrefine.storage.store import Store, canonical
 
 SECRET = "wJalrXUtnFEMI"
 
@@ -208,7 +208,7 @@ def test_a_secret_on_the_command_line_is_refused_without_showing_it(setting: str
 
 def test_no_printed_form_of_the_settings_shows_a_secret() -> None:
     config = parse_config({"storage_options": {"key": SECRET, "s3": {"secret": SECRET}}})
-    target = Target(config, "s3://b/t", "run")
+    target = Target(config, Store.at("s3://b/t"), "run")
     assert isinstance(config, RefineConfig)
     for text in (
         repr(config),

@@ -8,7 +8,8 @@ import pytest
 
 from qrefine.errors import BrokenRunError, UserError
 from qrefine.storage import retry
-from qrefine.storage.retry import LONGEST_WAIT_S, lost_store, retrying, storage_error, transient
+from qrefine.storage.errors import lost_store, storage_error, transient
+from qrefine.storage.retry import LONGEST_WAIT_S, retrying
 
 
 class StoreError(Exception):

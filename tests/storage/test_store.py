@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import multiprocessing
 import os
+import pickle
 import random
 import uuid
 from collections.abc import Iterator
@@ -17,16 +20,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qrefine.config import ImageSettings
+from qrefine.corpus.listing import list_shards
 from qrefine.corpus.shards import read_shard
 from qrefine.errors import UserError
 from qrefine.storage import retry
-from qrefine.storage.store import (
-    ResumingReader,
-    canonical,
-    list_shards,
-    open_filesystem,
-    write_object,
-)
+from qrefine.storage.store import Store, canonical
 from tests.conftest import write_shards
 
 
@@ -200,7 +198,7 @@ def test_a_read_that_breaks_at_random_gives_exactly_the_bytes(
     path = tmp_path_factory.mktemp("flaky") / "data"
     path.write_bytes(data)
     FlakyFileSystem.dice, FlakyFileSystem.allowed_failures = random.Random(seed), failures
-    with ResumingReader(f"flaky://{path}", {}, retries=failures) as reader:
+    with Store.at(f"flaky://{path}").reader(retries=failures) as reader:
         chunks = list(iter(lambda: reader.read(ask), b""))
         assert reader.position == size
     assert b"".join(chunks) == data
@@ -218,7 +216,7 @@ def test_more_failures_in_a_row_than_retries_are_an_error(tmp_path: Path) -> Non
 
     FlakyFileSystem.dice, FlakyFileSystem.allowed_failures, FlakyFileSystem.opened = Never(), 10**6, 0
     with pytest.raises(OSError, match="connection reset"):
-        ResumingReader(f"flaky://{tmp_path}/data", {}, retries=3).read(10)
+        Store.at(f"flaky://{tmp_path}/data").reader(retries=3).read(10)
     assert FlakyFileSystem.opened == 4
 
 
@@ -244,41 +242,69 @@ def test_a_connection_that_stays_broken_is_a_damage_row_behind_the_good_samples(
 def test_a_missing_file_is_not_tried_again(tmp_path: Path) -> None:
     FlakyFileSystem.opened, FlakyFileSystem.allowed_failures = 0, 0
     with pytest.raises(FileNotFoundError):
-        ResumingReader(f"flaky://{tmp_path}/none", {}, retries=9).read(1)
+        Store.at(f"flaky://{tmp_path}/none").reader(retries=9).read(1)
     assert FlakyFileSystem.opened == 1
 
 
 # Small objects
 
 
-@pytest.mark.parametrize("root", ["local", "memory"])
-def test_a_new_object_is_refused_where_one_is_and_leaves_it(tmp_path: Path, root: str) -> None:
-    url = str(tmp_path) if root == "local" else f"memory://{uuid.uuid4().hex}"
-    filesystem, base = open_filesystem(url, {})
-    filesystem.makedirs(base, exist_ok=True)
-    write_object(filesystem, f"{base}/x", b"first", new=True)
+@pytest.fixture(params=["local", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return Store.at(str(tmp_path / "a" / "b") if request.param == "local" else f"memory://{uuid.uuid4().hex}/a/b")
+
+
+def test_what_is_written_is_listed_read_and_removed(store: Store) -> None:
+    assert not store.exists()
+    assert store.names() == []
+    store.remove_folder()
+    store.make_folder("c")
+    store.make_folder("c")
+    store.write("c/2", b"two")
+    store.join("c").create("1", b"one")
+    with io.BytesIO(b"three") as file:
+        file.read()
+        store.upload("3", file)
+    assert (store.names(), store.names("c"), store.names("c/1")) == (["3", "c"], ["1", "2"], [])
+    assert [store.read("3"), store.read("c/2"), store.join("c/1").read()] == [b"three", b"two", b"one"]
+    with store.open("3") as file:
+        assert (file.seek(2), file.read()) == (2, b"ree")
+    with store.join("3").reader(retries=0) as reader:
+        assert reader.read() == b"three"
+    assert (store.info("3") or {})["size"] == 5
+    store.remove("3")
+    store.remove("3")
+    with pytest.raises(FileNotFoundError):
+        store.read("3")
+    store.remove_folder("c")
+    assert not store.exists("c")
+
+
+def test_a_new_object_is_refused_where_one_is_and_leaves_it(store: Store) -> None:
+    store.make_folder()
+    store.create("x", b"first")
     with pytest.raises(FileExistsError):
-        write_object(filesystem, f"{base}/x", b"second", new=True)
-    assert filesystem.cat_file(f"{base}/x") == b"first"
-    write_object(filesystem, f"{base}/x", b"third")
-    assert filesystem.cat_file(f"{base}/x") == b"third"
-    assert [path.rpartition("/")[2] for path in filesystem.ls(base, detail=False)] == ["x"]
+        store.create("x", b"second")
+    assert store.read("x") == b"first"
+    store.write("x", b"third")
+    assert store.read("x") == b"third"
+    assert store.names() == ["x"]
 
 
 def test_an_object_on_disk_may_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
-    filesystem, base = open_filesystem(str(tmp_path), {})
+    store = Store.at(str(tmp_path))
     (tmp_path / "plain").write_bytes(b"")
-    for new in (True, False):
-        write_object(filesystem, f"{base}/x", b"data", new=new)
+    for write in (store.create, store.write):
+        write("x", b"data")
         assert (tmp_path / "x").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_of_many_that_create_one_object_at_once_one_wins(tmp_path: Path) -> None:
-    filesystem, base = open_filesystem(str(tmp_path), {})
+    store = Store.at(str(tmp_path))
 
     def create(i: int) -> bool:
         try:
-            write_object(filesystem, f"{base}/x", b"%d" % i * 1000, new=True)
+            store.create("x", b"%d" % i * 1000)
         except FileExistsError:
             return False
         return True
@@ -288,3 +314,59 @@ def test_of_many_that_create_one_object_at_once_one_wins(tmp_path: Path) -> None
     assert len(won) == 1
     assert (tmp_path / "x").read_bytes() == b"%d" % won[0] * 1000
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+def test_an_interrupted_write_leaves_the_object_and_nothing_beside_it(tmp_path: Path) -> None:
+    store = Store.at(str(tmp_path))
+    store.write("x", b"whole")
+    with pytest.raises(TypeError):
+        store.write("x", "no bytes")  # type: ignore[arg-type]
+    assert (store.names(), store.read("x")) == (["x"], b"whole")
+
+
+def test_what_was_there_before_is_not_told_again(tmp_path: Path) -> None:
+    fsspec.register_implementation("cached", ListedOnce, clobber=True)
+    store, other = Store.at(f"cached://{tmp_path}"), Store.at(str(tmp_path))
+    assert store.names() == []
+    other.write("x", b"")
+    assert store.names() == ["x"]
+    other.remove("x")
+    assert not store.exists("x")
+
+
+class ListedOnce(LocalFileSystem):
+    """Gives a listing again until it is told to forget it, as the clients of object stores do."""
+
+    protocol: ClassVar = "cached"
+
+    def ls(self, path: str, detail: bool = False, **options: Any) -> Any:
+        if path not in self.dircache:
+            self.dircache[path] = super().ls(path, detail=True, **options)
+        found = self.dircache[path]
+        return found if detail else [info["name"] for info in found]
+
+    def info(self, path: Any, **options: Any) -> Any:
+        if not isinstance(path, str):  # of its own listing
+            return super().info(path, **options)
+        listed = self.dircache.get(self._parent(path), [])
+        return next((info for info in listed if info["name"] == path), None) or super().info(path, **options)
+
+    def invalidate_cache(self, path: str | None = None) -> None:
+        self.dircache.pop(path, None)
+        self.dircache.pop(self._parent(path or ""), None)
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return super()._strip_protocol(path.removeprefix("cached://"))
+
+
+def test_a_store_crosses_to_another_process_by_url_and_options_alone(tmp_path: Path) -> None:
+    store = Store.at(str(tmp_path), {"secret": "hunter2"})
+    store.write("x", b"data")
+    sent = pickle.dumps(store)
+    assert len(sent) < 500
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(Store.read, (store, "x")) == b"data"
+    assert "hunter2" not in repr(store)
+    assert Store.at(str(tmp_path), {"secret": "hunter2"}) == store
+    assert {store} == {Store.at(str(tmp_path), {"secret": "hunter2"})}

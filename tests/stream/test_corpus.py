@@ -11,13 +11,13 @@ import pandas as pd
 import polars as pl
 import pytest
 import ray
+from qrefine.stream.driver import refine
 
 from qrefine.cli.demo import write_corpus
 from qrefine.config import load_config
 from qrefine.corpus.images import decode
+from qrefine.corpus.listing import list_shards
 from qrefine.corpus.shards import read_shard
-from qrefine.storage.store import list_shards
-from qrefine.stream.driver import refine
 from qrefine.table.table import open_table
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.usefixtures("cluster")]

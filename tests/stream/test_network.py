@@ -23,7 +23,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from qrefine.storage.store import open_filesystem
+from qrefine.storage.store import Store
 from qrefine.table.table import open_table
 from tests.conftest import PLAIN, write_shards
 from tests.stream.heads import RAY, ROOT, free_ports
@@ -167,7 +167,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
         if name.startswith("AWS_"):
             monkeypatch.setenv(name, value)
     with two_namespaces(), background(site.store(), site.env, folder / "store.log"):
-        filesystem, _ = open_filesystem("s3://corpus", {})
+        filesystem = Store.at("s3://corpus").filesystem
         wait_until(lambda: made(filesystem), 60, folder / "store.log")
         shards = folder / "shards"
         shards.mkdir()

@@ -19,8 +19,9 @@ import s3fs
 
 from qrefine.api import nightly, refine
 from qrefine.config import ImageSettings, load_config
+from qrefine.corpus.listing import list_shards
 from qrefine.corpus.shards import read_shard
-from qrefine.storage.store import list_shards
+from qrefine.storage.store import Store
 from qrefine.table.table import Table
 from tests.conftest import PLAIN, encoded, noisy, photo, write_tar
 from tests.stream.counting_store import TAKE
@@ -86,7 +87,7 @@ def test_a_night_reads_new_and_changed_shards_and_no_other_body(tmp_path: Path, 
         put(filesystem, found, tmp_path, number, shift=len(found) // 2)
     for number in range(SHARDS, SHARDS + 3):
         put(filesystem, found, tmp_path, number)
-    version = Table.open("s3://tables/t", options).version
+    version = Table.open(Store.at("s3://tables/t", options)).version
     take(store)
     began = time.monotonic()
     summary = nightly(["s3://corpus"], "s3://tables/t", config)
@@ -103,7 +104,7 @@ def test_a_night_reads_new_and_changed_shards_and_no_other_body(tmp_path: Path, 
         f" night: {night_s:.1f} s, {shards['night']} bytes of shards, {sum(night.values())} of all"
     )
     assert shards["night"] < 0.1 * shards["full"]
-    table = Table.open("s3://tables/t", options)
+    table = Table.open(Store.at("s3://tables/t", options))
     assert table.ledger().row_count == (SHARDS + 3) * SAMPLES
     take(store)
     assert not nightly(["s3://corpus"], "s3://tables/t", config).committed

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pytest
 import torch
+from qrefine.stream.write import Target
 
 from qrefine.config import Pool, load_config
 from qrefine.corpus.shards import RawSample
 from qrefine.models.mappers.piqe import PiqeMapper
 from qrefine.quality.map import Image, QualityMap
 from qrefine.stages.refiner import MODEL_STAGES
+from qrefine.storage.store import Store
 from qrefine.stream import blocks
 from qrefine.stream.pools import HELPER_CPUS, PoolActor, plan_topology
-from qrefine.stream.write import Target
 from tests.conftest import PLAIN, encoded, noisy, photo
 
 
@@ -89,7 +90,7 @@ def block() -> pa.Table:
 
 
 def run(mapper: str, gpus: float, stages: Sequence[str] = MODEL_STAGES) -> list[pa.Table]:
-    target = Target(load_config(None, [*PLAIN, f"mapper.name={mapper}"]), "", "r")
+    target = Target(load_config(None, [*PLAIN, f"mapper.name={mapper}"]), Store.at(""), "r")
     pool = Pool.model_validate({"stages": tuple(stages), "gpus": gpus})
     return list(PoolActor(pool, target, slots=2, writes=False)(block()))
 

@@ -13,7 +13,7 @@ import pytest
 
 from qrefine.config import RefineConfig
 from qrefine.corpus.shards import RawSample
-from qrefine.storage.store import canonical
+from qrefine.storage.store import Store, canonical
 from qrefine.table.parts import write_part
 from qrefine.table.schema import Outcome, make_row, table_schema
 from qrefine.table.table import Table
@@ -48,7 +48,7 @@ def write_table(folder: Path, corpus: Path) -> None:
         for i in range(ROWS)
     ]
     template = pa.Table.from_pylist(rows, schema=schema)
-    table = Table.open_or_create(str(folder), schema, {})
+    table = Table.open_or_create(Store.at(str(folder)), schema)
     corpus.mkdir()
     records = []
     for shard in range(SHARDS + 1):
@@ -57,7 +57,7 @@ def write_table(folder: Path, corpus: Path) -> None:
             url = pa.array([canonical(str(path))] * ROWS)
             named = template.set_column(schema.get_field_index("shard"), schema.field("shard"), url)
             slices = [named.slice(start, PART_ROWS) for start in range(0, ROWS, PART_ROWS)]
-            records += [write_part(table.root, {}, [rows], "run") for rows in slices]
+            records += [write_part(table.store, [rows], "run") for rows in slices]
         if shard % SHARDS_IN_A_COMMIT == 0 or shard == SHARDS:
             table.commit(records, run="run", config=config.digest)
             records = []
@@ -75,4 +75,4 @@ def test_a_resume_of_a_million_rows_knows_what_to_do_in_20_seconds_and_1_gb(tmp_
     assert planned == 1
     assert ended - started < 20
     assert memory < 1e9
-    assert Table.open(str(tmp_path / "table"), {}).ledger().row_count == SHARDS * ROWS + 1
+    assert Table.open(Store.at(str(tmp_path / "table"))).ledger().row_count == SHARDS * ROWS + 1

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from qrefine.config import RefineConfig
+from qrefine.corpus.listing import list_shards
 from qrefine.corpus.shards import read_shard
-from qrefine.storage.store import list_shards
 from qrefine.table.table import open_table
 from tests.conftest import PLAIN, write_shards, write_tar
 from tests.stream.heads import ROOT, Head, running_head

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from qrefine.storage import retry
-from qrefine.table import parts
+from qrefine.storage.store import Store
 from qrefine.table.table import open_table
 from tests.stream import inline
 from tests.stream.kill_points import SAMPLES, SHARDS, read, write_corpus
@@ -17,7 +17,7 @@ def stay_away() -> None:
         raise OSError("connection reset")
 
     retry.FIRST_WAIT_S = 0.0
-    parts.upload = lambda filesystem, path, file: retry.retrying(fail, path)  # type: ignore[assignment]
+    Store.upload = lambda self, name, file: retry.retrying(fail, name)  # type: ignore[method-assign]
 
 
 def test_a_store_that_stays_away_ends_the_run_and_fails_no_row(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import deltalake
 import pytest
 
 from qrefine.errors import UserError
+from qrefine.storage.store import Store
 from qrefine.table.diff import Difference, diff
 from qrefine.table.table import Table
 from tests.table.test_parts import SCHEMA, part, rows
@@ -17,7 +18,7 @@ from tests.table.test_parts import SCHEMA, part, rows
 @pytest.fixture
 def table(tmp_path: Path) -> Table:
     """Version 1: three shards. Version 2: of the first other rows, the second gone, the third as it was."""
-    table = Table.open_or_create(str(tmp_path), SCHEMA, {})
+    table = Table.open_or_create(Store.at(str(tmp_path)), SCHEMA)
     first = part(tmp_path, rows([(0, "kept"), (1, "refined"), (2, "failed"), (3, "kept")], "a.tar", 4, run="r1"))
     second = part(tmp_path, rows([(0, "kept"), (1, "kept")], "b.tar", 2, run="r1"))
     same = part(tmp_path, rows([(0, "kept")], "same.tar", 1, run="r1"))
@@ -32,7 +33,7 @@ def table(tmp_path: Path) -> Table:
 
 
 def at(table: Table, version: int) -> Table:
-    return Table.open(table.root, {}, version)
+    return Table.open(table.store, version)
 
 
 def test_samples_are_counted_by_what_became_of_them(table: Table) -> None:
@@ -92,7 +93,7 @@ def test_parts_are_deleted_after_the_retention_and_not_before(table: Table) -> N
     assert table.vacuum() == 0
     assert table.part_names() == files
     table.delta.alter.set_table_properties({"delta.deletedFileRetentionDuration": "interval 0 days"})
-    table = Table.open(table.root, {})
+    table = Table.open(table.store)
     assert table.vacuum() == 2
     assert table.part_names() == {piece.path for piece in table.pieces()}
     assert table.vacuum() == 0
@@ -103,6 +104,6 @@ def test_parts_are_deleted_after_the_retention_and_not_before(table: Table) -> N
 def test_what_came_back_by_a_restore_is_not_deleted(table: Table) -> None:
     table.restore(1, "r3")
     table.delta.alter.set_table_properties({"delta.deletedFileRetentionDuration": "interval 0 days"})
-    table = Table.open(table.root, {})
+    table = Table.open(table.store)
     assert table.vacuum() == 3
     assert len(places(table)) == 7

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from qrefine.storage.store import Store
 from qrefine.table.journal import Entry, Staging, staged_parts
 from qrefine.table.parts import PartRecord
 from tests.table.test_parts import part, rows
@@ -16,7 +17,7 @@ def record(root: Path, index: int, shard: str = "a.tar") -> PartRecord:
 
 
 def journal(root: Path, run: str, version: int = 3, plan: str = "p") -> Staging:
-    return Staging(str(root), {}, version, plan, run, {path.name for path in root.glob("*.parquet")})
+    return Staging(Store.at(str(root)), version, plan, run, {path.name for path in root.glob("*.parquet")})
 
 
 def entry(*records: PartRecord, sources: tuple[str, ...] = ()) -> Entry:
@@ -62,9 +63,9 @@ def test_parts_of_this_version_are_known_and_older_journals_go(tmp_path: Path) -
     old, new = record(tmp_path, 0), record(tmp_path, 1)
     journal(tmp_path, "a", version=2).add([entry(old)])
     journal(tmp_path, "b", version=3).add([entry(new)])
-    assert staged_parts(str(tmp_path), {}, 3) == {new.path}
-    assert staged_parts(str(tmp_path), {}, 2) == set()
-    assert staged_parts(str(tmp_path / "nowhere"), {}, 3) == set()
+    assert staged_parts(Store.at(str(tmp_path)), 3) == {new.path}
+    assert staged_parts(Store.at(str(tmp_path)), 2) == set()
+    assert staged_parts(Store.at(str(tmp_path / "nowhere")), 3) == set()
 
 
 def test_a_journal_is_written_once_and_discarded_whole(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from qrefine.errors import TableBusyError
+from qrefine.storage.store import Store
 from qrefine.table import lease as module
 from qrefine.table.lease import EXPIRY_S, FOLDER, Holder, Lease
 
@@ -41,19 +42,19 @@ def dead_pid() -> int:
 
 
 def test_a_second_run_is_refused_and_told_who_holds_the_table(tmp_path: Path) -> None:
-    with Lease(str(tmp_path), {}, "first") as held:
+    with Lease(Store.at(str(tmp_path)), "first") as held:
         assert held.held()
         with pytest.raises(
             TableBusyError, match=f"in use by run first on .* \\(process {os.getpid()}\\)"
         ) as caught:
-            Lease(str(tmp_path), {}, "second").__enter__()
+            Lease(Store.at(str(tmp_path)), "second").__enter__()
         assert caught.value.exit_code == 4
         assert held.held()
 
 
 def test_a_released_table_is_free_at_once_and_objects_do_not_pile_up(tmp_path: Path) -> None:
     for i in range(4):
-        with Lease(str(tmp_path), {}, f"run{i}") as held:
+        with Lease(Store.at(str(tmp_path)), f"run{i}") as held:
             assert held.held()
             assert objects(tmp_path) == [f"lease-{i + 1:08d}.json"]
     assert json.loads((tmp_path / FOLDER / "lease-00000004.json").read_text())["released"] is True
@@ -70,7 +71,7 @@ def test_a_released_table_is_free_at_once_and_objects_do_not_pile_up(tmp_path: P
 )
 def test_a_dead_holder_is_taken_over(tmp_path: Path, changes: dict[str, Any]) -> None:
     leave(tmp_path, **changes)
-    with Lease(str(tmp_path), {}, "heir") as held:
+    with Lease(Store.at(str(tmp_path)), "heir") as held:
         assert held.held()
         assert objects(tmp_path) == ["lease-00000002.json"]
 
@@ -78,18 +79,18 @@ def test_a_dead_holder_is_taken_over(tmp_path: Path, changes: dict[str, Any]) ->
 def test_a_live_holder_on_another_machine_is_respected(tmp_path: Path) -> None:
     leave(tmp_path, pid=dead_pid())  # its process number says nothing here
     with pytest.raises(TableBusyError, match="run other on far-away"):
-        Lease(str(tmp_path), {}, "second").__enter__()
+        Lease(Store.at(str(tmp_path)), "second").__enter__()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"who": "knows"}'])
 def test_an_object_that_is_no_lease_holds_nobody_up(tmp_path: Path, text: str) -> None:
     leave(tmp_path).write_text(text)
-    with Lease(str(tmp_path), {}, "run") as held:
+    with Lease(Store.at(str(tmp_path)), "run") as held:
         assert held.held()
 
 
 def test_a_holder_finds_that_it_lost_the_lease_and_leaves_the_new_one_alone(tmp_path: Path) -> None:
-    with Lease(str(tmp_path), {}, "paused") as held:
+    with Lease(Store.at(str(tmp_path)), "paused") as held:
         taken = leave(tmp_path, generation=2, run="heir")
         text = taken.read_text()
         assert not held.held()
@@ -100,28 +101,28 @@ def test_a_holder_finds_that_it_lost_the_lease_and_leaves_the_new_one_alone(tmp_
 
 
 @pytest.mark.parametrize("generation", [2, 3], ids=["came", "came after one that came and went"])
-def test_a_run_that_was_too_slow_to_take_over_sees_who_was_faster(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, generation: int
-) -> None:
+def test_a_run_that_was_too_slow_to_take_over_sees_who_was_faster(tmp_path: Path, generation: int) -> None:
     # it looked when generation 1 was dead, and writes when the faster run has written, and removed what was older
     leave(tmp_path, released=True)
-    write = module.write_object
 
-    def slow(filesystem: Any, path: str, data: bytes, **options: Any) -> None:
-        if len(objects(tmp_path)) == 1:
-            leave(tmp_path, generation, run="faster")
-        write(filesystem, path, data, **options)
+    class Slow(Store):
+        def join(self, name: str) -> Store:
+            return Slow(f"{self.url}/{name}", self.options)
 
-    monkeypatch.setattr(module, "write_object", slow)
+        def create(self, name: str, data: bytes) -> None:
+            if len(objects(tmp_path)) == 1:
+                leave(tmp_path, generation, run="faster")
+            super().create(name, data)
+
     with pytest.raises(TableBusyError, match="run faster"):
-        Lease(str(tmp_path), {}, "slow").__enter__()
+        Lease(Slow.at(str(tmp_path)), "slow").__enter__()
     assert objects(tmp_path) == ["lease-00000001.json", f"lease-{generation:08d}.json"]
 
 
 def test_the_holder_renews_its_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RENEW_S", 0.001)
     path = tmp_path / FOLDER / "lease-00000001.json"
-    with Lease(str(tmp_path), {}, "run"):
+    with Lease(Store.at(str(tmp_path)), "run"):
         first = json.loads(path.read_text())
         deadline = time.monotonic() + 20
         while json.loads(path.read_text())["renewed"] == first["renewed"]:
@@ -132,7 +133,7 @@ def test_the_holder_renews_its_lease(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def _race(root: str, start: Any, results: Any) -> None:
     start.wait()
     try:
-        lease = Lease(root, {}, str(os.getpid()))
+        lease = Lease(Store.at(root), str(os.getpid()))
         lease.__enter__()
     except TableBusyError:
         results.put(False)

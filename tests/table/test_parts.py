@@ -16,6 +16,7 @@ import pytest
 from qrefine.config import RefineConfig, load_config
 from qrefine.corpus.shards import RawSample
 from qrefine.quality.map import QualityMap
+from qrefine.storage.store import Store
 from qrefine.table.parts import PREFIX, PartRecord, error_kind, write_part
 from qrefine.table.schema import Outcome, make_row, table_schema
 from tests.conftest import encoded, photo
@@ -62,7 +63,7 @@ def rows(
 
 
 def part(root: Path | str, table: pa.Table, run: str = "r", **options: Any) -> PartRecord:
-    return write_part(str(root), {}, [table], run, **options)
+    return write_part(Store.at(str(root)), [table], run, **options)
 
 
 def test_a_part_holds_exactly_the_rows(tmp_path: Path) -> None:

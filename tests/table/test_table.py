@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from qrefine.errors import TableBusyError, UserError
+from qrefine.storage.store import Store
 from qrefine.table.schema import table_schema
 from qrefine.table.table import Table, open_table
 from tests.table.test_parts import SCHEMA, part, rows
@@ -21,7 +23,7 @@ Specs = list[tuple[int, str]]
 
 
 def make(root: Path) -> Table:
-    return Table.open_or_create(str(root), SCHEMA, {})
+    return Table.open_or_create(Store.at(str(root)), SCHEMA)
 
 
 def add(table: Table, specs: Specs, shard: str = "a.tar", total: int | None = None, run: str = "r1") -> str:
@@ -51,7 +53,7 @@ def test_a_part_is_invisible_until_it_is_committed(tmp_path: Path) -> None:
 def test_a_table_is_made_once_and_then_opened(tmp_path: Path) -> None:
     add(make(tmp_path), [(0, "kept")])
     assert make(tmp_path).version == 1
-    assert Table.open(str(tmp_path), {}).ledger().row_count == 1
+    assert Table.open(Store.at(str(tmp_path))).ledger().row_count == 1
     assert make(tmp_path / "empty").ledger().row_count == 0
 
 
@@ -156,6 +158,24 @@ def test_of_two_writers_the_one_that_did_not_see_the_others_commit_is_refused(tm
     add(first, [(1, "kept")])
     add(make(tmp_path), [(2, "kept")])
     assert [index for _, index, _ in held(tmp_path)] == [0, 1, 2]
+
+
+def test_a_restore_is_refused_beside_another_commit_and_refuses_one(tmp_path: Path) -> None:
+    first = make(tmp_path)
+    add(first, [(0, "kept")])
+    second = make(tmp_path)
+    add(first, [(1, "kept")])
+    with pytest.raises(TableBusyError, match="another commit came between"):
+        second.restore(0, "r9")
+    assert len(held(tmp_path)) == 2
+    late = make(tmp_path)
+    assert make(tmp_path).restore(1, "r9") == 3
+    log = (tmp_path / "_delta_log" / f"{3:020d}.json").read_text().splitlines()
+    transactions = [action["txn"] for action in map(json.loads, log) if "txn" in action]
+    assert [(txn["appId"], txn["version"]) for txn in transactions] == [("qrefine", 3)]
+    with pytest.raises(TableBusyError, match="another commit came between"):
+        add(late, [(2, "kept")])
+    assert held(tmp_path) == [("a.tar", 0, "kept")]
 
 
 def test_another_engines_commit_stops_no_run(tmp_path: Path) -> None:

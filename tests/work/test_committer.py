@@ -10,6 +10,7 @@ from qrefine.stream.progress import Tally
 from qrefine.config import RefineConfig
 from qrefine.corpus.shards import RawSample
 from qrefine.errors import TableBusyError
+from qrefine.storage.store import Store
 from qrefine.table.lease import Lease
 from qrefine.table.parts import PartRecord, write_part
 from qrefine.table.schema import Outcome, make_row, table_schema
@@ -24,7 +25,7 @@ def part(root: str, indexes: list[int], total: int | None = None) -> PartRecord:
         make_row(RawSample("s.tar", i, f"k{i}", b"x", shard_rows=total), Outcome((1, 1)), CONFIG, "run")
         for i in indexes
     ]
-    return write_part(root, {}, [pa.Table.from_pylist(rows, schema=SCHEMA)], "run")
+    return write_part(Store.at(root), [pa.Table.from_pylist(rows, schema=SCHEMA)], "run")
 
 
 def commit_to(table: Table, **metadata: str) -> Commit:
@@ -33,26 +34,26 @@ def commit_to(table: Table, **metadata: str) -> Commit:
 
 @pytest.fixture
 def table(tmp_path: Path) -> Table:
-    return Table.open_or_create(str(tmp_path / "t"), SCHEMA, {})
+    return Table.open_or_create(Store.at(str(tmp_path / "t")), SCHEMA)
 
 
 def test_everything_is_committed_on_leaving_even_when_the_stream_broke(table: Table) -> None:
     tally = Tally(shards=1)
     with (
-        Lease(table.root, {}, "run") as lease,
+        Lease(table.store, "run") as lease,
         pytest.raises(RuntimeError, match="stream"),
         Committer(commit_to(table, config="c"), table.ledger(), tally, lease, 3600.0) as committer,
     ):
         committer.add(part(table.root, [0, 1]))
         raise RuntimeError("the stream broke")
-    assert Table.open(table.root, {}).ledger().state("s.tar").rows.ranges == ((0, 2),)
+    assert Table.open(table.store).ledger().state("s.tar").rows.ranges == ((0, 2),)
     assert tally.samples == 2
-    assert Table.open(table.root, {}).last_config() == "c"
+    assert Table.open(table.store).last_config() == "c"
 
 
 def test_rows_that_are_there_already_are_not_committed_again(table: Table) -> None:
     with (
-        Lease(table.root, {}, "run") as lease,
+        Lease(table.store, "run") as lease,
         Committer(commit_to(table), table.ledger(), tally := Tally(shards=1), lease, 3600.0) as committer,
     ):
         committer.add(part(table.root, [0, 1, 2]))
@@ -64,7 +65,7 @@ def test_rows_that_are_there_already_are_not_committed_again(table: Table) -> No
 
 
 def test_a_run_that_lost_its_lease_commits_nothing_more(table: Table) -> None:
-    lease = Lease(table.root, {}, "first")
+    lease = Lease(table.store, "first")
     with (
         pytest.raises(TableBusyError, match="another run took"),
         lease,
@@ -74,4 +75,4 @@ def test_a_run_that_lost_its_lease_commits_nothing_more(table: Table) -> None:
         successor.write_text("{}")
         committer.add(part(table.root, [0]))
         committer.flush()
-    assert Table.open(table.root, {}).ledger().row_count == 0
+    assert Table.open(table.store).ledger().row_count == 0
