@@ -162,3 +162,48 @@ def test_parts_of_another_engine_are_taken_apart_where_one_of_their_shards_chang
     assert (after["000000.tar"], after["000002.tar"]) == (before["000000.tar"], before["000002.tar"])
     assert [row["key"] for row in after["000001.tar"]] == ["a"]
     assert not nightly([str(tmp_path)], str(table), CONFIG).committed
+
+
+def test_refine_retries_failed_rows_and_each_stands_until_its_successor_does(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", [(f"{i:03d}.png", grey(THROWER if i in (1, 3) else i)) for i in range(5)])
+    write_tar(tmp_path / "b.tar", [("b.png", b"garbage")])  # fails whatever is done
+    table = tmp_path / "table"
+    refine([str(tmp_path)], str(table), DANGEROUS)
+    first, before = version_of(table), rows_of(table)
+    write_tar(tmp_path / "c.tar", [("c.png", grey(7))])  # and something new
+
+    summary = refine([str(tmp_path)], str(table), CONFIG, retry_failed=True)
+    assert (summary.samples, summary.failed) == (4, 1)
+    assert any("3 failed rows were tried again" in note for note in summary.notes)
+    for version in range(first, version_of(table) + 1):  # no version lacks a row that was there
+        found = {(row["shard"], row["index"]) for row in rows_of(table, version)}
+        assert found >= {(row["shard"], row["index"]) for row in before}
+    after = rows_of(table)
+    assert [row["key"] for row in after if row["status"] == "failed"] == ["b"]
+    assert [row["key"] for row in after] == ["000", "001", "002", "003", "004", "b", "c"]
+    good = [row for row in before if row["status"] != "failed"]
+    assert [row for row in after if row["run"] != summary.run][: len(good)] == good
+
+
+def test_a_killed_retry_of_failed_rows_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from qrefine.table.table import Table
+
+    write_tar(tmp_path / "a.tar", [(f"{i:03d}.png", grey(THROWER if i in (1, 3) else i)) for i in range(5)])
+    table = tmp_path / "table"
+    refine([str(tmp_path)], str(table), DANGEROUS)
+    version, before = version_of(table), rows_of(table)
+
+    def killed(*arguments: Any, **more: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Table, "commit", killed)
+        with pytest.raises(Killed):
+            refine([str(tmp_path)], str(table), CONFIG, retry_failed=True)
+    assert (version_of(table), rows_of(table)) == (version, before)
+    summary = refine([str(tmp_path)], str(table), CONFIG, retry_failed=True)
+    assert summary.samples == 0  # they lay ready
+    assert version_of(table) == version + 1
+    assert not any(row["status"] == "failed" for row in rows_of(table))
