@@ -11,7 +11,7 @@ import pytest
 from jobs.ablate import ROWS, ablate, group_of, main, row_name, table_text
 from qrefine.config import Bounds, load_config
 from qrefine.models.mappers.piqe import PiqeMapper
-from qrefine.stages.sample import Sample
+from qrefine.sample import Sample
 from tests.conftest import PLAIN, noisy, photo, write_shards
 
 PAPER = (*PLAIN, "mode=paper", "bounds.lq=0.5", "bounds.mq=0.9", "bounds.hq=0.95")
@@ -36,7 +36,7 @@ def test_it_prints_and_draws_both_tables_of_a_corpus(tmp_path, capsys):
 
 def test_rows_differ_by_the_stages_that_ran():
     config = load_config(None, PAPER)
-    samples = [Sample(noisy(photo(name, 96), i), "", i) for i, name in enumerate(("astronaut", "coffee"))]
+    samples = [Sample(decoded=noisy(photo(name, 96), i), prompt="", seed=i) for i, name in enumerate(("astronaut", "coffee"))]
     result = ablate(iter(samples), config)
     assert result.rows["original"].changed == 0
     assert all(tally.changed == 2 for name, tally in result.rows.items() if name != "original")
@@ -48,7 +48,7 @@ def test_rows_differ_by_the_stages_that_ran():
 
 def test_with_accept_no_image_ends_below_the_source_by_its_map():
     config = load_config(None, PAPER)
-    samples = [Sample(noisy(photo("astronaut", 96), i), "", i) for i in range(2)]
+    samples = [Sample(decoded=noisy(photo("astronaut", 96), i), prompt="", seed=i) for i in range(2)]
     free = ablate(iter(samples), config).rows["1+2+3"]
     gated = ablate(iter(samples), config, accept=True).rows["1+2+3"]
     assert gated.changed <= free.changed
@@ -61,7 +61,7 @@ def test_groups_follow_the_bounds():
 
 def test_gains_are_after_less_before():
     config = load_config(None, PAPER)
-    result = ablate(iter([Sample(noisy(photo("astronaut", 96)), "", 1)]), config)
+    result = ablate(iter([Sample(decoded=noisy(photo("astronaut", 96)), prompt="", seed=1)]), config)
     (group,) = [name for name, size in result.sizes.items() if size]
     gain = result.gains[group]["blind"]["piqe"]
     assert gain == pytest.approx(result.rows["3"].mean("piqe") - result.rows["original"].mean("piqe"))
@@ -83,5 +83,5 @@ def test_a_map_of_the_sources_is_made_once(monkeypatch):
     monkeypatch.setattr(
         PiqeMapper, "__call__", lambda self, images: calls.append(len(images)) or stock(self, images)
     )
-    ablate(iter([Sample(photo("coffee", 96), "", i) for i in range(3)]), config, batch=2)
+    ablate(iter([Sample(decoded=photo("coffee", 96), prompt="", seed=i) for i in range(3)]), config, batch=2)
     assert calls == [2, 1]

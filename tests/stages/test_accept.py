@@ -13,7 +13,7 @@ from qrefine.config import RefineConfig, load_config
 from qrefine.quality.map import Image, QualityMap
 from qrefine.quality.regions import patch_any, patch_pixels
 from qrefine.stages.accept import Accept, blend, keep_weight, worse_patches
-from qrefine.stages.sample import Sample
+from qrefine.sample import Sample
 from tests.conftest import photo
 from tests.stages.backends import Told, quality
 
@@ -39,7 +39,7 @@ def refined_sample(size: tuple[int, int], seed: int, share: float, mapper: Told)
     source = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
     changed = rng.random(size) < share
     new = np.where(changed[..., None], rng.integers(0, 256, source.shape, dtype=np.uint8), source)
-    return Sample(source, before=mapper([source])[0]).changed(new, "inpaint")
+    return Sample(decoded=source, before=mapper([source])[0]).changed(new, "inpaint")
 
 
 @settings(max_examples=150, deadline=None)
@@ -74,7 +74,7 @@ def test_whatever_the_models_did_an_accepted_image_is_better_and_no_patch_is_wor
 def test_a_wholly_better_image_is_taken_as_it_is() -> None:
     source, new = photo(size=24), photo("coffee", 24)
     mapper = Told(lambda image: np.full((N, N), 0.9 if np.array_equal(image, new) else 0.3))
-    done = Accept(CONFIG, mapper)([Sample(source, before=mapper([source])[0]).changed(new, "inpaint")])[0]
+    done = Accept(CONFIG, mapper)([Sample(decoded=source, before=mapper([source])[0]).changed(new, "inpaint")])[0]
     assert done.refined is new
     assert done.stages == ("inpaint",)
     assert done.after == QualityMap(np.full((N, N), 0.9))
@@ -84,7 +84,7 @@ def test_a_gain_that_is_not_more_than_the_least_is_none() -> None:
     source, new = photo(size=24), photo("coffee", 24)
     for gain, taken in ((0.0, False), (0.009, False), (0.02, True)):
         mapper = Told(lambda image, gain=gain: np.full((N, N), 0.5 + gain * np.array_equal(image, new)))  # type: ignore[misc]
-        done = Accept(CONFIG, mapper)([Sample(source, before=mapper([source])[0]).changed(new, "x")])[0]
+        done = Accept(CONFIG, mapper)([Sample(decoded=source, before=mapper([source])[0]).changed(new, "x")])[0]
         assert (done.refined is not None) == taken
 
 
@@ -98,7 +98,7 @@ def test_a_worse_patch_is_taken_back_exactly_and_the_rest_stays() -> None:
         return values
 
     mapper = Told(answer)
-    done = Accept(CONFIG, mapper)([Sample(source, before=mapper([source])[0]).changed(new, "inpaint")])[0]
+    done = Accept(CONFIG, mapper)([Sample(decoded=source, before=mapper([source])[0]).changed(new, "inpaint")])[0]
     assert done.refined is not None
     assert (done.refined[:10, :10] == 100).all()
     assert (done.refined[20:] == 200).all()
@@ -140,10 +140,10 @@ def test_a_patch_is_worse_if_it_was_changed_and_fell_by_more_than_the_tolerance(
 
 def test_only_refined_samples_that_were_not_decided_are_wanted() -> None:
     stage = Accept(CONFIG, Told(hashed(0)))
-    sample = Sample(photo(size=16), before=quality([[0.5]]))
+    sample = Sample(decoded=photo(size=16), before=quality([[0.5]]))
     assert not stage.wants(sample)
     assert stage.wants(sample.changed(sample.image, "inpaint"))
-    done = Sample(sample.image, before=sample.before, after=sample.before).changed(sample.image, "x")
+    done = Sample(decoded=sample.image, before=sample.before, after=sample.before).changed(sample.image, "x")
     assert not stage.wants(done)
 
 
@@ -160,7 +160,7 @@ def test_judges_report_on_accepted_images_alone_and_decide_nothing() -> None:
     for mapper, pairs in ((better, 2), (worse, 0)):
         seen.clear()
         done = Accept(CONFIG, mapper, [judge, judge])(
-            [Sample(source, before=mapper([source])[0]).changed(new, "inpaint")]
+            [Sample(decoded=source, before=mapper([source])[0]).changed(new, "inpaint")]
         )[0]
         assert len(done.judgements) == pairs
         assert len(seen) == 2 * pairs
@@ -185,7 +185,7 @@ def test_the_decision_on_an_image_does_not_depend_on_the_batch(
 def test_scoring_again_is_paid_for_undecided_images_only() -> None:
     mapper = Told(lambda image: np.full((N, N), 0.9 if image.mean() > 150 else 0.3))
     config: RefineConfig = CONFIG
-    sample = Sample(np.full((24, 24, 3), 9, np.uint8), before=quality([[0.3] * N] * N))
+    sample = Sample(decoded=np.full((24, 24, 3), 9, np.uint8), before=quality([[0.3] * N] * N))
     samples = [sample.changed(np.full((24, 24, 3), 200, np.uint8), "x") for _ in range(5)]
     Accept(config, mapper)(samples)
     assert mapper.images == 5

@@ -8,7 +8,7 @@ import pytest
 from qrefine.config import load_config
 from qrefine.quality.regions import flatten
 from qrefine.stages.enhance import Enhance
-from qrefine.stages.sample import Sample
+from qrefine.sample import Sample
 from tests.conftest import photo
 from tests.stages.backends import Idle, Wild, quality
 
@@ -22,7 +22,7 @@ FINE = quality([[0.8, 0.8], [0.8, 0.8]])
 
 def test_q_below_the_bound_goes_to_the_blind_enhancer_and_the_rest_to_the_guided_one() -> None:
     blind, prompt = Wild(), Wild()
-    done = Enhance(CONFIG, blind, prompt)([Sample(IMAGE, "p", before=POOR), Sample(IMAGE, "p", before=GOOD)])
+    done = Enhance(CONFIG, blind, prompt)([Sample(decoded=IMAGE, prompt="p", seed=before=POOR), Sample(decoded=IMAGE, prompt="p", seed=before=GOOD)])
     assert [sample.stages for sample in done] == [("enhance_blind",), ("enhance_prompt",)]
     assert (len(blind.calls), len(prompt.calls)) == (1, 1)
     assert set(blind.calls[0][2]) == {""}
@@ -33,13 +33,13 @@ def test_an_image_on_the_bound_is_not_blindly_enhanced() -> None:
     on_bound = quality([[0.6, 1.0], [0.8, 0.8]])
     assert on_bound.score == pytest.approx(0.8)
     bound = load_config(None, [f"bounds.hq={on_bound.score!r}"])
-    done = Enhance(bound, Wild(), Wild())([Sample(IMAGE, before=on_bound)])
+    done = Enhance(bound, Wild(), Wild())([Sample(decoded=IMAGE, before=on_bound)])
     assert done[0].stages == ("enhance_prompt",)
 
 
 def test_without_a_guided_backend_the_blind_one_serves_weakly_and_without_words() -> None:
     blind = Wild()
-    done = Enhance(CONFIG, blind)([Sample(IMAGE, "p", before=GOOD)])
+    done = Enhance(CONFIG, blind)([Sample(decoded=IMAGE, prompt="p", seed=before=GOOD)])
     assert done[0].stages == ("enhance_prompt",)
     [(_, planes, prompts, _)] = blind.calls
     assert prompts == [""] * len(prompts)
@@ -48,13 +48,13 @@ def test_without_a_guided_backend_the_blind_one_serves_weakly_and_without_words(
 
 def test_an_empty_prompt_leaves_the_positive_words_alone() -> None:
     prompt = Wild()
-    Enhance(CONFIG, Wild(), prompt)([Sample(IMAGE, "", before=GOOD)])
+    Enhance(CONFIG, Wild(), prompt)([Sample(decoded=IMAGE, prompt="", seed=before=GOOD)])
     assert set(prompt.calls[0][2]) == {WORDS}
 
 
 @pytest.mark.parametrize("before", [POOR, GOOD], ids=["poor", "good"])
 def test_no_pixel_of_high_quality_changes_whatever_the_model_does(before: object) -> None:
-    sample = Sample(IMAGE, before=before)  # type: ignore[arg-type]
+    sample = Sample(decoded=IMAGE, before=before)  # type: ignore[arg-type]
     done = Enhance(CONFIG, Wild(), Wild())([sample])[0]
     high = flatten(sample.quality, 48, 48) >= np.float32(CONFIG.bounds.hq)
     assert high.any()
@@ -64,7 +64,7 @@ def test_no_pixel_of_high_quality_changes_whatever_the_model_does(before: object
 
 def test_it_works_on_what_the_stages_before_it_made() -> None:
     earlier = photo("rocket", 48)
-    sample = Sample(IMAGE, before=POOR).changed(earlier, "inpaint")
+    sample = Sample(decoded=IMAGE, before=POOR).changed(earlier, "inpaint")
     done = Enhance(CONFIG, Wild())([sample])[0]
     high = flatten(sample.quality, 48, 48) >= np.float32(CONFIG.bounds.hq)
     assert np.array_equal(done.pixels[high], earlier[high])
@@ -73,20 +73,20 @@ def test_it_works_on_what_the_stages_before_it_made() -> None:
 
 def test_strength_is_most_where_quality_is_lowest() -> None:
     blind = Wild()
-    Enhance(CONFIG, blind)([Sample(IMAGE, before=POOR)])
+    Enhance(CONFIG, blind)([Sample(decoded=IMAGE, before=POOR)])
     assert max(float(p.max()) for p in blind.calls[0][1]) == pytest.approx(CONFIG.enhance.blind_strength)
 
 
 def test_its_seed_is_not_that_of_stage_2() -> None:
     blind = Wild()
-    Enhance(CONFIG, blind)([Sample(IMAGE, seed=41, before=POOR)])
+    Enhance(CONFIG, blind)([Sample(decoded=IMAGE, seed=41, before=POOR)])
     assert set(blind.calls[0][3]) == {42}
 
 
 def test_what_changes_nothing_is_no_stage() -> None:
-    assert Enhance(CONFIG, Idle())([Sample(IMAGE, before=POOR)])[0].stages == ()
+    assert Enhance(CONFIG, Idle())([Sample(decoded=IMAGE, before=POOR)])[0].stages == ()
 
 
 @pytest.mark.parametrize(("before", "wanted"), [(POOR, True), (GOOD, True), (FINE, False)])
 def test_an_image_without_a_need_is_not_wanted(before: object, wanted: bool) -> None:
-    assert Enhance(CONFIG, Wild()).wants(Sample(IMAGE, before=before)) is wanted  # type: ignore[arg-type]
+    assert Enhance(CONFIG, Wild()).wants(Sample(decoded=IMAGE, before=before)) is wanted  # type: ignore[arg-type]

@@ -13,7 +13,8 @@ from qrefine.quality.map import QualityMap
 from qrefine.quality.regions import flatten, mask, strength
 from qrefine.stages.inpaint import Inpaint
 from qrefine.stages.noise import Noise
-from qrefine.stages.sample import Sample, guarded
+from qrefine.sample import Sample
+from qrefine.stages.stage import run_stages
 from tests.conftest import photo
 from tests.stages.backends import Idle, Wild, quality
 
@@ -37,9 +38,8 @@ def test_not_one_pixel_outside_the_mask_changes(
     values: np.ndarray, config: RefineConfig, size: tuple[int, int]
 ) -> None:
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    sample = Sample(image, before=QualityMap(values), seed=5)
-    for stage in (Noise(config), Inpaint(config, Wild())):
-        sample = guarded(stage, [sample])[0]
+    sample = Sample(decoded=image, before=QualityMap(values), seed=5)
+    sample = run_stages([Noise(config), Inpaint(config, Wild())], [sample])[0]
     assert sample.error is None
     untouched = outside(sample, config)
     assert np.array_equal(sample.pixels[untouched], image[untouched])
@@ -47,7 +47,7 @@ def test_not_one_pixel_outside_the_mask_changes(
 
 @pytest.mark.parametrize("config", [PAPER, FUSED], ids=["paper", "fused"])
 def test_everything_inside_the_mask_is_the_models(config: RefineConfig) -> None:
-    done = Inpaint(config, Wild())([Sample(IMAGE, before=MIXED)])[0]
+    done = Inpaint(config, Wild())([Sample(decoded=IMAGE, before=MIXED)])[0]
     inside = ~outside(done, config)
     assert inside.any()
     assert (done.pixels[inside] != IMAGE[inside]).any(axis=-1).all()
@@ -60,7 +60,7 @@ def test_the_paper_gives_the_mask_and_fused_a_strength_for_each_pixel() -> None:
     for config, full in expected:
         restorer = Wild()
         half = config.model_copy(update={"inpaint": config.inpaint.model_copy(update={"strength": 0.5})})
-        Inpaint(half, restorer)([Sample(IMAGE, "a cup", 9, before=MIXED)])
+        Inpaint(half, restorer)([Sample(decoded=IMAGE, prompt="a cup", seed=9, before=MIXED)])
         [(_, planes, prompts, seeds)] = restorer.calls
         assert sum(float(p.sum()) for p in planes) == pytest.approx(float(full.sum()), rel=1e-5)
         assert max(float(p.max()) for p in planes) == pytest.approx(0.5)
@@ -70,7 +70,7 @@ def test_the_paper_gives_the_mask_and_fused_a_strength_for_each_pixel() -> None:
 
 def test_denoising_starts_from_the_noised_image() -> None:
     restorer = Wild()
-    noised = Noise(PAPER)([Sample(IMAGE, before=MIXED, seed=3)])[0]
+    noised = Noise(PAPER)([Sample(decoded=IMAGE, before=MIXED, seed=3)])[0]
     Inpaint(PAPER, restorer)([noised])
     given_ = np.concatenate([crop.reshape(-1) for crop in restorer.calls[0][0]])
     assert given_.size <= IMAGE.size
@@ -80,25 +80,25 @@ def test_denoising_starts_from_the_noised_image() -> None:
 
 
 def test_a_model_that_changes_nothing_leaves_the_source_and_no_stage() -> None:
-    done = Inpaint(FUSED, Idle())([Sample(IMAGE, before=MIXED)])[0]
+    done = Inpaint(FUSED, Idle())([Sample(decoded=IMAGE, before=MIXED)])[0]
     assert done.refined is None
     assert done.stages == ()
 
 
 def test_only_images_with_a_patch_below_the_bound_are_wanted() -> None:
     stage = Inpaint(FUSED, Wild())
-    assert stage.wants(Sample(IMAGE, before=quality([[0.69, 1], [1, 1]])))
-    assert not stage.wants(Sample(IMAGE, before=quality([[0.7, 1], [1, 1]])))
+    assert stage.wants(Sample(decoded=IMAGE, before=quality([[0.69, 1], [1, 1]])))
+    assert not stage.wants(Sample(decoded=IMAGE, before=quality([[0.7, 1], [1, 1]])))
 
 
 def test_all_samples_go_to_the_model_in_one_call() -> None:
     restorer = Wild()
-    Inpaint(FUSED, restorer)([Sample(IMAGE, before=MIXED), Sample(photo("rocket", 64), before=MIXED)])
+    Inpaint(FUSED, restorer)([Sample(decoded=IMAGE, before=MIXED), Sample(decoded=photo("rocket", 64), before=MIXED)])
     assert len(restorer.calls) == 1
 
 
 def test_a_source_is_never_written_to() -> None:
     source = IMAGE.copy()
     source.setflags(write=False)
-    Inpaint(PAPER, Wild())([Sample(source, before=MIXED)])
+    Inpaint(PAPER, Wild())([Sample(decoded=source, before=MIXED)])
     assert np.array_equal(source, IMAGE)

@@ -8,7 +8,7 @@ import pytest
 from qrefine.config import load_config
 from qrefine.quality.regions import flatten
 from qrefine.stages.noise import Noise, add_noise, noise_weight
-from qrefine.stages.sample import Sample
+from qrefine.sample import Sample
 from tests.conftest import photo
 from tests.stages.backends import quality
 
@@ -56,15 +56,15 @@ def test_the_seed_alone_decides_the_noise() -> None:
 
 
 def test_noise_runs_in_mode_paper_on_low_quality_only() -> None:
-    bad = Sample(IMAGE, before=quality([[0.1, 0.9], [0.9, 0.9]]))
-    fair = Sample(IMAGE, before=quality([[0.4, 0.9], [0.9, 0.9]]))
+    bad = Sample(decoded=IMAGE, before=quality([[0.1, 0.9], [0.9, 0.9]]))
+    fair = Sample(decoded=IMAGE, before=quality([[0.4, 0.9], [0.9, 0.9]]))
     assert Noise(PAPER).wants(bad)
     assert not Noise(PAPER).wants(fair)
     assert not Noise(load_config(None, ["mode=fused"])).wants(bad)
 
 
 def test_the_stage_noises_each_sample_by_its_own_map_and_seed() -> None:
-    samples = [Sample(IMAGE, seed=s, before=quality([[0.1, 0.9], [0.9, 0.9]])) for s in (1, 2)]
+    samples = [Sample(decoded=IMAGE, seed=s, before=quality([[0.1, 0.9], [0.9, 0.9]])) for s in (1, 2)]
     done = Noise(PAPER)(samples)
     w = noise_weight(flatten(samples[0].quality, 32, 32), PAPER.bounds.lq)
     for sample in done:

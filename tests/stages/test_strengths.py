@@ -8,7 +8,7 @@ import pytest
 from qrefine.config import load_config
 from qrefine.stages.inpaint import Inpaint
 from qrefine.stages.refiner import Refiner
-from qrefine.stages.sample import Sample
+from qrefine.sample import Sample
 from qrefine.stages.strengths import enhance_work, inpaint_strength, inpaint_work
 from tests.conftest import PLAIN, noisy, photo
 from tests.stages.backends import Wild, quality
@@ -90,7 +90,7 @@ def test_a_refiner_asks_such_a_network_once_and_tells_both_stages() -> None:
 
 def test_no_pixel_of_high_quality_changes_in_a_pass_for_both() -> None:
     config = load_config(None, [])
-    sample = Sample(photo("chelsea", 48), before=POOR)
+    sample = Sample(decoded=photo("chelsea", 48), before=POOR)
     done = Inpaint(config, WildAtOnce())([sample])[0]
     plane = inpaint_work(config, POOR, WildAtOnce(), 48, 48).strength
     assert done.stages == BOTH

@@ -17,7 +17,7 @@ def needs(paths):
     """Whether each image of each shard needs refining, as the sleeping mapper sees it."""
     mapper = SleepingMapper(grid=2)
     return [
-        [mapper([decode(raw.image, ImageSettings())])[0].score < 0.5 for raw in read_shard(path, ImageSettings())]
+        [mapper([decode(sample.source, ImageSettings())])[0].score < 0.5 for sample in read_shard(path, ImageSettings())]
         for path in paths
     ]
 
@@ -41,7 +41,7 @@ def test_images_to_start_from_are_chosen_as_they_will_be_stored(tmp_path):
         photos=photos,
         fine=lambda image: image.mean() > 0.8 * bright,
     )
-    stored = [decode(raw.image, ImageSettings()) for raw in read_shard(paths[0], ImageSettings())]
+    stored = [decode(sample.source, ImageSettings()) for sample in read_shard(paths[0], ImageSettings())]
     assert min(image.mean() for image in stored) > 0.8 * bright
     with pytest.raises(ValueError, match="no image is fine"):
         write_corpus(tmp_path, shards=1, samples=1, side=64, needy=0, fine=lambda _: False)

@@ -38,14 +38,14 @@ def test_a_peer_says_what_the_refiner_says(shards, tmp_path):
     out = str(tmp_path / "out")
     importlib.import_module("benchmarks.peers.loader").run(shards, out, config, 1)
     rows = {row["key"]: row for row in ds.dataset(out).to_table().to_pylist()}
-    samples = [raw for shard in shards for raw in read_shard(shard, RefineConfig().images)]
-    assert rows.keys() == {raw.key for raw in samples}
+    samples = [sample for shard in shards for sample in read_shard(shard, RefineConfig().images)]
+    assert rows.keys() == {sample.key for sample in samples}
     refiner = Refiner(config)
-    for raw in samples:
-        result = refiner([decode(raw.image, config.images)])[0]
-        assert rows[raw.key]["status"] == result.status
-        assert rows[raw.key]["quality_after"] == pytest.approx(result.after.score)
-        assert (rows[raw.key]["image"] == raw.image) == (result.status == "kept")
+    for sample in samples:
+        result = refiner([decode(sample.source, config.images)])[0]
+        assert rows[sample.key]["status"] == result.status
+        assert rows[sample.key]["quality_after"] == pytest.approx(result.after.score)
+        assert (rows[sample.key]["image"] == sample.source) == (result.status == "kept")
     assert {row["status"] for row in rows.values()} == {"refined", "kept"}
 
 
