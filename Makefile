@@ -1,5 +1,5 @@
 # make setup | demo | test | test-slow | test-browser | test-storage | test-gpu | lint | notebooks | clean
-PYTHON ?= python3.11
+PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
