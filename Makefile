@@ -1,5 +1,8 @@
 # make setup | demo | test | test-slow | test-browser | test-storage | test-gpu | lint | notebooks | clean
-PYTHON ?= python3
+# python3 if it will do, else the newest that is there
+FITS = import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))
+PYTHON ?= $(or $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do \
+	$$python -c '$(FITS)' 2>/dev/null && echo $$python && break; done),python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
 
@@ -9,9 +12,12 @@ setup: $(STAMP)
 
 # torch first and alone: a range that it satisfies then installs no second, larger build of it
 $(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c '$(FITS)' 2>/dev/null || { echo 'Python 3.10 to 3.14 is needed: install one, or name it: make PYTHON=python3.12' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo '$(PYTHON) has no venv: apt-get install python3-venv' >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps pypiqe==1.2  # it asks for OpenCV with windows
 	touch $@
 
 demo: setup

@@ -22,7 +22,8 @@ from webdataset.tariterators import group_by_keys, tar_file_iterator
 
 from qrefine.config import ImageSettings
 from qrefine.corpus.images import ImageError, decode
-from qrefine.corpus.shards import RawSample, read_shard
+from qrefine.corpus.shards import read_shard
+from qrefine.sample import Sample
 from tests.conftest import encoded, photo, write_tar
 
 PNG = encoded(photo(size=16))
@@ -30,13 +31,13 @@ JPEG = encoded(photo("chelsea", 16), "JPEG")
 BLOCK = tarfile.BLOCKSIZE
 
 
-def read(path: Path, suffix: str | None = None, **options: object) -> list[RawSample]:
+def read(path: Path, suffix: str | None = None, **options: object) -> list[Sample]:
     """The shard's samples, after checking what holds for every shard whatever is in it."""
     samples = list(read_shard(str(path), ImageSettings(suffix=suffix), retries=0, **options))  # type: ignore[arg-type]
     assert samples, "a shard always has a row"
     assert [s.index for s in samples] == list(range(len(samples)))
     assert [s.shard_rows for s in samples] == [None] * (len(samples) - 1) + [len(samples)]
-    assert all(s.image is not None or s.error for s in samples)
+    assert all(s.source is not None or s.error for s in samples)
     for sample in samples:  # what Arrow would refuse
         for text in (sample.key, sample.prompt, sample.metadata, sample.error):
             assert text is None or text.encode("utf-8") is not None
@@ -59,7 +60,7 @@ def put(folder: Path, data: bytes, name: str = "s.tar") -> Path:
     return path
 
 
-def only(samples: Sequence[RawSample]) -> RawSample:
+def only(samples: Sequence[Sample]) -> Sample:
     assert len(samples) == 1
     return samples[0]
 
@@ -77,10 +78,10 @@ def members_of(count: int) -> list[tuple[str, bytes]]:
 
 def test_a_good_shard_gives_its_samples_in_order(tmp_path: Path) -> None:
     samples = read(write_tar(tmp_path / "s.tar", members_of(3)))
-    assert [(s.key, s.prompt, s.error, s.images) for s in samples] == [
+    assert [(s.key, s.prompt, s.error, s.image_count) for s in samples] == [
         (f"{i:03d}", f"prompt {i}", None, 1) for i in range(3)
     ]
-    assert all(s.image == PNG for s in samples)
+    assert all(s.source == PNG for s in samples)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def test_a_good_shard_gives_its_samples_in_order(tmp_path: Path) -> None:
 def test_a_file_that_is_no_shard_is_one_failed_row_without_a_key(tmp_path: Path, data: bytes, reason: str) -> None:
     sample = only(read(put(tmp_path, data)))
     assert sample.key == ""
-    assert sample.image is None
+    assert sample.source is None
     assert sample.error is not None
     assert reason in sample.error
 
@@ -135,7 +136,7 @@ def test_truncation_at_every_block_gives_the_readable_samples_and_one_damage_row
         complete = cut > end_of_members
         assert len(damage) == (0 if complete else 1), cut
         good = samples[: len(samples) - len(damage)]
-        assert [(s.key, s.image) for s in good] == [(s.key, s.image) for s in whole[: len(good)]]
+        assert [(s.key, s.source) for s in good] == [(s.key, s.source) for s in whole[: len(good)]]
         whole_samples = cut // (end_of_members // 3)
         assert len(good) >= min(3, whole_samples), cut
 
@@ -233,7 +234,7 @@ def test_any_bytes_are_a_shard_with_rows(tmp_path_factory: pytest.TempPathFactor
 def test_gzip_is_told_by_the_bytes(tmp_path: Path, name: str) -> None:
     samples = read(put(tmp_path, gzip.compress(tar_bytes(members_of(3))), name))
     assert [s.key for s in samples] == ["000", "001", "002"]
-    assert all(s.image == PNG for s in samples)
+    assert all(s.source == PNG for s in samples)
 
 
 def test_truncated_gzip_gives_what_came_before_and_one_damage_row(tmp_path: Path) -> None:
@@ -292,7 +293,7 @@ def test_a_members_name_is_data_and_never_a_path(
     home.mkdir(parents=True)
     monkeypatch.chdir(home)
     sample = only(read(write_tar(home / "s.tar", [(name, PNG)])))
-    assert (sample.key, sample.image, sample.error) == (name.removesuffix(".png"), PNG, None)
+    assert (sample.key, sample.source, sample.error) == (name.removesuffix(".png"), PNG, None)
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == [home / "s.tar"]
 
 
@@ -309,7 +310,7 @@ def test_repeated_keys_are_told_apart_by_index(tmp_path: Path) -> None:
     assert [(s.index, s.key, s.prompt) for s in samples] == [
         (0, "a", "one"), (1, "a", "two"), (2, "b", None), (3, "a", None),
     ]  # fmt: skip
-    assert [s.image for s in samples] == [PNG, JPEG, PNG, PNG]
+    assert [s.source for s in samples] == [PNG, JPEG, PNG, PNG]
 
 
 @pytest.mark.parametrize(
@@ -320,14 +321,14 @@ def test_of_several_images_the_named_suffix_is_taken_else_the_first(
 ) -> None:
     members = [("a.png", PNG), ("a.jpg", JPEG), ("a.orig.webp", b"webp?"), ("a.txt", b"x")]
     sample = only(read(write_tar(tmp_path / "s.tar", members), suffix))
-    assert (sample.images, sample.image, sample.prompt) == (3, expected, "x")
+    assert (sample.image_count, sample.source, sample.prompt) == (3, expected, "x")
 
 
 def test_an_image_is_told_by_its_bytes_whatever_its_suffix(tmp_path: Path) -> None:
     samples = read(
         write_tar(tmp_path / "s.tar", [("a.bin", PNG), ("b", PNG), ("c.output", JPEG), ("d.cls", b"7")])
     )
-    assert [(s.key, s.image is not None) for s in samples] == [("a", True), ("c", True), ("d", False)]
+    assert [(s.key, s.source is not None) for s in samples] == [("a", True), ("c", True), ("d", False)]
 
 
 def test_a_sample_without_an_image_is_a_failed_row_that_names_its_members(tmp_path: Path) -> None:
@@ -392,7 +393,7 @@ def test_sidecars_whatever_they_hold_leave_the_sample_whole(
     tmp_path: Path, members: list[tuple[str, bytes]], prompt: str | None, metadata: str | None
 ) -> None:
     sample = only(read(write_tar(tmp_path / "s.tar", [("a.png", PNG), *members])))
-    assert (sample.image, sample.error) == (PNG, None)
+    assert (sample.source, sample.error) == (PNG, None)
     assert (sample.prompt, sample.metadata) == (prompt, metadata)
 
 
@@ -400,7 +401,7 @@ def test_an_image_over_the_byte_limit_fails_unread(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "s.tar", [("a.png", bytes(300_000)), ("b.png", PNG)])
     first, second = read_shard(str(path), ImageSettings(max_megabytes=0.2))
     assert first.error == "image member is too large: 300000 bytes, over images.max_megabytes"
-    assert first.image is None
+    assert first.source is None
     assert second.error is None
 
 
@@ -410,11 +411,11 @@ def test_a_shard_of_broken_images_keeps_their_bytes_for_the_decoder_to_judge(tmp
         file.writestr("x", "x")
     broken = {"empty": b"", "garbage": b"garbage" * 9, "zip": zipped.getvalue(), "cut": PNG[: len(PNG) // 2]}
     samples = read(write_tar(tmp_path / "s.tar", [(f"{name}.png", data) for name, data in broken.items()]))
-    assert {s.key: s.image for s in samples} == broken
+    assert {s.key: s.source for s in samples} == broken
     assert all(s.error is None for s in samples)
     for sample in samples:
         with pytest.raises(ImageError):
-            decode(sample.image or b"", ImageSettings())
+            decode(sample.source or b"", ImageSettings())
 
 
 def test_members_that_are_no_files_are_passed_over(tmp_path: Path) -> None:
@@ -426,7 +427,7 @@ def test_members_that_are_no_files_are_passed_over(tmp_path: Path) -> None:
         info = tarfile.TarInfo("good.png")
         info.size = len(PNG)
         tar.addfile(info, io.BytesIO(PNG))
-    assert [(s.key, s.image) for s in read(tmp_path / "s.tar")] == [("good", PNG)]
+    assert [(s.key, s.source) for s in read(tmp_path / "s.tar")] == [("good", PNG)]
 
 
 def test_a_sparse_member_of_a_terabyte_fails_unread(tmp_path: Path) -> None:
@@ -518,7 +519,7 @@ def test_what_webdatasets_writer_writes_is_read_back(tmp_path: Path) -> None:
                 }
             )
     samples = read(path)
-    assert [(s.key, s.image, s.prompt, s.error) for s in samples] == [
+    assert [(s.key, s.source, s.prompt, s.error) for s in samples] == [
         (f"dir/{i:04d}", PNG, f"prompt {i}", None) for i in range(4)
     ]
     assert [json.loads(s.metadata or "") for s in samples] == [{"seed": i} for i in range(4)]

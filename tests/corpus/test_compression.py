@@ -1,13 +1,16 @@
+import bz2
 import gzip
 import io
+import lzma
 import tarfile
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from qrefine.config import ImageSettings
-from qrefine.corpus.gzipped import gunzipped
+from qrefine.corpus.compression import FORMATS, decompressed
 from qrefine.corpus.shards import read_shard
 
 
@@ -19,16 +22,23 @@ def read_all(stream, sizes):
     return b"".join(parts)
 
 
-@given(st.lists(st.binary(max_size=300), max_size=5), st.lists(st.integers(1, 99), min_size=1, max_size=3))
-def test_members_are_one_stream(parts, sizes):
-    data = b"".join(gzip.compress(part) for part in parts)
-    assert read_all(gunzipped(io.BytesIO(data)), sizes) == b"".join(parts)
+COMPRESS = [gzip.compress, bz2.compress, lzma.compress, partial(lzma.compress, format=lzma.FORMAT_ALONE)]
 
 
-@given(st.binary(max_size=300).filter(lambda data: data[:2] != b"\x1f\x8b"), st.integers(1, 99))
-def test_what_is_not_gzip_comes_as_it_is(data, size):
-    assert read_all(gunzipped(io.BytesIO(data)), [size]) == data
-    assert gunzipped(io.BytesIO(data)).read() == data
+@given(
+    st.sampled_from(COMPRESS),
+    st.lists(st.binary(max_size=300), max_size=5),
+    st.lists(st.integers(1, 99), min_size=1, max_size=3),
+)
+def test_members_are_one_stream(compress, parts, sizes):
+    data = b"".join(compress(part) for part in parts)
+    assert read_all(decompressed(io.BytesIO(data)), sizes) == b"".join(parts)
+
+
+@given(st.binary(max_size=300).filter(lambda data: not data.startswith(tuple(FORMATS))), st.integers(1, 99))
+def test_what_is_not_compressed_comes_as_it_is(data, size):
+    assert read_all(decompressed(io.BytesIO(data)), [size]) == data
+    assert decompressed(io.BytesIO(data)).read() == data
 
 
 class OneByte(io.BytesIO):
@@ -37,12 +47,12 @@ class OneByte(io.BytesIO):
 
 
 def test_sources_may_read_less_than_was_asked():
-    assert read_all(gunzipped(OneByte(gzip.compress(b"abc"))), [10]) == b"abc"
+    assert read_all(decompressed(OneByte(gzip.compress(b"abc"))), [10]) == b"abc"
 
 
 def test_what_comes_before_the_cut_is_given():
     data = gzip.compress(bytes(range(256)) * 400, 0)[:50_000]
-    stream = gunzipped(io.BytesIO(data))
+    stream = decompressed(io.BytesIO(data))
     got = b""
     with pytest.raises(EOFError):
         while part := stream.read(1 << 20):

@@ -1,0 +1,65 @@
+"""Compressed streams, told by their first bytes: gzip, bzip2 and xz, of any number of members in a row.
+
+Several members are what ``pigz``, ``bgzip`` and ``cat a.tar.gz b.tar.gz`` write.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+from collections.abc import Callable
+from typing import Any, Protocol
+
+FORMATS: dict[bytes, Callable[[Any], Any]] = {
+    b"\x1f\x8b": lambda source: gzip.GzipFile(fileobj=source, mode="rb"),
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\0": lzma.LZMAFile,
+    b"\x5d\0\0\x80": lzma.LZMAFile,  # the older .lzma
+}
+MAGIC_BYTES = max(map(len, FORMATS))
+
+
+class Readable(Protocol):
+    """What a stream must be able to do here. It may return less than was asked for; nothing is its end."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+class _Rejoined:
+    """``source`` with ``head``, which was read from it already, before the rest."""
+
+    def __init__(self, head: bytes, source: Readable) -> None:
+        self._head, self._source = head, source
+
+    def read(self, size: int = -1) -> bytes:
+        if not self._head:
+            return self._source.read(size)
+        if size < 0:
+            head, self._head = self._head, b""
+            return head + self._source.read()
+        head, self._head = self._head[:size], self._head[size:]
+        return head
+
+
+class _Decompressed:
+    """Hands out at once what is decompressed: what comes before damage is not lost with it."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        return bytes(self._file.read1(size))
+
+
+def decompressed(source: Readable) -> Readable:
+    """``source`` decompressed if its first bytes are those of a format above, whatever its name; else as it is.
+
+    Reading raises OSError, EOFError, zlib.error or lzma.LZMAError where the stream is damaged or cut off.
+    """
+    head = b""
+    while len(head) < MAGIC_BYTES and (more := source.read(MAGIC_BYTES - len(head))):
+        head += more
+    whole = _Rejoined(head, source)
+    reader = next((reader for magic, reader in FORMATS.items() if head.startswith(magic)), None)
+    return whole if reader is None else _Decompressed(reader(whole))

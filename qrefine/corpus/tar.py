@@ -1,0 +1,258 @@
+"""Members of a tar archive, read forward from its 512-byte headers: v7, ustar, GNU and pax.
+
+Damage is reported among the members, with its byte, and reading goes on at the next block that is a header.
+Nothing is extracted, and memory holds one read of the source besides what the caller reads of a member.
+
+Layouts: POSIX.1-2024 (``pax``, "ustar Interchange Format") and the GNU tar manual ("Basic Tar Format").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from qrefine.corpus.compression import Readable
+
+BLOCK = 512
+READ_BYTES = 1 << 20
+EXTENDED_BYTES = 1 << 20  # a pax header or a long name beyond this is damage
+
+# type flags
+FILES = b"0\x007"  # regular, the same in v7, contiguous
+SPARSE = b"S"
+NO_DATA = b"123456"  # links, devices, folders, pipes: nothing follows, whatever their size field says
+LONG_NAME, LONG_LINK = b"L", b"K"
+PAX, PAX_SOLARIS, PAX_GLOBAL = b"x", b"X", b"g"
+EXTENDED = LONG_NAME + LONG_LINK + PAX + PAX_SOLARIS + PAX_GLOBAL
+
+_ZEROS = bytes(BLOCK)
+_ASCII = bytes(range(128))
+_PAX_RECORD = re.compile(rb"([0-9]{1,10}) ([^=]+)=")
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Something wrong with the archive, and the byte of the stream where it is."""
+
+    reason: str
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.reason} at byte {self.offset}"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One member of an archive."""
+
+    name: str  # bytes that are no UTF-8 are surrogate escapes
+    kind: bytes  # the type flag
+    size: int  # bytes of its data; of a sparse file, with its holes
+    offset: int  # of its first header, extended ones included
+    data_offset: int
+    linkname: str
+    sparse: bool  # its data is a map of holes and what lies between them
+    body: Body = field(repr=False, compare=False)
+
+    @property
+    def is_file(self) -> bool:
+        return self.sparse or self.kind in FILES
+
+
+class TruncatedError(Exception):
+    """The stream ended inside a member."""
+
+
+class Body:
+    """The data of a member as it is stored; to be read before the next member is asked for."""
+
+    def __init__(self, stream: _Stream, size: int) -> None:
+        self._stream, self._left, self._padding = stream, size, -size % BLOCK
+
+    def read(self, size: int = -1) -> bytes:
+        """The next ``size`` bytes, or all that are left; raises TruncatedError where the stream ends before."""
+        size = self._left if size < 0 else min(size, self._left)
+        data = self._stream.read(size)
+        self._left -= len(data)
+        if len(data) < size:
+            raise TruncatedError("unexpected end of data")
+        return data
+
+    def skip(self) -> None:
+        """Go to the end of the member's last block."""
+        while self._left:
+            self.read(READ_BYTES)
+        self._left, self._padding = self._padding, 0
+        self.read()
+
+
+class _HeaderError(ValueError):
+    """The block is no header."""
+
+
+class _Stream:
+    """``source`` in pieces of exactly the sizes asked for, except at its end."""
+
+    def __init__(self, source: Readable) -> None:
+        self._source = source
+        self._buffer, self._start = b"", 0
+        self.position = 0
+
+    def read(self, size: int) -> bytes:
+        data = self._buffer[self._start : self._start + size]
+        self._start += len(data)
+        if len(data) < size:
+            pieces, missing = [data], size - len(data)
+            while missing and (piece := self._source.read(READ_BYTES)):
+                self._buffer, self._start = piece, min(missing, len(piece))
+                pieces.append(piece if len(piece) <= missing else piece[:missing])
+                missing -= self._start
+            data = b"".join(pieces)
+        self.position += len(data)
+        return data
+
+
+def read_tar(source: Readable) -> Iterator[Member | Damage]:
+    """Members in order, and between them what is wrong with the archive.
+
+    A run of blocks that are no headers is one Damage. Blocks of zeros mark the end; members behind them, as of
+    another archive, are read all the same. Errors of the source pass through.
+    """
+    stream = _Stream(source)
+    everywhere: dict[str, bytes] = {}  # from global pax headers
+    extended: dict[str, bytes] = {}  # from extended headers, for the member to come
+    first: int | None = None  # where these began
+    ended = lost = False  # an end marker was seen; within a run of blocks that are no headers
+    while block := stream.read(BLOCK):
+        offset = stream.position - len(block)
+        try:
+            if block == _ZEROS:
+                ended = True
+                if first is not None:
+                    raise _HeaderError("end of archive behind an extended header")
+                continue
+            _check(block)
+            kind = block[156:157]
+            if kind in EXTENDED:
+                found = _extended(kind, _number(block[124:136]), stream)
+                if kind == PAX_GLOBAL:
+                    everywhere |= found
+                else:
+                    extended = found | extended
+                    first = offset if first is None else first
+                continue
+            member = _member(block, stream, everywhere | extended, offset if first is None else first)
+        except ValueError as error:
+            if not lost:
+                yield Damage(str(error) if isinstance(error, _HeaderError) else "invalid header", offset)
+            extended, first, lost = {}, None, True
+            continue
+        extended, first = {}, None
+        lost = ended = False  # it was no end if members follow
+        yield member
+        try:
+            member.body.skip()
+        except TruncatedError as error:
+            yield Damage(f"{error} inside {member.name}", member.offset)
+            return
+    if first is not None:
+        yield Damage("truncated header", first)
+    elif not stream.position:
+        yield Damage("empty file", 0)
+    elif not ended and not lost:
+        yield Damage("the end-of-archive marker is missing: cut off", stream.position)
+
+
+def _check(block: bytes) -> None:
+    if len(block) < BLOCK:
+        raise _HeaderError("truncated header")
+    told = _number(block[148:156])
+    rest = block[:148] + b" " * 8 + block[156:]
+    total = sum(rest)
+    # old Suns summed up signed bytes
+    if told != total and told != total - 256 * len(rest.translate(None, _ASCII)):
+        raise _HeaderError("bad checksum")
+
+
+def _number(digits: bytes) -> int:
+    """A number field: octal digits, or GNU's base 256 where the first bit is set."""
+    if digits[0] == 0x80:
+        return int.from_bytes(digits[1:], "big")
+    number = int(_text(digits).strip() or "0", 8)
+    if number < 0:
+        raise ValueError
+    return number
+
+
+def _text(data: bytes) -> str:
+    return data.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+
+
+def _extended(kind: bytes, size: int, stream: _Stream) -> dict[str, bytes]:
+    """The fields that an extended header gives, under pax's names."""
+    if size > EXTENDED_BYTES:
+        raise _HeaderError(f"extended header of {size} bytes")
+    body = Body(stream, size)
+    try:
+        data = body.read()
+        body.skip()
+    except TruncatedError:
+        raise _HeaderError("truncated header") from None
+    if kind in LONG_NAME + LONG_LINK:
+        return {"path" if kind == LONG_NAME else "linkpath": data.partition(b"\0")[0]}
+    return _pax_records(data)
+
+
+def _pax_records(data: bytes) -> dict[str, bytes]:
+    """Records ``length key=value\\n`` by their keys, of those that say something about name or size."""
+    records = {}
+    start = 0
+    while start < len(data) and data[start]:  # some writers count the padding in
+        match = _PAX_RECORD.match(data, start)
+        end = start + int(match[1]) if match else 0
+        if match is None or not match.end() < end <= len(data) or data[end - 1 : end] != b"\n":
+            raise _HeaderError("invalid header")
+        key = match[2].decode("utf-8", "replace")
+        if key in ("path", "linkpath", "size") or key.startswith("GNU.sparse."):
+            records[key] = data[match.end() : end - 1]
+        start = end
+    return records
+
+
+def _member(block: bytes, stream: _Stream, fields: dict[str, bytes], offset: int) -> Member:
+    """The member of a header, with what extended ``fields`` say instead; the stream is then at its data."""
+    kind, name = block[156:157], _text(block[:100])
+    if kind == b"\0" and name.endswith("/"):
+        kind = b"5"  # v7's folders
+    if block[257:263] == b"ustar\0" and (prefix := _text(block[345:500])):
+        name = f"{prefix}/{name}"
+    path = fields.get("GNU.sparse.name", fields.get("path"))
+    if path is not None:
+        name = path.decode("utf-8", "surrogateescape").rstrip("/")
+    linkname = fields["linkpath"].decode("utf-8", "surrogateescape") if "linkpath" in fields else _text(block[157:257])
+    stored = size = int(fields["size"]) if "size" in fields else _number(block[124:136])
+    sparse = kind == SPARSE or any(key.startswith("GNU.sparse.") for key in fields)
+    if kind == SPARSE:
+        size = _number(block[483:495])
+        _skip_sparse_map(block, stream)
+    elif sparse:
+        size = int(fields.get("GNU.sparse.realsize", fields.get("GNU.sparse.size", b"%d" % stored)))
+    if kind in NO_DATA:
+        stored = size = 0
+    if min(stored, size) < 0:
+        raise _HeaderError("invalid header")
+    body = Body(stream, stored)
+    return Member(
+        name.rstrip("/") if kind == b"5" else name, kind, size, offset, stream.position, linkname, sparse, body
+    )
+
+
+def _skip_sparse_map(block: bytes, stream: _Stream) -> None:
+    """Pass over the blocks in which GNU's old format goes on with its map of holes."""
+    more = block[482]
+    while more:
+        block = stream.read(BLOCK)
+        if len(block) < BLOCK:
+            raise _HeaderError("truncated header")
+        more = block[504]
