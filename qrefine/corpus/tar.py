@@ -130,7 +130,7 @@ def read_tar(source: Readable) -> Iterator[Member | Damage]:
             if block == _ZEROS:
                 ended = True
                 if first is not None:
-                    raise _HeaderError("end of archive behind an extended header")
+                    raise _HeaderError("extended header without a member")
                 continue
             _check(block)
             kind = block[156:157]
@@ -230,7 +230,9 @@ def _member(block: bytes, stream: _Stream, fields: dict[str, bytes], offset: int
     path = fields.get("GNU.sparse.name", fields.get("path"))
     if path is not None:
         name = path.decode("utf-8", "surrogateescape").rstrip("/")
-    linkname = fields["linkpath"].decode("utf-8", "surrogateescape") if "linkpath" in fields else _text(block[157:257])
+    linkname = (
+        fields["linkpath"].decode("utf-8", "surrogateescape") if "linkpath" in fields else _text(block[157:257])
+    )
     stored = size = int(fields["size"]) if "size" in fields else _number(block[124:136])
     sparse = kind == SPARSE or any(key.startswith("GNU.sparse.") for key in fields)
     if kind == SPARSE:
