@@ -69,13 +69,13 @@ class Group:
         if error is None and self.image is None:
             error = f"no image member (members: {', '.join(sorted(self.suffixes)[:8])})"[:500]
         return Sample(
-            shard,
-            index,
-            printable(self.key),
-            self.image,
-            self.image_count,
-            prompt_of(_text(self.text), metadata),
-            metadata,
+            shard=shard,
+            index=index,
+            key=printable(self.key),
+            source=self.image,
+            image_count=self.image_count,
+            prompt=prompt_of(_text(self.text), metadata),
+            metadata=metadata,
             error=None if error is None else printable(error),
         )
 

@@ -61,6 +61,6 @@ def _samples(url: str, images: ImageSettings, members: Iterator[Member | Damage]
     if reasons:
         state = "damaged" if count else "unreadable"
         error = f"shard {state}: {'; '.join(reasons)} ({count} samples were read)"
-        yield Sample(url, count, error=printable(error))
+        yield Sample(shard=url, index=count, error=printable(error))
     elif not count:
-        yield Sample(url, 0, error="shard is empty: it holds no samples")
+        yield Sample(shard=url, index=0, error="shard is empty: it holds no samples")

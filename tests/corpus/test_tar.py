@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import io
+import os
 import shutil
 import subprocess
 import tarfile
@@ -112,6 +114,13 @@ def test_what_tarfile_writes_is_read_as_tarfile_reads_it(
             except ValueError:  # ustar has no place for the name
                 continue
     assert by_us(out.getvalue()) == by_tarfile(out.getvalue())
+
+
+@pytest.mark.parametrize("path", sorted(glob.glob(os.environ.get("QREFINE_SHARDS", ""), recursive=True)))
+def test_shards_at_hand_are_read_as_tarfile_reads_them(path: str) -> None:
+    """QREFINE_SHARDS='folder/**/*.tar'"""
+    data = Path(path).read_bytes()
+    assert by_us(data) == by_tarfile(data)
 
 
 @pytest.mark.skipif(not shutil.which("tar"), reason="no tar")
