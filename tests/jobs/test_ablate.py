@@ -36,7 +36,10 @@ def test_it_prints_and_draws_both_tables_of_a_corpus(tmp_path, capsys):
 
 def test_rows_differ_by_the_stages_that_ran():
     config = load_config(None, PAPER)
-    samples = [Sample(decoded=noisy(photo(name, 96), i), prompt="", seed=i) for i, name in enumerate(("astronaut", "coffee"))]
+    samples = [
+        Sample(decoded=noisy(photo(name, 96), i), prompt="", seed=i)
+        for i, name in enumerate(("astronaut", "coffee"))
+    ]
     result = ablate(iter(samples), config)
     assert result.rows["original"].changed == 0
     assert all(tally.changed == 2 for name, tally in result.rows.items() if name != "original")

@@ -12,8 +12,8 @@ from hypothesis.extra import numpy as npst
 from qrefine.config import RefineConfig, load_config
 from qrefine.quality.map import Image, QualityMap
 from qrefine.quality.regions import patch_any, patch_pixels
-from qrefine.stages.accept import Accept, blend, keep_weight, worse_patches
 from qrefine.sample import Sample
+from qrefine.stages.accept import Accept, blend, keep_weight, worse_patches
 from tests.conftest import photo
 from tests.stages.backends import Told, quality
 

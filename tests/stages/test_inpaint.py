@@ -11,9 +11,9 @@ from hypothesis.extra import numpy as npst
 from qrefine.config import RefineConfig, load_config
 from qrefine.quality.map import QualityMap
 from qrefine.quality.regions import flatten, mask, strength
+from qrefine.sample import Sample
 from qrefine.stages.inpaint import Inpaint
 from qrefine.stages.noise import Noise
-from qrefine.sample import Sample
 from qrefine.stages.stage import run_stages
 from tests.conftest import photo
 from tests.stages.backends import Idle, Wild, quality
@@ -93,7 +93,9 @@ def test_only_images_with_a_patch_below_the_bound_are_wanted() -> None:
 
 def test_all_samples_go_to_the_model_in_one_call() -> None:
     restorer = Wild()
-    Inpaint(FUSED, restorer)([Sample(decoded=IMAGE, before=MIXED), Sample(decoded=photo("rocket", 64), before=MIXED)])
+    Inpaint(FUSED, restorer)(
+        [Sample(decoded=IMAGE, before=MIXED), Sample(decoded=photo("rocket", 64), before=MIXED)]
+    )
     assert len(restorer.calls) == 1
 
 

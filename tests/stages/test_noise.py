@@ -7,8 +7,8 @@ import pytest
 
 from qrefine.config import load_config
 from qrefine.quality.regions import flatten
-from qrefine.stages.noise import Noise, add_noise, noise_weight
 from qrefine.sample import Sample
+from qrefine.stages.noise import Noise, add_noise, noise_weight
 from tests.conftest import photo
 from tests.stages.backends import quality
 

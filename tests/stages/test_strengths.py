@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from qrefine.config import load_config
+from qrefine.sample import Sample
 from qrefine.stages.inpaint import Inpaint
 from qrefine.stages.refiner import Refiner
-from qrefine.sample import Sample
 from qrefine.stages.strengths import enhance_work, inpaint_strength, inpaint_work
 from tests.conftest import PLAIN, noisy, photo
 from tests.stages.backends import Wild, quality

@@ -17,7 +17,10 @@ def needs(paths):
     """Whether each image of each shard needs refining, as the sleeping mapper sees it."""
     mapper = SleepingMapper(grid=2)
     return [
-        [mapper([decode(sample.source, ImageSettings())])[0].score < 0.5 for sample in read_shard(path, ImageSettings())]
+        [
+            mapper([decode(sample.source, ImageSettings())])[0].score < 0.5
+            for sample in read_shard(path, ImageSettings())
+        ]
         for path in paths
     ]
 
