@@ -14,7 +14,7 @@ from benchmarks.runs import steady
 from qrefine.config import RefineConfig, parse_config
 from qrefine.corpus.images import decode
 from qrefine.corpus.shards import read_shard
-from qrefine.models.mappers.piqe import piqe_score
+from qrefine.models.judges.piqe import piqe_score
 from qrefine.quality.map import Image
 from qrefine.stages.refiner import MODEL_STAGES, Refiner, build_stages, run_stages
 from qrefine.stages.sample import Sample

@@ -34,11 +34,11 @@ RESTORERS: Mapping[str, str] = {
 # what stands behind the colon is the metric's name
 METRIC_PREFIX = "tiles:"
 METRIC_MAPPER = "qrefine.models.mappers.tiles:TilesMapper"
-METRIC_JUDGE = "qrefine.models.mappers.tiles:MetricJudge"
+METRIC_JUDGE = "qrefine.models.judges.metric:MetricJudge"
 # need no other package than torch and OpenCV: to look whether they are there would only import those
 ALWAYS_THERE = frozenset({"embedded", "classical", "piqe"})
 WEIGHT_SUFFIXES = frozenset({".safetensors", ".pt", ".pth", ".ckpt", ".bin"})
-JUDGES: Mapping[str, str] = {"piqe": "qrefine.models.mappers.piqe:piqe_score"}
+JUDGES: Mapping[str, str] = {"piqe": "qrefine.models.judges.piqe:piqe_score"}
 
 
 def load_mapper(settings: MapperSettings, cache: dict[str, object] | None = None) -> Mapper:

@@ -8,7 +8,8 @@ import pytest
 
 from qrefine.config import Backend, MapperSettings
 from qrefine.errors import UserError
-from qrefine.models.mappers.piqe import PiqeMapper, piqe_score
+from qrefine.models.judges.piqe import piqe_score
+from qrefine.models.mappers.piqe import PiqeMapper
 from qrefine.models.registry import check_backends, load_judge, load_mapper, load_restorer
 from qrefine.models.restorers.classical import ClassicalRestorer
 
@@ -32,7 +33,7 @@ def test_backends_from_outside_are_loaded_by_their_path() -> None:
     assert isinstance(
         load_restorer(Backend(name="qrefine.models.restorers.classical:ClassicalRestorer")), ClassicalRestorer
     )
-    assert load_judge("qrefine.models.mappers.piqe:piqe_score") is piqe_score
+    assert load_judge("qrefine.models.judges.piqe:piqe_score") is piqe_score
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,7 @@
-"""Any whole-image metric of ``pyiqa`` as a quality map, by scoring overlapping tiles; and as a judge.
+"""Any whole-image metric of ``pyiqa`` as a quality map, by scoring overlapping tiles.
 
-The names are pyiqa's: ``tiles:clipiqa``, ``tiles:hyperiqa``, ``tiles:musiq``, ``tiles:qalign``, ... As a judge the
-same name scores the whole image, on the metric's own scale. Mind that pyiqa's licence (PolyForm Noncommercial) and
-those of many of its weights exclude commercial use; it is installed by the extra ``qrefine[pyiqa]`` only.
+The names are pyiqa's: ``tiles:clipiqa``, ``tiles:hyperiqa``, ``tiles:musiq``, ``tiles:qalign``, ... Its licence:
+see `qrefine.models.judges.metric`.
 """
 
 from __future__ import annotations
@@ -15,29 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from qrefine.models.checkpoint import one_line
+from qrefine.models.judges.metric import load_metric, metric_input
 from qrefine.models.memory import FittingBatches
 from qrefine.quality.map import Image, QualityMap
 from qrefine.quality.regions import edges
 
 GPU_BATCH = 32
 NUMBER = re.compile(r"~?(-?\d+(?:\.\d+)?)")
-
-
-def load_metric(name: str, device: torch.device, weights: str | None = None) -> Any:
-    """A no-reference metric of pyiqa; raises ValueError or ImportError with one line that says what is missing."""
-    try:
-        import pyiqa
-    except ImportError as error:
-        raise ImportError(f"pyiqa cannot be imported ({one_line(error)}): pip install 'qrefine[pyiqa]'") from error
-    options = {} if weights is None else {"pretrained_model_path": weights}
-    try:
-        metric = pyiqa.create_metric(name, device=device, **options)
-    except Exception as error:  # unknown names assert; missing weights fail in many ways
-        raise ValueError(f"pyiqa has no metric {name!r} here: {one_line(error)}") from error
-    if getattr(metric, "metric_mode", "NR") != "NR":
-        raise ValueError(f"pyiqa's {name!r} compares with a reference image; a quality map has none")
-    return metric
 
 
 class TilesMapper:
@@ -93,7 +76,7 @@ class TilesMapper:
 
     @torch.no_grad()
     def _score(self, tiles: Sequence[Image]) -> list[float]:
-        scores = np.asarray(self.metric(_tensor(tiles, self.device)).double().cpu()).reshape(-1)
+        scores = np.asarray(self.metric(metric_input(tiles, self.device)).double().cpu()).reshape(-1)
         return list(np.clip((scores - self.worst) / (self.best - self.worst), 0, 1))
 
     def _map(
@@ -104,18 +87,6 @@ class TilesMapper:
             for side, starts in ((image.shape[0], rows), (image.shape[1], columns))
         )
         return QualityMap(np.clip(down @ scores @ across.T, 0, 1).astype(np.float32))
-
-
-class MetricJudge:
-    """A metric of pyiqa on whole images, on its own scale: one RGB image in, one score out."""
-
-    def __init__(self, metric: str) -> None:
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.metric = load_metric(metric, self.device)
-
-    @torch.no_grad()
-    def __call__(self, image: Image) -> float:
-        return float(self.metric(_tensor([image], self.device)))
 
 
 def tile_starts(side: int, tile: int, overlap: float) -> NDArray[np.intp]:
@@ -143,8 +114,3 @@ def _scale(name: str, metric: Any) -> tuple[float, float]:
         raise ValueError(f"pyiqa states no range for {name!r}: set the option scale to [worst, best]")
     low, high = (float(end[1]) for end in ends if end is not None)
     return (high, low) if getattr(metric, "lower_better", False) else (low, high)
-
-
-def _tensor(images: Sequence[Image], device: torch.device) -> torch.Tensor:
-    pixels = torch.from_numpy(np.stack(images)).to(device)
-    return pixels.permute(0, 3, 1, 2).float().div(255).contiguous()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from qrefine.models.restorers.embedded_net import ARCHITECTURE, KINDS, STRIDE, RestorerNet
-from qrefine.models.restorers.tiling import Floats, in_tiles, tiles
+from qrefine.models.tiling import Floats, in_tiles, tiles
 from qrefine.models.weights import EMBEDDED, load_weights
 from qrefine.quality.map import Image, Plane
 

@@ -17,7 +17,7 @@ import torch
 
 from qrefine.models.checkpoint import one_line, read_checkpoint
 from qrefine.models.memory import free_memory
-from qrefine.models.restorers.tiling import in_tiles
+from qrefine.models.tiling import in_tiles
 from qrefine.quality.map import Image, Plane
 
 log = logging.getLogger(__name__)
