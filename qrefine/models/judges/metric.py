@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from qrefine.models.checkpoint import one_line
+from qrefine.errors import one_line
+from qrefine.models.device import pick_device
 from qrefine.quality.map import Image
 
 
@@ -20,7 +21,7 @@ class MetricJudge:
     """A metric of pyiqa on whole images, on its own scale: one RGB image in, one score out."""
 
     def __init__(self, metric: str) -> None:
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = pick_device()
         self.metric = load_metric(metric, self.device)
 
     @torch.no_grad()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from qrefine.models.device import pick_device
 from qrefine.models.mappers.embedded_net import ARCHITECTURE, MapperNet, folded
+from qrefine.models.options import DeviceOptions
 from qrefine.models.weights import EMBEDDED, load_weights
 from qrefine.quality.map import Image, QualityMap
 
@@ -16,19 +19,20 @@ from qrefine.quality.map import Image, QualityMap
 class EmbeddedMapper:
     """Q = 1 - the severity of damage that the network sees, on a ``grid`` x ``grid`` map.
 
-    ``weights``: a safetensors file of this architecture; None is the one in the package. ``device``: as torch
-    names it; None is a GPU where there is one. Any image of at least one pixel will do. ValueError for weights
-    that are not its own.
+    ``weights``: a safetensors file of this architecture; None is the one in the package. Any image of at least one
+    pixel will do. ValueError for weights that are not its own.
 
     Images go through one at a time, in float32: kernels are chosen by shape, so a batch would change the last
     bits of its members' scores. On two CPU cores batches were no faster.
     """
 
-    def __init__(self, weights: str | None = None, grid: int = 16, device: str | None = None) -> None:
+    Options = DeviceOptions
+
+    def __init__(self, weights: str | None = None, grid: int = 16, **options: Any) -> None:
         if grid < 1:
             raise ValueError(f"a quality map has at least one patch a side, not {grid}")
         self.grid = grid
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = pick_device(self.Options.of(options).device)
         net = MapperNet()
         load_weights(net, Path(weights) if weights else EMBEDDED / "mapper.safetensors", ARCHITECTURE)
         self._net = folded(net).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch omits it

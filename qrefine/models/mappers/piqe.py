@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from qrefine.models.judges.piqe import BLOCK, piqe_blocks
+from qrefine.models.options import Options
 from qrefine.quality.map import Image, QualityMap
 from qrefine.quality.regions import edges
 
@@ -17,6 +18,8 @@ class PiqeMapper:
     PIQE looks at blocks of 16 pixels and sees no blur: flat and smooth patches count as good. It stays as the
     option that needs no weights; the embedded network knows far more.
     """
+
+    Options = Options  # none
 
     def __init__(self, weights: str | None = None, grid: int = 16) -> None:
         if weights is not None:

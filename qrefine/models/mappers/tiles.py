@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 
+from qrefine.models.device import pick_batch, pick_device
 from qrefine.models.judges.metric import load_metric, metric_input
 from qrefine.models.memory import FittingBatches
+from qrefine.models.options import BatchOptions
 from qrefine.quality.map import Image, QualityMap
 from qrefine.quality.regions import edges
 
@@ -23,33 +26,26 @@ GPU_BATCH = 32
 NUMBER = re.compile(r"~?(-?\d+(?:\.\d+)?)")
 
 
+class TilesOptions(BatchOptions):
+    tile: int = Field(224, ge=16, le=4096, description="side in pixels; smaller images are one tile that way")
+    overlap: float = Field(0.5, ge=0, lt=1, description="share of a tile that the next one covers again")
+    scale: tuple[float, float] | None = Field(
+        None, description="(worst, best) scores, which become 0 and 1; null: the range that pyiqa states"
+    )
+
+
 class TilesMapper:
-    """Q from a metric's scores of square tiles that overlap: each patch takes the mean of the tiles over it.
+    """Q from a metric's scores of square tiles that overlap: each patch takes the mean of the tiles over it."""
 
-    ``tile``: side in pixels (smaller images are one tile in that direction). ``overlap``: share of a tile that
-    the next one covers again. ``scale``: (worst, best) scores that become 0 and 1; default: the range that pyiqa
-    states, turned around where lower is better.
-    """
+    Options = TilesOptions
 
-    def __init__(
-        self,
-        metric: str,
-        weights: str | None = None,
-        grid: int = 16,
-        tile: int = 224,
-        overlap: float = 0.5,
-        scale: Sequence[float] | None = None,
-        batch_size: int | None = None,
-        device: str | None = None,
-    ) -> None:
-        if tile < 16 or not 0 <= overlap < 1:
-            raise ValueError(f"tile must be 16 or more and overlap in [0, 1), not {tile} and {overlap}")
-        self.grid, self.tile, self.overlap = grid, tile, overlap
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        default = 1 if self.device.type == "cpu" else GPU_BATCH
-        self.batches = FittingBatches(default if batch_size is None else batch_size)
+    def __init__(self, metric: str, weights: str | None = None, grid: int = 16, **options: Any) -> None:
+        given = self.Options.of(options)
+        self.grid, self.tile, self.overlap = grid, given.tile, given.overlap
+        self.device = pick_device(given.device)
+        self.batches = FittingBatches(pick_batch(given.batch_size, self.device, GPU_BATCH))
         self.metric = load_metric(metric, self.device, weights)
-        self.worst, self.best = _scale(metric, self.metric) if scale is None else map(float, scale)
+        self.worst, self.best = given.scale or _scale(metric, self.metric)
         if self.worst == self.best:
             raise ValueError(f"scale: worst and best are both {self.worst:g}")
 
@@ -64,8 +60,8 @@ class TilesMapper:
                 for b, left in enumerate(columns):
                     pixels = image[top : top + height, left : left + width]
                     tiles.setdefault((height, width), []).append((i, a, b, pixels))
-        for same_size in tiles.values():
-            found = self.batches.map([pixels for *_, pixels in same_size], self._score)
+        for size, same_size in tiles.items():
+            found = self.batches.map([pixels for *_, pixels in same_size], self._score, size)
             for (i, a, b, _), score in zip(same_size, found, strict=True):
                 scores[i][a, b] = score
         return [self._map(image, *axis, one) for image, axis, one in zip(images, axes, scores, strict=True)]
