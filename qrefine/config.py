@@ -55,7 +55,10 @@ class Backend(Settings):
 
 
 class MapperSettings(Backend):
-    grid: int = Field(16, ge=1, le=128, description="n: the map has n x n patches")
+    grid: int = Field(16, ge=1, le=128, description="n: the map has n x n patches, at least")
+    patch: int | None = Field(
+        64, ge=8, le=4096, description="most pixels of a patch's side: n grows with the image; null: n is grid"
+    )
 
 
 class NoiseSettings(Settings):

@@ -7,6 +7,7 @@ A package may also name its own through the entry points ``qrefine.mappers``, ``
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
@@ -47,6 +48,8 @@ def load_mapper(settings: MapperSettings, cache: dict[str, object] | None = None
     extra: dict[str, Any] = {"grid": settings.grid}
     if settings.name.startswith(METRIC_PREFIX):
         extra["metric"] = settings.name.removeprefix(METRIC_PREFIX)
+    if "patch" in inspect.signature(_find("mapper", settings.name)).parameters:
+        extra["patch"] = settings.patch  # of those that can; others keep to the grid
     return _load("mapper", settings, cache, **extra)
 
 

@@ -23,6 +23,7 @@ from qrefine.models.memory import FittingBatches
 from qrefine.models.options import BatchOptions
 from qrefine.models.weights import load_exactly, read_checkpoint
 from qrefine.quality.map import Image, QualityMap
+from qrefine.quality.regions import patch_count
 
 WHAT = "RoIPoolModel state dict of PaQ-2-PiQ"
 STRIDE = 32  # of the body
@@ -163,9 +164,11 @@ class RoiPoolMapper:
 
     Options = RoiPoolOptions
 
-    def __init__(self, weights: str | None = None, grid: int = 16, **options: Any) -> None:
+    def __init__(
+        self, weights: str | None = None, grid: int = 16, patch: int | None = None, **options: Any
+    ) -> None:
         given = self.Options.of(options)
-        self.grid = grid
+        self.grid, self.patch = grid, patch
         self.dtype = torch.bfloat16 if given.bfloat16 else torch.float32
         self.device = pick_device(given.device)
         self.batches = FittingBatches(pick_batch(given.batch_size, self.device, GPU_BATCH))
@@ -178,18 +181,20 @@ class RoiPoolMapper:
         self.model.body.to(self.dtype)
 
     def __call__(self, images: Sequence[Image]) -> list[QualityMap]:
-        groups: dict[tuple[int, int], list[int]] = {}
+        groups: dict[tuple[tuple[int, int], int], list[int]] = {}
         for i, image in enumerate(images):
             height, width = (-(-side // CANVAS) * CANVAS for side in image.shape[:2])
-            groups.setdefault((height, width), []).append(i)
+            n = patch_count(*image.shape[:2], self.grid, self.patch)
+            groups.setdefault(((height, width), n), []).append(i)
         maps: dict[int, QualityMap] = {}
-        for canvas, members in groups.items():
-            found = self.batches.map([images[i] for i in members], partial(self._map, canvas=canvas), canvas)
+        for (canvas, n), members in groups.items():
+            batch = [images[i] for i in members]
+            found = self.batches.map(batch, partial(self._map, canvas=canvas, n=n), canvas)
             maps.update(zip(members, found, strict=True))
         return [maps[i] for i in range(len(images))]
 
     @torch.no_grad()
-    def _map(self, images: Sequence[Image], canvas: tuple[int, int]) -> list[QualityMap]:
+    def _map(self, images: Sequence[Image], canvas: tuple[int, int], n: int) -> list[QualityMap]:
         pixels = np.zeros((len(images), *canvas, 3), np.uint8)
         sizes = np.array([image.shape[:2] for image in images])
         for i, image in enumerate(images):
@@ -198,7 +203,7 @@ class RoiPoolMapper:
         full = bool((sizes == canvas).all())
         x = x.to(self.dtype)
         features = self.model.features(x, None if full else torch.from_numpy(sizes).to(self.device))
-        rows, columns = (_stacked(sizes[:, axis], self.grid).to(self.device) for axis in (0, 1))
+        rows, columns = (_stacked(sizes[:, axis], n).to(self.device) for axis in (0, 1))
         scores = self.model.scores(features.float(), rows, columns) / BEST
         return [QualityMap(values) for values in scores.clamp(0, 1).cpu().numpy()]
 

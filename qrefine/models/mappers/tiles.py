@@ -20,7 +20,7 @@ from qrefine.models.judges.metric import load_metric, metric_input
 from qrefine.models.memory import FittingBatches
 from qrefine.models.options import BatchOptions
 from qrefine.quality.map import Image, QualityMap
-from qrefine.quality.regions import edges
+from qrefine.quality.regions import edges, patch_count
 
 GPU_BATCH = 32
 NUMBER = re.compile(r"~?(-?\d+(?:\.\d+)?)")
@@ -39,9 +39,12 @@ class TilesMapper:
 
     Options = TilesOptions
 
-    def __init__(self, metric: str, weights: str | None = None, grid: int = 16, **options: Any) -> None:
+    def __init__(
+        self, metric: str, weights: str | None = None, grid: int = 16, patch: int | None = None, **options: Any
+    ) -> None:
         given = self.Options.of(options)
-        self.grid, self.tile, self.overlap = grid, given.tile, given.overlap
+        self.grid, self.patch = grid, patch
+        self.tile, self.overlap = given.tile, given.overlap
         self.device = pick_device(given.device)
         self.batches = FittingBatches(pick_batch(given.batch_size, self.device, GPU_BATCH))
         self.metric = load_metric(metric, self.device, weights)
@@ -78,8 +81,9 @@ class TilesMapper:
     def _map(
         self, image: Image, rows: NDArray[np.intp], columns: NDArray[np.intp], scores: NDArray[np.float64]
     ) -> QualityMap:
+        n = patch_count(*image.shape[:2], self.grid, self.patch)
         down, across = (
-            tile_weights(side, self.grid, starts, min(self.tile, side))
+            tile_weights(side, n, starts, min(self.tile, side))
             for side, starts in ((image.shape[0], rows), (image.shape[1], columns))
         )
         return QualityMap(np.clip(down @ scores @ across.T, 0, 1).astype(np.float32))
