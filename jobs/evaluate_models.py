@@ -17,8 +17,8 @@ import torch
 from PIL import Image as PIL
 
 from qrefine.config import Bounds, RefineConfig
+from qrefine.models.judges.piqe import piqe_score
 from qrefine.models.mappers.embedded import EmbeddedMapper
-from qrefine.models.mappers.piqe import piqe_score
 from qrefine.models.restorers.embedded import EmbeddedRestorer
 from qrefine.models.weights import EMBEDDED
 from qrefine.quality.map import Image, Plane

@@ -11,11 +11,12 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import annotated_types
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from typing_extensions import Self
 
 from qrefine.errors import UserError
@@ -28,6 +29,7 @@ MOST_SHOWN = 100  # characters of a wrong value in an error
 
 class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    unknown: ClassVar[str] = "setting (qrefine config --show lists all)"  # what an error calls a name that is none
 
 
 class Bounds(Settings):
@@ -53,7 +55,10 @@ class Backend(Settings):
 
 
 class MapperSettings(Backend):
-    grid: int = Field(16, ge=1, le=128, description="n: the map has n x n patches")
+    grid: int = Field(16, ge=1, le=128, description="n: the map has n x n patches, at least")
+    patch: int | None = Field(
+        64, ge=8, le=4096, description="most pixels of a patch's side: n grows with the image; null: n is grid"
+    )
 
 
 class NoiseSettings(Settings):
@@ -194,7 +199,7 @@ def parse_config(data: dict[str, Any]) -> RefineConfig:
     try:
         return RefineConfig.model_validate(data)
     except ValidationError as error:
-        raise UserError("; ".join(_explain(problem) for problem in error.errors())) from error
+        raise UserError(explained(error, RefineConfig)) from error
 
 
 def _override(data: dict[str, Any], override: str) -> None:
@@ -216,27 +221,37 @@ def _override(data: dict[str, Any], override: str) -> None:
         raise UserError(f"--set {override!r}: the value is not YAML") from error
 
 
-def _explain(problem: Any) -> str:
+def explained(error: ValidationError, settings: type[Settings]) -> str:
+    """What is wrong with data for ``settings``, in one line: each name, what it was given, and what is allowed."""
+    return "; ".join(_explained(problem, settings) for problem in error.errors())
+
+
+def _explained(problem: Any, settings: type[Settings]) -> str:
     path = ".".join(str(part) for part in problem["loc"]) or "configuration"
     if problem["type"] == "extra_forbidden":
-        return f"{path}: unknown setting (qrefine config --show lists all)"
+        return f"{path}: unknown {settings.unknown}"
     reason = f"{path}: {problem['msg'].removeprefix('Value error, ')}"
     if problem["loc"][:1] == ("storage_options",):
         return reason  # what was given there may be a secret
-    value, allowed = repr(problem["input"]), _allowed(problem["loc"])
+    value, allowed = repr(problem["input"]), _allowed(problem["loc"], settings)
     shown = value if len(value) <= MOST_SHOWN else f"{value[:MOST_SHOWN]}..."
     return f"{reason}, got {shown}" + (f" (allowed: {allowed})" if allowed else "")
 
 
-def _allowed(loc: Sequence[Any]) -> str:
-    """The allowed range of a numeric setting, such as ``>= 0 and <= 1``; empty where there is none."""
-    group: type[Settings] | None = RefineConfig
+def _allowed(loc: Sequence[Any], settings: type[Settings]) -> str:
+    """The allowed range of the setting at ``loc``, such as ``>= 0 and <= 1``; empty where there is none."""
+    group: type[Settings] | None = settings
     field = None
     for name in loc:
         if isinstance(name, int):  # an item of a list: its settings are those of the group found already
             continue
         field = group.model_fields.get(name) if group else None
         group = _group(field.annotation) if field else None
+    return allowed_range(field) if field else ""
+
+
+def allowed_range(field: FieldInfo) -> str:
+    """The range of a numeric setting, such as ``>= 0 and <= 1``; empty where there is none."""
     signs = {
         annotated_types.Ge: ">=",
         annotated_types.Gt: ">",
@@ -245,7 +260,7 @@ def _allowed(loc: Sequence[Any]) -> str:
     }
     limits = [
         f"{sign} {getattr(limit, kind.__name__.lower())}"
-        for limit in (field.metadata if field else ())
+        for limit in field.metadata
         for kind, sign in signs.items()
         if isinstance(limit, kind)
     ]

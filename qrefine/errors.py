@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+MESSAGE_CHARS = 200
+
 
 class UserError(Exception):
     """The command line prints it without a traceback and leaves with ``exit_code``."""
@@ -19,3 +21,9 @@ class BrokenRunError(UserError):
     """Ray itself broke down under a run; what is committed stays."""
 
     exit_code = 1
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message without line breaks, cut where it would fill the screen; its class where it has none."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= MESSAGE_CHARS else text[:MESSAGE_CHARS] + " ..."

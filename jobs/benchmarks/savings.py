@@ -15,7 +15,7 @@ from qrefine.api import refine
 from qrefine.config import RefineConfig, parse_config
 from qrefine.corpus.images import decode
 from qrefine.corpus.shards import read_shard
-from qrefine.models.mappers.piqe import piqe_score
+from qrefine.models.judges.piqe import piqe_score
 from qrefine.quality.map import Image
 from qrefine.sample import Sample
 from qrefine.stages.refiner import MODEL_STAGES, Refiner, build_stages

@@ -77,8 +77,14 @@ def config(
     settings: SetOption = None,
     show: Annotated[bool, typer.Option("--show", help="print the effective settings as commented YAML")] = False,
     digest: Annotated[bool, typer.Option("--digest", help="print the digest that rows carry")] = False,
+    backend: Annotated[str | None, typer.Option(help="print the options of a mapper or restorer")] = None,
 ) -> None:
-    """Check settings; print them, or their digest."""
+    """Check settings; print them, their digest, or a backend's options."""
+    if backend is not None:
+        from qrefine.models.registry import options_of
+
+        print("\n".join(line for options in options_of(backend) for line in options.listed()) or "no options")
+        return
     effective = load_config(config, settings or ())
     if show:
         sys.stdout.write(to_yaml(effective))

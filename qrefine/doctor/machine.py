@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from qrefine.config import Backend, RefineConfig
 from qrefine.doctor.findings import Finding, blocker, ok, warning
 from qrefine.errors import UserError
+from qrefine.models.locate import is_hub_id, model_source
 
 SHOWN = ("qrefine", "ray", "deltalake", "pyarrow", "torch")
 GIB = 2**30
@@ -27,7 +28,6 @@ DISK_LOW = 10 * GIB
 GPU_QUERY = ("nvidia-smi", "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader,nounits")
 DIFFUSION = ("diffusers", "diffusers_inpaint")
 HEAVY = (*DIFFUSION, "spandrel")
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 IN_IMAGE = "bake it into the image or mount it (cluster/README.md), and set weights to its folder"
 
 
@@ -214,14 +214,12 @@ def _loaded(role: str, name: str, load: Callable[..., Any], *arguments: Any) -> 
 
 
 def _diffusion(role: str, backend: Backend) -> Finding:
-    weights = backend.weights or ""
-    folder = Path(weights).expanduser()
-    if (folder / "model_index.json").is_file():
+    try:
+        weights = model_source(backend.weights, "model_index.json", "a model of diffusers")
+    except ValueError as error:
+        return blocker("models", f"{role}: {error}", IN_IMAGE)
+    if not is_hub_id(weights):
         return ok("models", f"{role} {backend.name}: {weights} is there")
-    if folder.exists() or not HUB_ID.fullmatch(weights):
-        return blocker(
-            "models", f"{role}: {weights or 'no weights named'} is no folder of a diffusers model", IN_IMAGE
-        )
     try:
         from huggingface_hub import constants, try_to_load_from_cache
     except ImportError:

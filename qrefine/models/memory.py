@@ -1,10 +1,10 @@
-"""Batches that fit: where memory runs out the batch is halved, and the size remembered."""
+"""What fits into memory: a size is halved where memory runs out, and remembered."""
 
 from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TypeVar
 
 import torch
@@ -15,45 +15,64 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+class Halving:
+    """Sizes that are halved where memory runs out, and remembered by key, such as the images' shape.
+
+    ``unit`` names what is counted, for the log. No size goes below ``least``.
+    """
+
+    def __init__(self, unit: str, least: int = 1) -> None:
+        self.unit, self.least = unit, least
+        self._fits: dict[Hashable, int] = {}
+
+    def size(self, wanted: int, key: Hashable = None) -> int:
+        """``wanted``, or less where that did not fit before."""
+        return min(wanted, self._fits.get(key, wanted))
+
+    def run(self, call: Callable[[int], Result], wanted: int, key: Hashable = None) -> Result:
+        """``call(size)`` at the greatest size that fits; raises OutOfMemoryError where none does."""
+        while True:
+            size = self.size(wanted, key)
+            try:
+                return call(size)
+            except torch.OutOfMemoryError:
+                if size // 2 < self.least:
+                    raise
+            # outside the handler, whose traceback would keep the failed call's tensors alive
+            self._fits[key] = size // 2
+            log.warning("out of memory at %d %s: from now on %d", size, self.unit, size // 2)
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+
 class FittingBatches:
     """Runs items through a network ``size`` at a time.
 
     Batches always have the full size, filled up with their last item: kernels differ by batch size, and an item's
-    answer must not depend on how many others came with it. Raises ValueError for a size below 1.
+    answer must not depend on how many others came with it.
     """
 
     def __init__(self, size: int) -> None:
-        if size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {size}")
         self.size = size
+        self._halving = Halving("images in a batch")
 
-    def map(self, items: Sequence[Item], call: Callable[[Sequence[Item]], Sequence[Result]]) -> list[Result]:
-        """The answers in the order of the items; a single item that does not fit raises OutOfMemoryError."""
+    def map(
+        self,
+        items: Sequence[Item],
+        call: Callable[[Sequence[Item]], Sequence[Result]],
+        shape: Hashable = None,
+    ) -> list[Result]:
+        """The answers in the order of the items; a single item that does not fit raises OutOfMemoryError.
+
+        ``shape`` is that of all items: what fits is remembered for it alone.
+        """
         results: list[Result] = []
+
+        def next_batch(size: int) -> Sequence[Result]:
+            batch = items[len(results) : len(results) + size]
+            return call([*batch, *[batch[-1]] * (size - len(batch))])[: len(batch)]
+
         while len(results) < len(items):
-            batch = items[len(results) : len(results) + self.size]
-            answers = self._call([*batch, *[batch[-1]] * (self.size - len(batch))], call)
-            if answers is not None:
-                results += answers[: len(batch)]
+            results += self._halving.run(next_batch, self.size, shape)
         return results
-
-    def _call(
-        self, batch: Sequence[Item], call: Callable[[Sequence[Item]], Sequence[Result]]
-    ) -> Sequence[Result] | None:
-        try:
-            return call(batch)
-        except torch.OutOfMemoryError:
-            if self.size == 1:
-                raise
-        # outside the handler, whose traceback would keep the batch's tensors alive
-        self.size //= 2
-        log.warning("out of memory: from now on batches of %d", self.size)
-        free_memory()
-        return None
-
-
-def free_memory() -> None:
-    """Give back what a failed batch left behind."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

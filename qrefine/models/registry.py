@@ -7,15 +7,17 @@ A package may also name its own through the entry points ``qrefine.mappers``, ``
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Any
 
 from qrefine.config import Backend, MapperSettings
-from qrefine.errors import UserError
+from qrefine.errors import UserError, one_line
 from qrefine.models.base import Restorer
+from qrefine.models.locate import local_path
+from qrefine.models.options import Options
 from qrefine.quality.map import Image, Mapper
 
 MAPPERS: Mapping[str, str] = {
@@ -34,11 +36,11 @@ RESTORERS: Mapping[str, str] = {
 # what stands behind the colon is the metric's name
 METRIC_PREFIX = "tiles:"
 METRIC_MAPPER = "qrefine.models.mappers.tiles:TilesMapper"
-METRIC_JUDGE = "qrefine.models.mappers.tiles:MetricJudge"
+METRIC_JUDGE = "qrefine.models.judges.metric:MetricJudge"
 # need no other package than torch and OpenCV: to look whether they are there would only import those
 ALWAYS_THERE = frozenset({"embedded", "classical", "piqe"})
-WEIGHT_SUFFIXES = frozenset({".safetensors", ".pt", ".pth", ".ckpt", ".bin"})
-JUDGES: Mapping[str, str] = {"piqe": "qrefine.models.mappers.piqe:piqe_score"}
+JUDGES: Mapping[str, str] = {"piqe": "qrefine.models.judges.piqe:piqe_score"}
+KNOWN = {"mapper": MAPPERS, "restorer": RESTORERS, "judge": JUDGES}
 
 
 def load_mapper(settings: MapperSettings, cache: dict[str, object] | None = None) -> Mapper:
@@ -46,17 +48,19 @@ def load_mapper(settings: MapperSettings, cache: dict[str, object] | None = None
     extra: dict[str, Any] = {"grid": settings.grid}
     if settings.name.startswith(METRIC_PREFIX):
         extra["metric"] = settings.name.removeprefix(METRIC_PREFIX)
-    return _load("mapper", MAPPERS, settings, cache, **extra)
+    if "patch" in inspect.signature(_find("mapper", settings.name)).parameters:
+        extra["patch"] = settings.patch  # of those that can; others keep to the grid
+    return _load("mapper", settings, cache, **extra)
 
 
 def load_restorer(settings: Backend, cache: dict[str, object] | None = None) -> Restorer:
     """The inpainter or enhancer that the settings name; the same network serves both roles where it can."""
-    return _load("restorer", RESTORERS, settings, cache)
+    return _load("restorer", settings, cache)
 
 
 def load_judge(name: str) -> Callable[[Image], float]:
     """A judge: one RGB image in, one score out."""
-    judge = _find("judge", JUDGES, name)
+    judge = _find("judge", name)
     if not name.startswith(METRIC_PREFIX):
         return judge
     try:
@@ -66,43 +70,54 @@ def load_judge(name: str) -> Callable[[Image], float]:
 
 
 def check_backends(mapper: Backend, restorers: Sequence[Backend], judges: Sequence[str]) -> None:
-    """Raises UserError for a name or a file that is not there, before any worker is started."""
-    for kind, known, settings in [("mapper", MAPPERS, mapper), *(("restorer", RESTORERS, r) for r in restorers)]:
-        _check(kind, known, settings.name)
-        weights = settings.weights
-        if weights is not None and _is_local(weights) and not Path(weights).expanduser().exists():
-            raise UserError(f"{kind} {settings.name!r}: its weights are not at {Path(weights).absolute()}")
+    """Raises UserError for a name or a file that is not there or a wrong option, before any worker is started."""
+    for kind, settings in [("mapper", mapper), *(("restorer", restorer) for restorer in restorers)]:
+        if settings.options or not _always_there(kind, settings.name):
+            _check_options(kind, _find(kind, settings.name), settings)
+        path = local_path(settings.weights) if settings.weights else None
+        if path is not None and not path.exists():
+            raise UserError(f"{kind} {settings.name!r}: its weights are not at {path.absolute()}")
     for judge in judges:
-        _check("judge", JUDGES, judge)
+        if not _always_there("judge", judge):
+            _find("judge", judge)
 
 
-def _check(kind: str, known: Mapping[str, str], name: str) -> None:
-    if not (name in known and name in ALWAYS_THERE):
-        _find(kind, known, name)
+def options_of(name: str) -> list[type[Options]]:
+    """The models of the options of all backends of this name; none where they take plain keyword arguments."""
+    kinds = [kind for kind in ("mapper", "restorer") if name in KNOWN[kind]]
+    found = [_find(kind, name) for kind in kinds or ("mapper",)]
+    return [backend.Options for backend in found if hasattr(backend, "Options")]
 
 
-def _is_local(weights: str) -> bool:
-    """Whether weights are a path for sure; ``owner/model`` may be a folder or a model id."""
-    return weights.startswith(("/", "./", "../", "~")) or Path(weights).suffix in WEIGHT_SUFFIXES
+def _always_there(kind: str, name: str) -> bool:
+    return name in KNOWN[kind] and name in ALWAYS_THERE
 
 
-def _load(
-    kind: str, known: Mapping[str, str], settings: Backend, cache: dict[str, object] | None, **extra: Any
-) -> Any:
+def _check_options(kind: str, backend: Any, settings: Backend) -> None:
+    if not hasattr(backend, "Options"):
+        return
+    try:
+        backend.Options.of(settings.options)
+    except ValueError as error:
+        raise UserError(f"{kind} {settings.name!r}: {error}") from error
+
+
+def _load(kind: str, settings: Backend, cache: dict[str, object] | None, **extra: Any) -> Any:
     cache = {} if cache is None else cache
     options = {**settings.options, **extra}
     key = json.dumps([kind, settings.name, settings.weights, options], sort_keys=True, default=str)
     if key not in cache:
-        backend = _find(kind, known, settings.name)
+        backend = _find(kind, settings.name)
+        _check_options(kind, backend, settings)
         try:
             cache[key] = backend(weights=settings.weights, **options)
         except Exception as error:  # torch's and safetensors' own classes among them
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise UserError(f"{kind} {settings.name!r} cannot be loaded: {reason}") from error
+            raise UserError(f"{kind} {settings.name!r} cannot be loaded: {one_line(error)}") from error
     return cache[key]
 
 
-def _find(kind: str, known: Mapping[str, str], name: str) -> Any:
+def _find(kind: str, name: str) -> Any:
+    known = KNOWN[kind]
     if name.startswith(METRIC_PREFIX) and kind in ("mapper", "judge"):
         name = METRIC_MAPPER if kind == "mapper" else METRIC_JUDGE
     path = known.get(name, name)
@@ -116,8 +131,7 @@ def _find(kind: str, known: Mapping[str, str], name: str) -> Any:
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # whatever a module from outside does when it is imported
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{kind} {name!r}: cannot import {module_name!r}: {reason}") from error
+        raise UserError(f"{kind} {name!r}: cannot import {module_name!r}: {one_line(error)}") from error
     found = getattr(module, attribute, None)
     if not callable(found):
         raise UserError(f"{kind} {name!r}: {module_name} has no class or function {attribute!r}")

@@ -1,18 +1,55 @@
-"""Safetensors in and out, with the architecture's name inside: a wrong or damaged file is refused in one line."""
+"""Weights from files, where nothing is unpickled, and into a network, where every name and shape must fit.
+
+Others' are safetensors, or torch files read with ``weights_only``. Our own are safetensors with the architecture's
+name in the header. A wrong or damaged file is refused in one line that names it and what was expected.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
+
+from qrefine.errors import one_line
 
 EMBEDDED = Path(__file__).parent / "weights"
 """Where the weights of the wheel lie, each with its model card beside it."""
+
+
+def read_checkpoint(path: str | Path | None, what: str) -> Any:
+    """What the file holds, on the CPU: a state dict, or a dictionary with one inside.
+
+    ``what`` names it in the ValueError that says what was looked for, and where.
+    """
+    if path is None:
+        raise ValueError(f"weights are needed: a file with {what}")
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise ValueError(f"no {what} at {file.absolute()}")
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # zip, pickle and safetensors errors of many classes
+        raise ValueError(f"{file} holds no {what}: {one_line(error)}") from error
+
+
+def load_exactly(net: nn.Module, state: Any, path: str | Path | None, what: str) -> None:
+    """Fills ``net`` from a state dict whose names and shapes are its own; ValueError for any other."""
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ValueError(f"{path} holds no {what}: it is no dictionary of tensors")
+    expected = {name: tuple(value.shape) for name, value in net.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in state.items()}
+    if expected != found:
+        odd = sorted(set(expected.items()) ^ set(found.items()))[0][0]
+        raise ValueError(f"{path} holds no {what}: {odd!r} is missing, unknown or of another shape")
+    net.load_state_dict(state)
 
 
 def save_weights(
@@ -29,25 +66,18 @@ def save_weights(
 
 
 def load_weights(net: nn.Module, path: Path, architecture: str) -> dict[str, str]:
-    """Fills ``net`` from ``path`` and gives the file's notes.
+    """Fills ``net`` from a file of ours and gives the file's notes.
 
-    Raises ValueError, naming the file and what was expected, where the file is missing, not safetensors,
-    truncated, of another architecture, or with tensors of other names or shapes.
+    Raises ValueError where the file is missing, not safetensors, truncated, of another architecture, or with
+    tensors of other names or shapes, or with values that are not finite.
     """
     notes, tensors = _read(path, architecture)
     if notes.get("architecture") != architecture:
         held = notes.get("architecture", "no architecture's name")
         raise ValueError(f"{path}: expected weights of {architecture}, found {held}")
-    expected = {name: tuple(value.shape) for name, value in net.state_dict().items()}
-    found = {name: tuple(value.shape) for name, value in tensors.items()}
-    if expected != found:
-        odd = sorted(set(expected.items()) ^ set(found.items()))[0][0]
-        raise ValueError(
-            f"{path}: expected the tensors of {architecture}, but {odd!r} is missing or of another shape"
-        )
     if not all(torch.isfinite(value).all() for value in tensors.values()):
         raise ValueError(f"{path}: weights of {architecture} hold values that are not finite")
-    net.load_state_dict(tensors)
+    load_exactly(net, tensors, path, f"weights of {architecture}")
     return notes
 
 

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from qrefine.config import Bounds
 from qrefine.quality.map import Plane, QualityMap
 
+MOST_PATCHES = 256  # along a side, unless the grid is set higher
+
 
 def flatten(quality: QualityMap, height: int, width: int) -> Plane:
     """Q(x, y): bicubic interpolation of Q over 16 neighbours, (height, width) in [0, 1] (equation 4).
@@ -37,6 +39,24 @@ def fractions(quality: QualityMap, bounds: Bounds) -> tuple[float, float, float]
     lq = float((quality.values < bounds.lq).mean())
     hq = float((quality.values >= bounds.mq).mean())
     return lq, max(0.0, 1.0 - lq - hq), hq
+
+
+def patch_count(height: int, width: int, grid: int, patch: int | None) -> int:
+    """n of an image's map: ``grid``, or more where a patch would have a side of more than ``patch`` pixels.
+
+    In a large image a small defect is then still a patch's own. MOST_PATCHES bounds what a map takes in the table.
+    """
+    if patch is None:
+        return grid
+    return max(grid, min(MOST_PATCHES, -(-max(height, width) // patch)))
+
+
+def coarse(quality: QualityMap, most: int) -> QualityMap:
+    """The map with ``most`` patches a side at most, for people: each the worst of those that it covers."""
+    if quality.n <= most:
+        return quality
+    starts = edges(quality.n, most)[:-1]
+    return QualityMap(np.minimum.reduceat(np.minimum.reduceat(quality.values, starts, axis=0), starts, axis=1))
 
 
 def edges(size: int, n: int) -> NDArray[np.intp]:

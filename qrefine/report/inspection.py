@@ -16,7 +16,7 @@ from qrefine.config import Bounds, RefineConfig, sample_seed
 from qrefine.corpus.images import ImageError, decode
 from qrefine.errors import UserError
 from qrefine.quality.map import Image, Plane, QualityMap
-from qrefine.quality.regions import flatten, fractions
+from qrefine.quality.regions import coarse, flatten, fractions
 from qrefine.report.pictures import map_over, thumbnail
 from qrefine.sample import Sample
 from qrefine.stages.refiner import MODEL_STAGES, build_stages
@@ -28,6 +28,7 @@ from qrefine.storage.store import Store
 TILE = 320  # pixels of a panel's picture, at most
 GAP, CAPTION = 10, 40
 ACROSS = 4
+MOST_COLUMNS = 24  # of a map in a terminal
 PAPER, INK, QUIET = (255, 255, 255), (27, 29, 33), (91, 96, 104)
 GROUP_COLOURS = {"LQ": (214, 84, 70), "MQ": (238, 190, 92), "HQ": (126, 186, 132)}
 
@@ -102,7 +103,7 @@ def describe(inspection: Inspection) -> list[Text]:
 
 def _map_lines(quality: QualityMap, bounds: Bounds) -> list[Text]:
     lines = []
-    for row in quality.values:
+    for row in coarse(quality, MOST_COLUMNS).values:
         line = Text("           ")
         for value in row.tolist():
             red, green, blue = GROUP_COLOURS[_group(value, bounds)]

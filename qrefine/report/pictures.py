@@ -10,7 +10,7 @@ import numpy as np
 import PIL.Image
 
 from qrefine.quality.map import Image, Plane, QualityMap
-from qrefine.quality.regions import flatten
+from qrefine.quality.regions import coarse, flatten
 
 SIDE = 512  # of a thumbnail, at most
 DETAIL = 288  # of the region shown pixel by pixel
@@ -43,7 +43,7 @@ def data_uri(image: Image, most_bytes: int) -> str:
 
 def overlay(quality: QualityMap) -> str:
     """The map as a PNG data URI to lay over its image: red where quality is low, clear where it is high."""
-    plane = flatten(quality, OVERLAY, OVERLAY)
+    plane = flatten(coarse(quality, OVERLAY), OVERLAY, OVERLAY)  # a poor patch of many must not fade away
     rgba = np.empty((OVERLAY, OVERLAY, 4), dtype=np.uint8)
     rgba[..., :3] = LOW
     rgba[..., 3] = np.rint((1 - plane) * MOST_OPAQUE * 15) * (255 // 15)  # few levels: a small file

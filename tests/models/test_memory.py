@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from qrefine.models.memory import FittingBatches
+from qrefine.models.memory import FittingBatches, Halving
 
 
 class Network:
@@ -41,6 +41,24 @@ def test_one_that_never_fits_raises():
         FittingBatches(2).map([1], Network(0))
 
 
-def test_a_size_below_one_is_refused():
-    with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
-        FittingBatches(0)
+def test_what_fits_is_remembered_for_each_shape_alone():
+    network, batches = Network(2), FittingBatches(8)
+    batches.map(list(range(8)), network, (1024, 1024))
+    roomy = Network(8)
+    batches.map(list(range(8)), roomy, (256, 256))
+    assert roomy.sizes == [8]
+    network.sizes.clear()
+    batches.map(list(range(8)), network, (1024, 1024))
+    assert network.sizes == [2, 2, 2, 2]
+
+
+def test_no_size_below_the_least_is_tried():
+    tried = []
+
+    def call(size):
+        tried.append(size)
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        Halving("pixels", least=64).run(call, 256)
+    assert tried == [256, 128, 64]

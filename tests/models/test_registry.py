@@ -8,8 +8,17 @@ import pytest
 
 from qrefine.config import Backend, MapperSettings
 from qrefine.errors import UserError
-from qrefine.models.mappers.piqe import PiqeMapper, piqe_score
-from qrefine.models.registry import check_backends, load_judge, load_mapper, load_restorer
+from qrefine.models.judges.piqe import piqe_score
+from qrefine.models.mappers.piqe import PiqeMapper
+from qrefine.models.registry import (
+    MAPPERS,
+    RESTORERS,
+    check_backends,
+    load_judge,
+    load_mapper,
+    load_restorer,
+    options_of,
+)
 from qrefine.models.restorers.classical import ClassicalRestorer
 
 GOOD = MapperSettings(name="piqe")
@@ -32,7 +41,7 @@ def test_backends_from_outside_are_loaded_by_their_path() -> None:
     assert isinstance(
         load_restorer(Backend(name="qrefine.models.restorers.classical:ClassicalRestorer")), ClassicalRestorer
     )
-    assert load_judge("qrefine.models.mappers.piqe:piqe_score") is piqe_score
+    assert load_judge("qrefine.models.judges.piqe:piqe_score") is piqe_score
 
 
 @pytest.mark.parametrize(
@@ -68,8 +77,6 @@ def test_a_module_that_breaks_on_import_is_named(tmp_path: Path, monkeypatch: py
     ("settings", "reason"),
     [
         (Backend(name="classical", weights="x.safetensors"), "has no weights"),
-        (Backend(name="classical", options={"nosuch": 1}), "nosuch"),
-        (Backend(name="classical", options={"weights": 1}), "weights"),
         (Backend(name=f"{__name__}:Broken"), "size mismatch for conv.weight: copying a param$"),
     ],
 )
@@ -78,6 +85,36 @@ def test_what_cannot_be_loaded_is_one_line_with_the_backend_and_the_reason(setti
         load_restorer(settings)
     assert str(caught.value).startswith(f"restorer {settings.name!r} cannot be loaded: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (Backend(name="classical", options={"nosuch": 1}), "nosuch: unknown option"),
+        (Backend(name="classical", options={"weights": 1}), "weights: unknown option"),
+        (Backend(name="embedded", options={"tile": 64}), r"tile: .*, got 64 \(allowed: >= 112 and <= 16384\)"),
+        (Backend(name="spandrel", options={"dtype": "int8"}), "dtype: Input should be 'bfloat16' or 'float32'"),
+        (Backend(name="spandrel", options={"tile": 100}), "overlap is a quarter of a tile at most"),
+    ],
+)
+def test_a_wrong_option_is_refused_before_anything_starts(settings: Backend, reason: str) -> None:
+    for refuse in (load_restorer, lambda backend: check_backends(GOOD, [backend], [])):
+        with pytest.raises(UserError, match=f"^restorer {settings.name!r}: .*{reason}") as caught:
+            refuse(settings)
+        assert "\n" not in str(caught.value)
+
+
+def test_every_backend_lists_its_options_and_their_ranges() -> None:
+    for name in (*MAPPERS, *RESTORERS):
+        if name.startswith("diffusers"):
+            pytest.importorskip("diffusers", reason="the extra qrefine[diffusion] is not installed")
+        assert options_of(name), name
+    (tiles,) = options_of("spandrel")
+    assert (
+        "overlap: 32  # pixels in which neighbouring tiles fade into each other (>= 1 and <= 4096)"
+        in tiles.listed()
+    )
+    assert options_of(f"{__name__}:Broken") == []
 
 
 def test_a_cache_shares_equal_settings_and_only_those() -> None:

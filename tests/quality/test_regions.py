@@ -11,7 +11,17 @@ from hypothesis.extra import numpy as npst
 
 from qrefine.config import Bounds
 from qrefine.quality.map import QualityMap
-from qrefine.quality.regions import edges, flatten, fractions, mask, patch_any, patch_pixels, strength
+from qrefine.quality.regions import (
+    coarse,
+    edges,
+    flatten,
+    fractions,
+    mask,
+    patch_any,
+    patch_count,
+    patch_pixels,
+    strength,
+)
 
 UNIT = st.floats(0, 1, width=32)
 SIDES = st.integers(1, 20).flatmap(lambda n: st.tuples(st.just(n), st.just(n)))
@@ -118,7 +128,41 @@ def test_fractions_are_shares_of_the_area(quality: QualityMap, a: float, b: floa
     assert high == pytest.approx((quality.values >= np.float32(mq)).sum() / cells)
 
 
+@pytest.mark.parametrize(("n", "size"), [(16, (1024, 700)), (48, (3072, 1100)), (125, (8000, 130))])
+def test_one_poor_patch_is_found_again_in_a_map_of_any_n(n: int, size: tuple[int, int]) -> None:
+    values = np.ones((n, n), np.float32)
+    values[n // 2, n - 1] = 0
+    quality = QualityMap(values)
+    poor = mask(flatten(quality, *size), 0.5) > 0
+    touched = patch_any(poor, n)
+    assert touched[n // 2, n - 1]
+    assert touched.sum() <= 4  # interpolation spreads by half a patch at most
+    assert fractions(quality, Bounds())[0] == pytest.approx(1 / n**2)
+    worst = coarse(quality, 24).values
+    assert worst.shape == (min(n, 24),) * 2
+    assert np.argwhere(worst == 0).tolist() == [[min(n, 24) // 2, min(n, 24) - 1]]
+
+
 # Patches and pixels
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "grid", "patch", "n"),
+    [
+        (1024, 1024, 16, 64, 16),
+        (1, 1, 16, 64, 16),
+        (1025, 300, 16, 64, 17),
+        (300, 3072, 16, 64, 48),
+        (8000, 8000, 16, 64, 125),
+        (3072, 3072, 64, 64, 64),
+        (3072, 3072, 16, None, 16),
+        (3072, 3072, 16, 256, 16),
+        (100_000, 10, 16, 64, 256),
+        (40, 40, 16, 8, 16),
+    ],
+)
+def test_n_grows_with_the_longest_side(height: int, width: int, grid: int, patch: int | None, n: int) -> None:
+    assert patch_count(height, width, grid, patch) == n
 
 
 def pixels_of(i: int, size: int, n: int) -> range:

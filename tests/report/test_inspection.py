@@ -38,6 +38,15 @@ def test_the_terminal_tells_q_and_the_map(plain: RefineConfig) -> None:
     np.testing.assert_allclose(grid / 100, inspection.quality.values, atol=0.011)
 
 
+def test_a_fine_map_fits_a_terminal(plain: RefineConfig) -> None:
+    fine = plain.model_copy(update={"mapper": plain.mapper.model_copy(update={"grid": 48})})
+    inspection = Inspector(fine)(noisy(photo(size=192)), key="a")
+    assert inspection.quality.n == 48
+    lines = [line.plain.split() for line in describe(inspection)][-24:]
+    assert {len(line) for line in lines} == {24}
+    assert min(int(cell) for line in lines for cell in line) == int(inspection.quality.values.min() * 100)
+
+
 @pytest.mark.parametrize("image", [noisy(photo(size=192)), np.full((192, 192, 3), 128, dtype=np.uint8)])
 def test_a_panel_has_a_tile_for_each_step(plain: RefineConfig, image: np.ndarray) -> None:
     inspection = Inspector(plain)(image)

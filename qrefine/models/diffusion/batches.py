@@ -9,18 +9,16 @@ fit fails alone.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 
 from qrefine.models.diffusion.text import Embedding
-from qrefine.models.memory import free_memory
+from qrefine.models.memory import Halving
 from qrefine.quality.map import Image, Plane
-
-log = logging.getLogger(__name__)
 
 Size = tuple[int, int]
 Finish = Callable[[], np.ndarray]
@@ -52,19 +50,15 @@ class Batches:
     """
 
     def __init__(self, batch_size: int, reference: Size, exact: bool = True) -> None:
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         self.batch_size = batch_size
         self.reference = reference
         self.exact = exact
-        self.fits: dict[Size, int] = {}  # learned where memory ran out
+        self._halving = Halving("images in a batch of diffusion")
 
     def size_of(self, size: Size) -> int:
         """Samples in a batch of images of this size."""
-        if size in self.fits:
-            return self.fits[size]
         by_area = self.batch_size * self.reference[0] * self.reference[1] // (size[0] * size[1])
-        return max(1, min(by_area, 2 * self.batch_size))
+        return self._halving.size(max(1, min(by_area, 2 * self.batch_size)), size)
 
     def run(self, jobs: Sequence[Job], launch: Callable[[Sequence[Job]], Finish]) -> dict[int, Image]:
         """Each job's image by its index. The next batch is launched before the last one's pixels are fetched."""
@@ -77,32 +71,21 @@ class Batches:
             queue = sorted(group, key=lambda job: (-job.rank, job.index))
             while queue:
                 count = self.size_of(queue[0].size)
-                batch, rest = queue[:count], queue[count:]
                 if not self.exact:
-                    count = min(count, 1 << (len(batch) - 1).bit_length())
-                finish = self._launch(batch, count, launch)
-                if finish is None:  # it did not fit: the same jobs again, fewer at a time
-                    continue
+                    count = min(count, 1 << (min(count, len(queue)) - 1).bit_length())
+                launched = self._halving.run(partial(_launched, queue, launch), count, queue[0].size)
                 _collect(pending, results)
-                pending, queue = (batch, finish), rest
+                pending, queue = launched, queue[len(launched[0]) :]
         _collect(pending, results)
         return results
 
-    def _launch(
-        self, batch: Sequence[Job], count: int, launch: Callable[[Sequence[Job]], Finish]
-    ) -> Finish | None:
-        filled = [*batch, *[batch[-1]] * (count - len(batch))]
-        try:
-            return launch(filled)
-        except torch.OutOfMemoryError:
-            if count == 1:
-                raise
-        # outside the handler, whose traceback would keep the batch's tensors alive
-        size = batch[0].size
-        self.fits[size] = count // 2
-        log.warning("out of memory at %d images of %d x %d: from now on %d", count, *size, count // 2)
-        free_memory()
-        return None
+
+def _launched(
+    queue: Sequence[Job], launch: Callable[[Sequence[Job]], Finish], count: int
+) -> tuple[Sequence[Job], Finish]:
+    """The first ``count`` jobs, launched; where there are fewer the last one fills up."""
+    batch = queue[:count]
+    return batch, launch([*batch, *[batch[-1]] * (count - len(batch))])
 
 
 def _collect(pending: tuple[Sequence[Job], Finish] | None, results: dict[int, Image]) -> None:

@@ -12,15 +12,16 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 
+from qrefine.models.device import pick_batch, pick_device, pick_dtype
 from qrefine.models.diffusion.batches import Batches, Finish, Job, Size, all_pasted, jobs_of, to_device, to_host
-from qrefine.models.diffusion.load import load_pipeline, pick_device, pick_dtype, pick_scheduler, prepare
+from qrefine.models.diffusion.load import load_pipeline, pick_scheduler, prepare
+from qrefine.models.diffusion.options import DiffusionOptions, ImageToImageOptions
 from qrefine.models.diffusion.schedule import StrengthJob, differential, exact_strength, memoryless, rounds_down
 from qrefine.models.diffusion.text import PromptEncoder, collate, shape_key
 from qrefine.quality.map import Image, Plane
 
 GPU_BATCH = 4  # images of the largest bucket; fills an 80 GB GPU with SDXL at 1024 px several times over
 UNET_ALIGN = 64  # pixels; U-Nets halve their latents three times
-MOST_STEPS = 1000
 CONTEXT_SHARE = 16  # of the native size: what a crop shows around its defect at least
 OURS = frozenset(
     ("image", "mask_image", "prompt", "strength", "num_inference_steps", "generator", "output_type", "latents")
@@ -30,70 +31,40 @@ OURS = frozenset(
 class DiffusersRestorer:
     """Differential image-to-image (arXiv 2306.00950) on a model of diffusers.
 
-    ``weights``: a folder in diffusers' layout, a hub id, or a pipeline that was built already. ``steps``: of the
-    whole schedule; a defect of strength s runs the last s * steps of them, and about eight are needed for a
-    strength map to have levels. ``scheduler``: a class of diffusers in place of the model's own. ``call``: further
-    arguments of the pipeline's call, such as ``guidance_scale``. ``buckets``: (height, width) of the crops;
-    default: six shapes up to the size that the model was trained at. ``batch_size``: of the largest bucket;
-    default 4 on a GPU, 1 on a CPU. ``exact``: fill up every batch, see `Batches`. ``context``: pixels around a
-    defect; default: 1/16 of the native size. ``feather``: of the seam, in pixels inside the defect. ``compile``:
-    the repeated blocks, one graph per shape. ``warmup``: run every bucket once in the constructor; default on a
-    GPU. ``prompts_kept``: embeddings held on the device.
-
-    As E_B it is given empty prompts, as E_P the prompt with positive words. Raises ValueError with one line where
-    the model is missing, of another kind, or has no strength to set.
+    ``weights``: a folder in diffusers' layout, a hub id, or a pipeline that was built already. ``options``: see
+    `ImageToImageOptions`; a defect of strength s runs the last s * steps of the steps. As E_B it is given empty
+    prompts, as E_P the prompt with positive words. Raises ValueError with one line where the model is missing, of
+    another kind, or has no strength to set, and for options that are wrong or that the model cannot take.
     """
 
+    Options = ImageToImageOptions
     whole = False
 
-    def __init__(
-        self,
-        weights: str | DiffusionPipeline | None = None,
-        *,
-        steps: int = 30,
-        scheduler: str | None = None,
-        negative_prompt: str | None = None,
-        call: Mapping[str, Any] | None = None,
-        buckets: Sequence[Sequence[int]] | None = None,
-        batch_size: int | None = None,
-        exact: bool = True,
-        context: int | None = None,
-        feather: float = 16,
-        device: str | None = None,
-        dtype: str | None = None,
-        compile: bool = False,
-        warmup: bool | None = None,
-        revision: str | None = None,
-        variant: str | None = None,
-        prompts_kept: int = 128,
-    ) -> None:
-        if not 1 <= steps <= MOST_STEPS:
-            raise ValueError(f"steps must lie in 1..{MOST_STEPS}, not {steps}")
-        self.pipe = open_pipeline(weights, "image-to-image", device, dtype, revision, variant)
+    def __init__(self, weights: str | DiffusionPipeline | None = None, **options: Any) -> None:
+        given = self.Options.of(options)
+        self.pipe = open_pipeline(weights, "image-to-image", given)
         self._parameters = inspect.signature(self.pipe.__call__).parameters
         if "strength" not in self._parameters or not hasattr(self.pipe, "get_timesteps"):
             raise ValueError(f"{type(self.pipe).__name__} has no schedule that a strength could enter late")
-        self.steps = steps
-        self.context = native_side(self.pipe) // CONTEXT_SHARE if context is None else context
-        self.feather = feather
-        self.pipe.scheduler = differential(pick_scheduler(self.pipe, scheduler), steps)
+        self.steps, self.feather = given.steps, given.feather
+        self.pipe.scheduler = differential(pick_scheduler(self.pipe, given.scheduler), given.steps)
         self._mixes_entries = memoryless(self.pipe.scheduler)
         self._rounds_down = rounds_down(self.pipe)
         self.pipe.image_processor = TensorProcessor()
-        self.call = checked_call(self.pipe, call)
-        self.text = PromptEncoder(self.pipe, negative_prompt, prompts_kept)
+        self.call = checked_call(self.pipe, given.call)
+        self.text = PromptEncoder(self.pipe, given.negative_prompt, given.prompts_kept)
         self.align = alignment(self.pipe)
-        self.buckets = checked_buckets(buckets, self.align) or default_buckets(native_side(self.pipe), self.align)
-        on_gpu = self.pipe.device.type == "cuda"
+        self.context = context_of(self.pipe, given)
+        self.buckets = checked_buckets(given, self.align) or default_buckets(native_side(self.pipe), self.align)
         largest = max(self.buckets, key=lambda size: size[0] * size[1])
-        default = GPU_BATCH if on_gpu else 1
-        self.batches = Batches(default if batch_size is None else batch_size, largest, exact)
+        self.batches = Batches(pick_batch(given.batch_size, self.pipe.device, GPU_BATCH), largest, given.exact)
         self._waste = torch.Generator(self.pipe.device)  # the pipeline draws noise that the schedule replaces
+        on_gpu = self.pipe.device.type == "cuda"
         if on_gpu:
             _lay_out(self.pipe)
-        if compile:
+        if given.compile:
             compile_blocks(self.pipe, graphs=4 * len(self.buckets))
-        if on_gpu if warmup is None else warmup:
+        if on_gpu if given.warmup is None else given.warmup:
             self._warm_up()
 
     def __call__(
@@ -160,20 +131,18 @@ class TensorProcessor:
         return image
 
 
-def open_pipeline(
-    weights: str | DiffusionPipeline | None,
-    task: str,
-    device: str | None,
-    dtype: str | None,
-    revision: str | None,
-    variant: str | None,
-) -> Any:
+def open_pipeline(weights: str | DiffusionPipeline | None, task: str, given: DiffusionOptions) -> Any:
     """The pipeline itself where one was given, else `load_pipeline`'s."""
     if isinstance(weights, DiffusionPipeline):
         return prepare(weights)
-    where = pick_device(device)
+    device = pick_device(given.device)
     return load_pipeline(
-        weights, task, device=where, dtype=pick_dtype(dtype, where), revision=revision, variant=variant
+        weights,
+        task,
+        device=device,
+        dtype=pick_dtype(given.dtype, device),
+        revision=given.revision,
+        variant=given.variant,
     )
 
 
@@ -231,25 +200,26 @@ def default_buckets(side: int, align: int) -> tuple[Size, ...]:
     return tuple(sorted(squares | {(part[0.5], part[1.0]), (part[1.0], part[0.5])}))
 
 
-def checked_buckets(buckets: Sequence[Sequence[int]] | None, align: int) -> tuple[Size, ...]:
-    """The configured buckets; raises ValueError for one that the model cannot take."""
-    if buckets is None:
-        return ()
-    for bucket in buckets:
-        if len(bucket) != 2 or any(side < align or side % align for side in bucket):
+def context_of(pipe: Any, given: DiffusionOptions) -> int:
+    """Pixels that a crop shows around its defect: as set, else a share of the model's own size."""
+    return native_side(pipe) // CONTEXT_SHARE if given.context is None else given.context
+
+
+def checked_buckets(given: DiffusionOptions, align: int) -> tuple[Size, ...]:
+    """The configured buckets, none by default; raises ValueError for one that the model cannot take."""
+    for bucket in given.buckets or ():
+        if any(side < align or side % align for side in bucket):
             raise ValueError(f"bucket {list(bucket)}: expected [height, width] in multiples of {align} pixels")
-    if not buckets:
-        raise ValueError("buckets must name one size at least")
-    return tuple((int(height), int(width)) for height, width in buckets)
+    return given.buckets or ()
 
 
-def checked_call(pipe: Any, call: Mapping[str, Any] | None) -> dict[str, Any]:
+def checked_call(pipe: Any, call: Mapping[str, Any]) -> dict[str, Any]:
     """Further arguments of the pipeline's call; raises ValueError for one that it does not take or is ours."""
     known = set(inspect.signature(pipe.__call__).parameters) - OURS
-    for name in call or {}:
+    for name in call:
         if name not in known:
             raise ValueError(f"call: {type(pipe).__name__} takes no {name!r} from the configuration")
-    return dict(call or {})
+    return dict(call)
 
 
 def compile_blocks(pipe: Any, graphs: int) -> None:

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 
+from qrefine.models.device import pick_batch
 from qrefine.models.diffusion.batches import Batches, Finish, Job, all_pasted, jobs_of, to_device, to_host
 from qrefine.models.diffusion.img2img import (
-    CONTEXT_SHARE,
     GPU_BATCH,
     alignment,
     checked_buckets,
     checked_call,
+    context_of,
     default_buckets,
     native_side,
     open_pipeline,
     padded,
 )
 from qrefine.models.diffusion.load import pick_scheduler
+from qrefine.models.diffusion.options import InpaintingOptions
 from qrefine.models.diffusion.text import PromptEncoder, collate, shape_key
 from qrefine.quality.map import Image, Plane
 
@@ -32,46 +34,27 @@ class NativeInpainter:
 
     A plane of several values makes one mask: native pipelines binarise theirs. Whole images are inpainted, as the
     paper does; ``crops`` does the defects alone, in buckets. An image gets what one call of diffusers by hand
-    gives it with a CPU generator of its seed. For the other arguments see
-    `qrefine.models.diffusion.img2img.DiffusersRestorer`.
+    gives it with a CPU generator of its seed. ``options``: see `InpaintingOptions`.
     """
 
+    Options = InpaintingOptions
     feather = 0.0  # the paper's mask is hard
 
-    def __init__(
-        self,
-        weights: str | DiffusionPipeline | None = None,
-        *,
-        steps: int = 30,
-        scheduler: str | None = None,
-        negative_prompt: str | None = None,
-        call: Mapping[str, Any] | None = None,
-        crops: bool = False,
-        buckets: Sequence[Sequence[int]] | None = None,
-        batch_size: int | None = None,
-        context: int | None = None,
-        device: str | None = None,
-        dtype: str | None = None,
-        revision: str | None = None,
-        variant: str | None = None,
-        prompts_kept: int = 128,
-    ) -> None:
-        self.pipe = open_pipeline(weights, "inpainting", device, dtype, revision, variant)
-        self.pipe.scheduler = pick_scheduler(self.pipe, scheduler)
+    def __init__(self, weights: str | DiffusionPipeline | None = None, **options: Any) -> None:
+        given = self.Options.of(options)
+        self.pipe = open_pipeline(weights, "inpainting", given)
+        self.pipe.scheduler = pick_scheduler(self.pipe, given.scheduler)
         self._parameters = inspect.signature(self.pipe.__call__).parameters
-        self.steps = steps
-        self.whole = not crops
-        self.call = checked_call(self.pipe, call)
-        self.text = PromptEncoder(self.pipe, negative_prompt, prompts_kept)
+        self.steps, self.whole = given.steps, not given.crops
+        self.call = checked_call(self.pipe, given.call)
+        self.text = PromptEncoder(self.pipe, given.negative_prompt, given.prompts_kept)
         self.align = alignment(self.pipe)
+        self.context = context_of(self.pipe, given)
         side = native_side(self.pipe)
-        self.context = side // CONTEXT_SHARE if context is None else context
-        self.buckets = checked_buckets(buckets, self.align)
-        if crops and not self.buckets:
+        self.buckets = checked_buckets(given, self.align)
+        if given.crops and not self.buckets:
             self.buckets = default_buckets(side, self.align)
-        on_gpu = self.pipe.device.type == "cuda"
-        default = GPU_BATCH if on_gpu else 1
-        self.batches = Batches(default if batch_size is None else batch_size, (side, side))
+        self.batches = Batches(pick_batch(given.batch_size, self.pipe.device, GPU_BATCH), (side, side))
 
     def __call__(
         self,

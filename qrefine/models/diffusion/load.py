@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import re
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -21,10 +20,10 @@ try:
 except ImportError as error:
     raise ImportError(f"{error}: pip install 'qrefine[diffusion]'") from error
 
-from qrefine.models.checkpoint import one_line
+from qrefine.errors import one_line
+from qrefine.models.locate import model_source
 
 INDEX = "model_index.json"
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 TASKS = {"image-to-image": AutoPipelineForImage2Image, "inpainting": AutoPipelineForInpainting}
 
 _loaded: WeakValueDictionary[tuple[Any, ...], DiffusionPipeline] = WeakValueDictionary()
@@ -44,7 +43,7 @@ def load_pipeline(
 
     A second pipeline on the same weights shares the networks of the first. Raises ValueError with one line.
     """
-    source = _source(weights)
+    source = model_source(weights, INDEX, "a model of diffusers")
     key = (source, revision, variant, str(device), str(dtype))
     base = _loaded.get(key)
     try:
@@ -79,21 +78,6 @@ def prepare(pipe: DiffusionPipeline) -> DiffusionPipeline:
     return pipe
 
 
-def pick_device(device: str | None) -> torch.device:
-    """The device that is named, else the first GPU, else the CPU."""
-    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-
-
-def pick_dtype(dtype: str | None, device: torch.device) -> torch.dtype:
-    """The named type (``bfloat16``, ``float16``, ``float32``), else bfloat16 on a GPU and float32 on a CPU."""
-    if dtype is None:
-        return torch.float32 if device.type == "cpu" else torch.bfloat16
-    found = getattr(torch, dtype, None)
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise ValueError(f"dtype {dtype!r} is none of bfloat16, float16, float32")
-    return found
-
-
 def pick_scheduler(pipe: DiffusionPipeline, name: str | None) -> Any:
     """The pipeline's scheduler, or the named class of diffusers with that scheduler's configuration."""
     if name is None:
@@ -109,21 +93,6 @@ def remade(cls: Any, scheduler: Any) -> Any:
     known = inspect.signature(cls.__init__).parameters
     config = {k: v for k, v in scheduler.config.items() if k in known or k.startswith("_")}
     return cls.from_config(config)
-
-
-def _source(weights: str | None) -> str:
-    if weights is None:
-        raise ValueError(f"weights are needed: a folder with {INDEX}, or a hub id such as owner/model")
-    path = Path(weights).expanduser()
-    if path.is_dir():
-        if not (path / INDEX).is_file():
-            raise ValueError(f"no diffusers model in {path}: {INDEX} is missing")
-        return str(path)
-    if path.exists():
-        raise ValueError(f"{path} is a file: a diffusers model is a folder with {INDEX}")
-    if HUB_ID.fullmatch(weights):
-        return weights
-    raise ValueError(f"no folder {path}, and {weights!r} is no hub id (owner/model)")
 
 
 def _where(source: str) -> str:

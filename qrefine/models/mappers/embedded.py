@@ -4,40 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 
+from qrefine.models.device import pick_device
 from qrefine.models.mappers.embedded_net import ARCHITECTURE, MapperNet, folded
+from qrefine.models.mappers.embedded_pass import patch_features
+from qrefine.models.options import DeviceOptions
 from qrefine.models.weights import EMBEDDED, load_weights
 from qrefine.quality.map import Image, QualityMap
+from qrefine.quality.regions import patch_count
 
 
 class EmbeddedMapper:
-    """Q = 1 - the severity of damage that the network sees, on a ``grid`` x ``grid`` map.
+    """Q = 1 - the severity of damage that the network sees, on a map of ``grid`` x ``grid`` patches or more.
 
-    ``weights``: a safetensors file of this architecture; None is the one in the package. ``device``: as torch
-    names it; None is a GPU where there is one. Any image of at least one pixel will do. ValueError for weights
-    that are not its own.
+    No patch has a side of more than ``patch`` pixels, where that is set (see `patch_count`).
+    ``weights``: a safetensors file of this architecture; None is the one in the package. Any image of at least one
+    pixel will do. ValueError for weights that are not its own.
 
     Images go through one at a time, in float32: kernels are chosen by shape, so a batch would change the last
     bits of its members' scores. On two CPU cores batches were no faster.
     """
 
-    def __init__(self, weights: str | None = None, grid: int = 16, device: str | None = None) -> None:
+    Options = DeviceOptions
+
+    def __init__(
+        self, weights: str | None = None, grid: int = 16, patch: int | None = None, **options: Any
+    ) -> None:
         if grid < 1:
             raise ValueError(f"a quality map has at least one patch a side, not {grid}")
-        self.grid = grid
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.grid, self.patch = grid, patch
+        self.device = pick_device(self.Options.of(options).device)
         net = MapperNet()
         load_weights(net, Path(weights) if weights else EMBEDDED / "mapper.safetensors", ARCHITECTURE)
         self._net = folded(net).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch omits it
 
     @torch.inference_mode()
     def __call__(self, images: Sequence[Image]) -> list[QualityMap]:
-        severities = [torch.sigmoid(self._net(self._tensor(image), self.grid)[0, ..., 0]) for image in images]
-        return [QualityMap(1 - severity.cpu().numpy()) for severity in severities]
+        return [self._map(image) for image in images]
 
-    def _tensor(self, image: Image) -> torch.Tensor:
-        pixels = torch.from_numpy(np.array(image)).to(self.device)  # a copy: torch wants writable memory
-        return pixels.permute(2, 0, 1)[None].float() / 255
+    def _map(self, image: Image) -> QualityMap:
+        n = patch_count(*image.shape[:2], self.grid, self.patch)
+        severity = torch.sigmoid(self._net.head(patch_features(self._net, image, n, self.device))[0, ..., 0])
+        return QualityMap(1 - severity.cpu().numpy())

@@ -11,7 +11,7 @@ anchored at the score, so that Avg(Q) = q (equation 2) and bounds mean the same 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy as np
 import PIL.Image
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
 try:
@@ -26,8 +27,12 @@ try:
 except ImportError as error:
     raise ImportError(f"{error}: pip install 'qrefine[diffusion]'") from error
 
-from qrefine.models.checkpoint import one_line, read_checkpoint
+from qrefine.errors import one_line
+from qrefine.models.device import pick_batch, pick_device
+from qrefine.models.locate import model_source
 from qrefine.models.memory import FittingBatches
+from qrefine.models.options import BatchOptions, Options
+from qrefine.models.weights import read_checkpoint
 from qrefine.quality.map import Image, QualityMap
 
 WHAT = "learned prompts (params: prompt_learner.ctx, .token_prefix, .token_suffix)"
@@ -41,35 +46,37 @@ GPU_BATCH = 32
 BOUNDS = {"technical": 0.935 * 1.0, "rational": 0.892 * 0.6, "natural": 0.826 * 0.8}
 
 
+class Prompts(Options):
+    """Files with learned prompts, by dimension; the last three lower the score where below their bounds."""
+
+    overall: str
+    technical: str | None = None
+    rational: str | None = None
+    natural: str | None = None
+
+
+class PqOptions(BatchOptions):
+    prompts: Prompts = Field(description="files: overall, and any of technical, rational, natural")
+
+
 class PqMapper:
     """Quality maps from CLIP and learned prompts.
 
-    ``weights``: a folder with CLIP in the layout of ``transformers`` (the authors': ViT-B/16). ``prompts``: the
-    learned prompts by dimension; ``overall`` is needed, ``technical``, ``rational`` and ``natural`` lower the
-    score where they stay below their bounds. Images are brought to CLIP's own square size, as the authors do.
+    ``weights``: a folder with CLIP in the layout of ``transformers`` (the authors': ViT-B/16), or a hub id. Images
+    are brought to CLIP's own square size, as the authors do.
     """
 
-    def __init__(
-        self,
-        weights: str | None = None,
-        grid: int = 16,
-        prompts: Mapping[str, str] | None = None,
-        batch_size: int | None = None,
-        device: str | None = None,
-    ) -> None:
+    Options = PqOptions
+
+    def __init__(self, weights: str | None = None, grid: int = 16, **options: Any) -> None:
+        given = self.Options.of(options)
         self.grid = grid
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        default = 1 if self.device.type == "cpu" else GPU_BATCH
-        self.batches = FittingBatches(default if batch_size is None else batch_size)
-        prompts = prompts or {}
-        unknown = set(prompts) - {"overall", *BOUNDS}
-        if unknown or "overall" not in prompts:
-            raise ValueError(f"prompts: expected overall and any of {', '.join(BOUNDS)}, got {sorted(prompts)}")
+        self.device = pick_device(given.device)
+        self.batches = FittingBatches(pick_batch(given.batch_size, self.device, GPU_BATCH))
         self.clip = _load_clip(weights).eval().to(self.device)
+        prompts = given.prompts.model_dump(exclude_none=True).items()
         with torch.no_grad():
-            self.text = {
-                name: self._encode_prompts(read_checkpoint(path, WHAT), path) for name, path in prompts.items()
-            }
+            self.text = {name: self._encode_prompts(read_checkpoint(path, WHAT), path) for name, path in prompts}
 
     def __call__(self, images: Sequence[Image]) -> list[QualityMap]:
         return self.batches.map(images, self._maps)
@@ -196,14 +203,8 @@ def _square(image: Image, side: int) -> np.ndarray:
 
 
 def _load_clip(weights: str | None) -> Any:
-    if weights is None:
-        raise ValueError("weights are needed: a folder with a CLIP model in the layout of transformers")
-    folder = Path(weights).expanduser()
-    if folder.exists() or weights.startswith(("/", ".", "~")):
-        if not (folder / "config.json").is_file():
-            raise ValueError(f"no CLIP model in {folder.absolute()}: config.json is missing")
-        weights = str(folder)
+    source = model_source(weights, "config.json", "a CLIP model of transformers")
     try:
-        return CLIPModel.from_pretrained(weights, local_files_only=folder.is_dir(), use_safetensors=True)
+        return CLIPModel.from_pretrained(source, local_files_only=Path(source).is_dir(), use_safetensors=True)
     except Exception as error:  # transformers, the hub and safetensors throw classes of their own
-        raise ValueError(f"{weights} is no CLIP model of transformers: {one_line(error)}") from error
+        raise ValueError(f"{source} is no CLIP model of transformers: {one_line(error)}") from error

@@ -13,6 +13,7 @@ from torch import Tensor
 
 
 @lru_cache(maxsize=256)
+@torch.inference_mode(mode=False)  # what is kept may serve a pass with gradients later
 def average_weights(pixels: int, stride: int, cells: int, n: int) -> Tensor:
     """(n, cells): the share of each feature cell in each patch of a side of ``pixels``; rows sum to 1.
 
@@ -27,6 +28,7 @@ def average_weights(pixels: int, stride: int, cells: int, n: int) -> Tensor:
 
 
 @lru_cache(maxsize=256)
+@torch.inference_mode(mode=False)
 def maximum_cells(pixels: int, stride: int, cells: int, n: int) -> Tensor:
     """(n, k): the cells that touch each patch; shorter lists repeat their last cell."""
     touched = average_weights(pixels, stride, cells, n) > 1e-6
@@ -34,6 +36,49 @@ def maximum_cells(pixels: int, stride: int, cells: int, n: int) -> Tensor:
     count = touched.sum(1)
     steps = torch.arange(int(count.max()))
     return first[:, None] + torch.minimum(steps[None], count[:, None] - 1)
+
+
+class RoiPool:
+    """`roi_average_max` of features that come in parts: averages add up, of maxima the greatest counts.
+
+    ``cells``: rows and columns of all parts together.
+    """
+
+    def __init__(self, stride: int, size: tuple[int, int], cells: tuple[int, int], n: int) -> None:
+        self.rows, self.columns = (average_weights(s, stride, c, n) for s, c in zip(size, cells, strict=True))
+        self.touched = [maximum_cells(s, stride, c, n) for s, c in zip(size, cells, strict=True)]
+        self.n = n
+        self.average: Tensor | None = None
+        self.highest: Tensor | None = None
+
+    def add(self, features: Tensor, top: int, left: int) -> None:
+        """Takes in features (b, c, h, w), whose first cell is (``top``, ``left``) of all."""
+        height, width = features.shape[-2:]
+        rows = self.rows[:, top : top + height].to(features)
+        columns = self.columns[:, left : left + width].to(features)
+        average = torch.einsum("iy,bcyx,jx->bcij", rows, features, columns)
+        self.average = average if self.average is None else self.average + average
+        (down, cells_y), (across, cells_x) = (
+            _patches_of(cells.to(features.device), start, start + length)
+            for cells, start, length in zip(self.touched, (top, left), (height, width), strict=True)
+        )
+        if self.highest is None:
+            self.highest = features.new_full((*features.shape[:2], self.n, self.n), -torch.inf)
+        here = self.highest[:, :, down, across]
+        torch.maximum(here, features[:, :, cells_y].amax(3)[..., cells_x].amax(-1), out=here)
+
+    def result(self) -> Tensor:
+        """(b, n, n, 2c), once all parts are in."""
+        assert self.average is not None
+        assert self.highest is not None
+        return torch.cat([self.average, self.highest], 1).permute(0, 2, 3, 1)
+
+
+def _patches_of(cells: Tensor, start: int, stop: int) -> tuple[slice, Tensor]:
+    """Which patches touch cells [start, stop), and by which of them; ``cells`` as from `maximum_cells`."""
+    touching = ((cells >= start) & (cells < stop)).any(1).nonzero()[:, 0]
+    patches = slice(int(touching[0]), int(touching[-1]) + 1)
+    return patches, cells[patches].clamp(start, stop - 1) - start
 
 
 def roi_average_max(features: Tensor, stride: int, size: tuple[int, int], n: int) -> Tensor:

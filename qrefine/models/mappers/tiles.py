@@ -1,8 +1,7 @@
-"""Any whole-image metric of ``pyiqa`` as a quality map, by scoring overlapping tiles; and as a judge.
+"""Any whole-image metric of ``pyiqa`` as a quality map, by scoring overlapping tiles.
 
-The names are pyiqa's: ``tiles:clipiqa``, ``tiles:hyperiqa``, ``tiles:musiq``, ``tiles:qalign``, ... As a judge the
-same name scores the whole image, on the metric's own scale. Mind that pyiqa's licence (PolyForm Noncommercial) and
-those of many of its weights exclude commercial use; it is installed by the extra ``qrefine[pyiqa]`` only.
+The names are pyiqa's: ``tiles:clipiqa``, ``tiles:hyperiqa``, ``tiles:musiq``, ``tiles:qalign``, ... Its licence:
+see `qrefine.models.judges.metric`.
 """
 
 from __future__ import annotations
@@ -14,59 +13,42 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 
-from qrefine.models.checkpoint import one_line
+from qrefine.models.device import pick_batch, pick_device
+from qrefine.models.judges.metric import load_metric, metric_input
 from qrefine.models.memory import FittingBatches
+from qrefine.models.options import BatchOptions
 from qrefine.quality.map import Image, QualityMap
-from qrefine.quality.regions import edges
+from qrefine.quality.regions import edges, patch_count
 
 GPU_BATCH = 32
 NUMBER = re.compile(r"~?(-?\d+(?:\.\d+)?)")
 
 
-def load_metric(name: str, device: torch.device, weights: str | None = None) -> Any:
-    """A no-reference metric of pyiqa; raises ValueError or ImportError with one line that says what is missing."""
-    try:
-        import pyiqa
-    except ImportError as error:
-        raise ImportError(f"pyiqa cannot be imported ({one_line(error)}): pip install 'qrefine[pyiqa]'") from error
-    options = {} if weights is None else {"pretrained_model_path": weights}
-    try:
-        metric = pyiqa.create_metric(name, device=device, **options)
-    except Exception as error:  # unknown names assert; missing weights fail in many ways
-        raise ValueError(f"pyiqa has no metric {name!r} here: {one_line(error)}") from error
-    if getattr(metric, "metric_mode", "NR") != "NR":
-        raise ValueError(f"pyiqa's {name!r} compares with a reference image; a quality map has none")
-    return metric
+class TilesOptions(BatchOptions):
+    tile: int = Field(224, ge=16, le=4096, description="side in pixels; smaller images are one tile that way")
+    overlap: float = Field(0.5, ge=0, lt=1, description="share of a tile that the next one covers again")
+    scale: tuple[float, float] | None = Field(
+        None, description="(worst, best) scores, which become 0 and 1; null: the range that pyiqa states"
+    )
 
 
 class TilesMapper:
-    """Q from a metric's scores of square tiles that overlap: each patch takes the mean of the tiles over it.
+    """Q from a metric's scores of square tiles that overlap: each patch takes the mean of the tiles over it."""
 
-    ``tile``: side in pixels (smaller images are one tile in that direction). ``overlap``: share of a tile that
-    the next one covers again. ``scale``: (worst, best) scores that become 0 and 1; default: the range that pyiqa
-    states, turned around where lower is better.
-    """
+    Options = TilesOptions
 
     def __init__(
-        self,
-        metric: str,
-        weights: str | None = None,
-        grid: int = 16,
-        tile: int = 224,
-        overlap: float = 0.5,
-        scale: Sequence[float] | None = None,
-        batch_size: int | None = None,
-        device: str | None = None,
+        self, metric: str, weights: str | None = None, grid: int = 16, patch: int | None = None, **options: Any
     ) -> None:
-        if tile < 16 or not 0 <= overlap < 1:
-            raise ValueError(f"tile must be 16 or more and overlap in [0, 1), not {tile} and {overlap}")
-        self.grid, self.tile, self.overlap = grid, tile, overlap
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        default = 1 if self.device.type == "cpu" else GPU_BATCH
-        self.batches = FittingBatches(default if batch_size is None else batch_size)
+        given = self.Options.of(options)
+        self.grid, self.patch = grid, patch
+        self.tile, self.overlap = given.tile, given.overlap
+        self.device = pick_device(given.device)
+        self.batches = FittingBatches(pick_batch(given.batch_size, self.device, GPU_BATCH))
         self.metric = load_metric(metric, self.device, weights)
-        self.worst, self.best = _scale(metric, self.metric) if scale is None else map(float, scale)
+        self.worst, self.best = given.scale or _scale(metric, self.metric)
         if self.worst == self.best:
             raise ValueError(f"scale: worst and best are both {self.worst:g}")
 
@@ -81,8 +63,8 @@ class TilesMapper:
                 for b, left in enumerate(columns):
                     pixels = image[top : top + height, left : left + width]
                     tiles.setdefault((height, width), []).append((i, a, b, pixels))
-        for same_size in tiles.values():
-            found = self.batches.map([pixels for *_, pixels in same_size], self._score)
+        for size, same_size in tiles.items():
+            found = self.batches.map([pixels for *_, pixels in same_size], self._score, size)
             for (i, a, b, _), score in zip(same_size, found, strict=True):
                 scores[i][a, b] = score
         return [self._map(image, *axis, one) for image, axis, one in zip(images, axes, scores, strict=True)]
@@ -93,29 +75,18 @@ class TilesMapper:
 
     @torch.no_grad()
     def _score(self, tiles: Sequence[Image]) -> list[float]:
-        scores = np.asarray(self.metric(_tensor(tiles, self.device)).double().cpu()).reshape(-1)
+        scores = np.asarray(self.metric(metric_input(tiles, self.device)).double().cpu()).reshape(-1)
         return list(np.clip((scores - self.worst) / (self.best - self.worst), 0, 1))
 
     def _map(
         self, image: Image, rows: NDArray[np.intp], columns: NDArray[np.intp], scores: NDArray[np.float64]
     ) -> QualityMap:
+        n = patch_count(*image.shape[:2], self.grid, self.patch)
         down, across = (
-            tile_weights(side, self.grid, starts, min(self.tile, side))
+            tile_weights(side, n, starts, min(self.tile, side))
             for side, starts in ((image.shape[0], rows), (image.shape[1], columns))
         )
         return QualityMap(np.clip(down @ scores @ across.T, 0, 1).astype(np.float32))
-
-
-class MetricJudge:
-    """A metric of pyiqa on whole images, on its own scale: one RGB image in, one score out."""
-
-    def __init__(self, metric: str) -> None:
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.metric = load_metric(metric, self.device)
-
-    @torch.no_grad()
-    def __call__(self, image: Image) -> float:
-        return float(self.metric(_tensor([image], self.device)))
 
 
 def tile_starts(side: int, tile: int, overlap: float) -> NDArray[np.intp]:
@@ -143,8 +114,3 @@ def _scale(name: str, metric: Any) -> tuple[float, float]:
         raise ValueError(f"pyiqa states no range for {name!r}: set the option scale to [worst, best]")
     low, high = (float(end[1]) for end in ends if end is not None)
     return (high, low) if getattr(metric, "lower_better", False) else (low, high)
-
-
-def _tensor(images: Sequence[Image], device: torch.device) -> torch.Tensor:
-    pixels = torch.from_numpy(np.stack(images)).to(device)
-    return pixels.permute(0, 3, 1, 2).float().div(255).contiguous()

@@ -11,6 +11,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
+from qrefine.models.options import Options
 from qrefine.quality.map import Image, Plane
 
 NOISE_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float64)
@@ -29,6 +30,7 @@ def noise_level(image: Image) -> float:
 class ClassicalRestorer:
     """Denoises as strongly as the crop is noisy, sharpens where it is clean; mixes by strength."""
 
+    Options = Options  # none
     context = 16
     one_pass: Literal[True] = True
 

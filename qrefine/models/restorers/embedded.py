@@ -5,43 +5,46 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from qrefine.models.device import pick_device
+from qrefine.models.options import DeviceOptions
 from qrefine.models.restorers.embedded_net import ARCHITECTURE, KINDS, STRIDE, RestorerNet
-from qrefine.models.restorers.tiling import Floats, in_tiles, tiles
+from qrefine.models.tiling import Floats, in_tiles, tiles
 from qrefine.models.weights import EMBEDDED, load_weights
 from qrefine.quality.map import Image, Plane
+
+OVERLAP = 96  # pixels in which neighbouring tiles fade into each other
+
+
+class EmbeddedOptions(DeviceOptions):
+    bfloat16: bool = Field(False, description="4 times as fast on CPUs with AMX; may move a value by a level")
+    tile: int = Field(1024, ge=OVERLAP + STRIDE, le=16384, description="side in pixels restored at once, at most")
 
 
 class EmbeddedRestorer:
     """Removes blur, noise, compression and resampling artifacts where the strength map asks for it.
 
-    ``weights``: a safetensors file of this architecture; None is the one in the package. ``device``: as torch
-    names it; None is a GPU where there is one. ``bfloat16`` is about four times as fast on CPUs with AMX and
-    may move a value by a level; float32 gives the same pixels on every CPU but for rare rounding. ``tile``
-    pixels at most are restored at once, cross-faded over ``OVERLAP``. ValueError for weights that are not its
-    own.
+    ``weights``: a safetensors file of this architecture; None is the one in the package. ValueError for weights
+    that are not its own. float32 gives the same pixels on every CPU but for rare rounding.
 
     It follows no prompt and draws nothing at random: prompts and seeds are taken and ignored. Images go through
     one at a time, for the same answer in any batch.
     """
 
-    OVERLAP = 96
+    Options = EmbeddedOptions
     context = 48
     one_pass: Literal[True] = True
 
-    def __init__(
-        self, weights: str | None = None, device: str | None = None, bfloat16: bool = False, tile: int = 1024
-    ) -> None:
-        if tile < self.OVERLAP + STRIDE:
-            raise ValueError(f"tiles are {self.OVERLAP + STRIDE} pixels or larger, not {tile}")
-        self.tile = tile
-        self.bfloat16 = bfloat16
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    def __init__(self, weights: str | None = None, **options: Any) -> None:
+        given = self.Options.of(options)
+        self.tile, self.bfloat16 = given.tile, given.bfloat16
+        self.device = pick_device(given.device)
         net = RestorerNet()
         load_weights(net, Path(weights) if weights else EMBEDDED / "restorer.safetensors", ARCHITECTURE)
         self._net = net.eval().to(self.device)
@@ -63,7 +66,7 @@ class EmbeddedRestorer:
             asked = strength[rows, columns]
             return self._forward(image[rows, columns], asked, shares) if asked.any() else None
 
-        restored = in_tiles(part, (*strength.shape, 3), self.tile, self.OVERLAP, STRIDE)
+        restored = in_tiles(part, (*strength.shape, 3), self.tile, OVERLAP, STRIDE)
         pixels = np.clip(np.rint(restored), 0, 255).astype(np.uint8)
         return np.where(strength[..., None] > 0, pixels, image)
 
@@ -71,7 +74,7 @@ class EmbeddedRestorer:
     def _shares(self, image: Image, strength: Plane) -> Tensor:
         """The shares of the kinds of damage: one answer for the image, or tiles would be restored unlike."""
         total = torch.zeros(len(KINDS) + 1)
-        axes = (tiles(length, self.tile, self.OVERLAP, STRIDE) for length in strength.shape)
+        axes = (tiles(length, self.tile, OVERLAP, STRIDE) for length in strength.shape)
         for y, x in product(*axes):
             asked = strength[slice(*y), slice(*x)]
             if asked.any():

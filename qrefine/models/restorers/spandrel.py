@@ -7,50 +7,59 @@ weights; the extra is ``qrefine[spandrel]`` (MIT; it needs torchvision).
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 import torch
+from pydantic import Field, model_validator
+from typing_extensions import Self
 
-from qrefine.models.checkpoint import one_line, read_checkpoint
-from qrefine.models.memory import free_memory
-from qrefine.models.restorers.tiling import in_tiles
+from qrefine.errors import one_line
+from qrefine.models.device import pick_device
+from qrefine.models.memory import Halving
+from qrefine.models.options import DeviceOptions
+from qrefine.models.tiling import in_tiles
+from qrefine.models.weights import read_checkpoint
 from qrefine.quality.map import Image, Plane
-
-log = logging.getLogger(__name__)
 
 WHAT = "restoration checkpoint that spandrel knows"
 SMALLEST_TILE = 64
 ALIGN = 16  # of the tiles' starts; windows of attention and cells of upscalers fall into step with it
 
 
+class SpandrelOptions(DeviceOptions):
+    tile: int = Field(
+        512, ge=SMALLEST_TILE, le=16384, description="side in pixels of what the network sees at once"
+    )
+    overlap: int = Field(32, ge=1, le=4096, description="pixels in which neighbouring tiles fade into each other")
+    context: int = Field(32, ge=0, le=1024, description="pixels shown around a defect")
+    dtype: Literal["bfloat16", "float32"] | None = Field(
+        None, description="null: bfloat16 on a GPU if the architecture allows it; float32 on a CPU"
+    )
+
+    @model_validator(mode="after")
+    def _advances(self) -> Self:
+        if self.overlap > self.tile // 4:
+            raise ValueError(f"overlap is a quarter of a tile at most, not {self.overlap} of {self.tile}")
+        return self
+
+
 class SpandrelRestorer:
     """A checkpoint's answer, mixed with the image by the strength map; large images in overlapping tiles.
 
-    ``tile``: side in pixels of what the network sees at once. ``overlap``: pixels in which neighbouring tiles fade
-    into each other. Tiles run one by one, so that an answer does not depend on the batch. Where memory runs out
-    the tile is halved and the size remembered.
+    Tiles run one by one, so that an answer does not depend on the batch. Where memory runs out the tile is halved
+    and the size remembered.
     """
 
-    def __init__(
-        self,
-        weights: str | None = None,
-        *,
-        tile: int = 512,
-        overlap: int = 32,
-        context: int = 32,
-        device: str | None = None,
-        dtype: str | None = None,
-    ) -> None:
-        if tile < SMALLEST_TILE or not 1 <= overlap <= tile // 4:
-            raise ValueError(
-                f"tile must be {SMALLEST_TILE} or more and overlap 1 to a quarter of it, not {tile} and {overlap}"
-            )
-        self.context, self.tile, self.overlap = context, tile, overlap
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    Options = SpandrelOptions
+
+    def __init__(self, weights: str | None = None, **options: Any) -> None:
+        given = self.Options.of(options)
+        self.context, self.tile, self.overlap = given.context, given.tile, given.overlap
+        self._halving = Halving("pixels a tile's side", least=max(SMALLEST_TILE, 4 * given.overlap))
+        self.device = pick_device(given.device)
         state = read_checkpoint(weights, WHAT)
         try:
             from spandrel import ImageModelDescriptor, ModelLoader
@@ -64,7 +73,7 @@ class SpandrelRestorer:
         if not isinstance(model, ImageModelDescriptor) or (model.input_channels, model.output_channels) != (3, 3):
             raise ValueError(f"{weights} is a {model.architecture.name} model, which does not take RGB to RGB")
         self.model = model.eval()
-        half = self.device.type == "cuda" and (dtype or "bfloat16") == "bfloat16" and model.supports_bfloat16
+        half = self.device.type == "cuda" and given.dtype != "float32" and model.supports_bfloat16
         self.dtype = torch.bfloat16 if half else torch.float32
         model.to(dtype=self.dtype)
 
@@ -82,21 +91,12 @@ class SpandrelRestorer:
         ]
 
     def _restore(self, image: Image) -> np.ndarray:
-        while True:
-            try:
-                return self._tiled(image)
-            except torch.OutOfMemoryError:
-                if self.tile // 2 < max(SMALLEST_TILE, 4 * self.overlap):
-                    raise
-            self.tile //= 2
-            log.warning("out of memory: from now on tiles of %d pixels", self.tile)
-            free_memory()
-
-    def _tiled(self, image: Image) -> np.ndarray:
         """The network's answer at the image's size, (h, w, 3) float32 in 0..255."""
-        return in_tiles(
-            lambda rows, columns: self._answer(image[rows, columns]), image.shape, self.tile, self.overlap, ALIGN
-        )
+
+        def answer(rows: slice, columns: slice) -> np.ndarray:
+            return self._answer(image[rows, columns])
+
+        return self._halving.run(lambda tile: in_tiles(answer, image.shape, tile, self.overlap, ALIGN), self.tile)
 
     @torch.no_grad()
     def _answer(self, tile: Image) -> np.ndarray:

@@ -5,7 +5,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qrefine.models.mappers.embedded import EmbeddedMapper
-from qrefine.models.mappers.embedded_net import FAMILIES, MapperNet, band_energies, contrast_normalised
+from qrefine.models.mappers.embedded_net import (
+    ARCHITECTURE,
+    FAMILIES,
+    MapperNet,
+    band_energies,
+    contrast_normalised,
+    folded,
+)
+from qrefine.models.mappers.embedded_pass import patch_features, spans
+from qrefine.models.weights import EMBEDDED, load_weights
 from qrefine.training.degradations import FAMILIES as CAUSES
 from qrefine.training.degradations import degrade
 from tests.conftest import photo
@@ -14,6 +23,18 @@ from tests.conftest import photo
 @pytest.fixture(scope="module")
 def mapper():
     return EmbeddedMapper()
+
+
+@pytest.fixture(scope="module")
+def net():
+    """The shipped network as it runs, by itself."""
+    made = MapperNet()
+    load_weights(made, EMBEDDED / "mapper.safetensors", ARCHITECTURE)
+    return folded(made)
+
+
+def tensor(image):
+    return torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +51,49 @@ def noise(height, width, seed=0):
 def test_any_size_and_grid(height, width, grid):
     quality = EmbeddedMapper(grid=grid)([noise(height, width)])[0]
     assert quality.n == grid
+
+
+@pytest.mark.parametrize(
+    ("shape", "n"), [((1024, 700), 16), ((64, 1024), 16), ((1025, 64), 17), ((3072, 40), 48), ((40, 3071), 48)]
+)
+def test_no_patch_has_a_side_above_64_pixels(shape, n):
+    assert EmbeddedMapper(patch=64)([noise(*shape)])[0].n == n
+    assert EmbeddedMapper()([noise(*shape)])[0].n == 16
+
+
+def test_up_to_1024_pixels_the_map_is_that_of_the_grid(mapper):
+    image = noise(1024, 100)
+    assert EmbeddedMapper(patch=64)([image]) == mapper([image])
+
+
+@pytest.mark.parametrize("shape", [(17, 5), (1, 40), (100, 203)])
+def test_the_pass_in_place_is_the_networks_own_to_the_bit(net, shape):
+    image = noise(*shape)
+    with torch.inference_mode():
+        expected = net.patches(tensor(image), 5)
+    assert torch.equal(patch_features(net, image, 5, torch.device("cpu")), expected)
+
+
+def test_tiles_are_the_whole_image(net):
+    image = noise(1500, 2600) // 2
+    image[400:1100, 700:1900] = photo("astronaut", 64)[10, 10]  # flat, where the bands' logarithms are steep
+    image[1000:1100, 1000:1300] = noise(100, 300)
+    with torch.inference_mode():
+        expected = net.patches(tensor(image), 41)
+        logits = net.head(expected), net.head(patch_features(net, image, 41, torch.device("cpu"), tile=640))
+    torch.testing.assert_close(torch.sigmoid(logits[0]), torch.sigmoid(logits[1]), atol=1e-5, rtol=0)
+
+
+@given(st.integers(1, 10_000), st.integers(1, 40))
+def test_tiles_cover_an_axis_and_see_beyond_it(length, units):
+    found = list(spans(length, units * 64))
+    assert [span.start for span in found] == [0, *(span.stop for span in found[:-1])]
+    assert found[-1].stop == length
+    for span in found:
+        assert span.stop - span.start <= units * 64
+        assert span.start % 64 == span.first % 16 == 0
+        assert 0 <= span.first <= span.start
+        assert span.stop <= span.last <= length
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (8, 4096), (4096, 8), (17, 500)])

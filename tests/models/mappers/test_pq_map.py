@@ -161,9 +161,8 @@ def test_every_dimension_has_its_own_bound(folder):
     overall = mapper(folder)(images)[0].score
     for name, bound in BOUNDS.items():
         model = mapper(folder, name)
-        alone = PqMapper(str(folder), 7, {"overall": str(folder / f"PQ-{name}.pth")}, device="cpu")(images)[
-            0
-        ].score
+        prompts = {"overall": str(folder / f"PQ-{name}.pth")}
+        alone = PqMapper(str(folder), 7, prompts=prompts, device="cpu")(images)[0].score
         assert model(images)[0].score == pytest.approx(overall * min(alone / bound, 1), abs=1e-5)
 
 
@@ -197,9 +196,9 @@ def test_missing_and_wrong_files_are_one_line(folder, tmp_path):
     for weights, prompts, expected in [
         (None, {"overall": good}, "weights are needed"),
         (str(tmp_path), {"overall": good}, "config.json is missing"),
-        ("/absent/clip", {"overall": good}, "no CLIP model in /absent/clip"),
-        (str(folder), {}, "expected overall"),
-        (str(folder), {"overall": good, "moral": good}, "expected overall and any of technical"),
+        ("/absent/clip", {"overall": good}, "no folder /absent/clip"),
+        (str(folder), {}, "prompts.overall: Field required"),
+        (str(folder), {"overall": good, "moral": good}, "prompts.moral: unknown option"),
         (str(folder), {"overall": "/absent.pth"}, "at /absent.pth"),
         (str(folder), {"overall": str(tmp_path / "short.pth")}, "holds no learned prompts"),
         (str(folder), {"overall": str(tmp_path / "narrow.pth")}, "its prompts are (77, 8) tokens"),

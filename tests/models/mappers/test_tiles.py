@@ -114,7 +114,7 @@ def test_what_cannot_be_loaded_is_one_line(metrics):
         ("nothing", {}, "pyiqa has no metric 'nothing' here"),
         ("compared", {}, "compares with a reference image"),
         ("boundless", {}, "set the option scale"),
-        ("bright", {"overlap": 1.0}, "overlap in [0, 1)"),
+        ("bright", {"overlap": 1.0}, "overlap: Input should be less than 1, got 1.0 (allowed: >= 0 and < 1)"),
         ("bright", {"scale": [1, 1]}, "worst and best are both 1"),
     ]:
         with pytest.raises(UserError) as caught:

@@ -22,7 +22,7 @@ class Descriptor:
     supports_bfloat16 = True
 
     def __init__(self):
-        self.sizes = []
+        self.sizes, self.tried = [], []
         self.memory = 10**9
 
     def eval(self):
@@ -32,6 +32,7 @@ class Descriptor:
         return self
 
     def __call__(self, x):
+        self.tried.append(max(x.shape[-2:]))
         if x.shape[-1] > self.memory:
             raise torch.OutOfMemoryError("CUDA out of memory")
         self.sizes.append(tuple(x.shape))
@@ -100,8 +101,11 @@ def test_out_of_memory_halves_the_tile_and_remembers(checkpoint):
     model.model.memory = 64
     image = picture(100, 100)
     (result,) = model([image], [np.ones((100, 100), np.float32)], [""], [0])
-    assert model.tile == 64
     assert np.abs(result - image / 2).max() <= 0.5
+    assert [side for side in model.model.tried if side > 64] == [100, 100]
+    model.model.tried.clear()
+    model([image], [np.ones((100, 100), np.float32)], [""], [0])
+    assert max(model.model.tried) == 64
     model.model.memory = 10
     with pytest.raises(torch.OutOfMemoryError):
         model([image], [np.ones((100, 100), np.float32)], [""], [0])
@@ -117,7 +121,8 @@ def test_what_cannot_be_loaded_is_one_line(checkpoint, tmp_path):
         ),
         (tmp_path / "other.pth", {}, "holds no restoration checkpoint that spandrel knows: unsupported model"),
         (tmp_path / "mask.pth", {}, "is a LaMa model, which does not take RGB to RGB"),
-        (checkpoint, {"tile": 32}, "tile must be 64 or more"),
+        (checkpoint, {"tile": 100, "overlap": 32}, "overlap is a quarter of a tile at most, not 32 of 100"),
+        (checkpoint, {"tile": 32}, "tile: Input should be greater than or equal to 64, got 32"),
     ]:
         with pytest.raises(UserError) as caught:
             load(path, **options)

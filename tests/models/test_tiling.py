@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qrefine.models.restorers.tiling import fade, in_tiles, tiles
+from qrefine.models.tiling import fade, in_tiles, tiles
 
 
 @given(st.integers(1, 3000), st.integers(112, 500), st.integers(1, 96))
