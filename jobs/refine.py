@@ -1,4 +1,7 @@
-"""`qrefine refine` for `ray job submit -- python jobs/refine.py INPUT... OUTPUT [options]`."""
+"""`qrefine refine` from a clone: `ray job submit --working-dir . -- python jobs/refine.py INPUT... OUTPUT [options]`.
+
+Where the package is installed `ray job submit -- qrefine COMMAND ...` does, for every command.
+"""
 
 import sys
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -75,6 +76,23 @@ def named(path: Path) -> str:
 def test_only_the_stream_imports_ray(path: Path) -> None:
     ray = [name for name in imports(path) if name.partition(".")[0] == "ray"]
     assert not ray or layer(path) == "stream" or named(path) in RAY_OUTSIDE
+
+
+def test_contributing_tells_these_imports() -> None:
+    """Its table names for each room the highest that it imports; what those import goes without saying."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Rooms")[2].partition("\n## ")[0]
+    told = {}
+    for rooms, imported in re.findall(r"^\| (`[^|]+) \|[^|]+\| ([^|]+) \|$", text, re.MULTILINE):
+        for room in re.findall(r"`(\w+)`", rooms):
+            told[room] = set(re.findall(r"`(\w+)`", imported))
+    assert told.keys() == {*ALLOWED, *TOP}
+
+    def reached(room: str) -> set[str]:
+        return told[room].union(*(reached(other) for other in told[room]))
+
+    for room, allowed in ALLOWED.items():
+        assert set(allowed) <= reached(room), f"CONTRIBUTING.md does not tell all that {room} may import"
+        assert told[room] <= {*allowed, room}, f"CONTRIBUTING.md lets {room} import more than the test"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=named)

@@ -16,7 +16,10 @@ from qrefine.config import RefineConfig, load_config
 ROOT = Path(__file__).parents[1]
 MARKDOWN = sorted({*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("qrefine/**/*.md")})
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SOURCES = [path for folder in ("qrefine", "jobs", "tests") for path in (ROOT / folder).rglob("*.py")]
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+CITED = re.compile(r"\b((?:[a-z]+/)*[A-Za-z]+\.md)#([\w-]+)")  # as ARCHITECTURE.md#a-night
+FILE = re.compile(r"`((?:[\w-]+/)+[\w-]+\.(?:py|sh|yaml|json|ipynb))`")
 
 
 def prose(path: Path) -> str:
@@ -59,8 +62,25 @@ def test_links_lead_somewhere(path: Path) -> None:
         file = path.parent / place if place else path
         assert file.exists(), f"{path.name}: {target} leads nowhere"
         if anchor:
-            headings = re.findall(r"^#+ (.+)$", code_removed(prose(file)), re.MULTILINE)
-            assert anchor in {slug(heading) for heading in headings}, f"{path.name}: {target} has no such heading"
+            assert anchor in anchors(file), f"{path.name}: {target} has no such heading"
+
+
+def anchors(path: Path) -> set[str]:
+    """The sections of a document that a link can name."""
+    return {slug(heading) for heading in re.findall(r"^#+ (.+)$", code_removed(prose(path)), re.MULTILINE)}
+
+
+def test_sections_that_the_code_cites_are_there() -> None:
+    for path in SOURCES:
+        for name, anchor in CITED.findall(path.read_text(encoding="utf-8")):
+            assert anchor in anchors(ROOT / name), f"{path.name}: {name}#{anchor} is no section"
+
+
+@pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: path.name)
+def test_files_in_the_text_are_there(path: Path) -> None:
+    for name in FILE.findall(prose(path)):
+        places = (ROOT / name, ROOT / "qrefine" / name, path.parent / name)
+        assert path.name == "CHANGELOG.md" or any(place.exists() for place in places), f"{path.name}: {name}"
 
 
 @pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: path.name)
