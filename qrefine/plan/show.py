@@ -32,7 +32,7 @@ def make_plan(
     chosen = choose_shards(shards, min(MOST_SHARDS, samples), seed)
     each = -(-samples // len(chosen))
     read = [draw_samples(shard, each, config, seed) for shard in chosen]
-    if not any(sample.image for one in read for sample in one.drawn):
+    if not any(sample.source for one in read for sample in one.drawn):
         raise UserError(f"the {len(chosen)} shards that were read hold no image: {read[0].drawn[0].error}")
     measurement = measure([one.drawn for one in read], config, notify)
     return predict(shards, read, measurement, gpu_price=gpu_price, seed=seed)

@@ -7,8 +7,8 @@ import pytest
 
 from qrefine.config import load_config
 from qrefine.quality.regions import flatten
-from qrefine.stages.enhance import Enhance
 from qrefine.sample import Sample
+from qrefine.stages.enhance import Enhance
 from tests.conftest import photo
 from tests.stages.backends import Idle, Wild, quality
 
@@ -22,7 +22,9 @@ FINE = quality([[0.8, 0.8], [0.8, 0.8]])
 
 def test_q_below_the_bound_goes_to_the_blind_enhancer_and_the_rest_to_the_guided_one() -> None:
     blind, prompt = Wild(), Wild()
-    done = Enhance(CONFIG, blind, prompt)([Sample(decoded=IMAGE, prompt="p", seed=before=POOR), Sample(decoded=IMAGE, prompt="p", seed=before=GOOD)])
+    done = Enhance(CONFIG, blind, prompt)(
+        [Sample(decoded=IMAGE, prompt="p", before=POOR), Sample(decoded=IMAGE, prompt="p", before=GOOD)]
+    )
     assert [sample.stages for sample in done] == [("enhance_blind",), ("enhance_prompt",)]
     assert (len(blind.calls), len(prompt.calls)) == (1, 1)
     assert set(blind.calls[0][2]) == {""}
@@ -39,7 +41,7 @@ def test_an_image_on_the_bound_is_not_blindly_enhanced() -> None:
 
 def test_without_a_guided_backend_the_blind_one_serves_weakly_and_without_words() -> None:
     blind = Wild()
-    done = Enhance(CONFIG, blind)([Sample(decoded=IMAGE, prompt="p", seed=before=GOOD)])
+    done = Enhance(CONFIG, blind)([Sample(decoded=IMAGE, prompt="p", before=GOOD)])
     assert done[0].stages == ("enhance_prompt",)
     [(_, planes, prompts, _)] = blind.calls
     assert prompts == [""] * len(prompts)
@@ -48,7 +50,7 @@ def test_without_a_guided_backend_the_blind_one_serves_weakly_and_without_words(
 
 def test_an_empty_prompt_leaves_the_positive_words_alone() -> None:
     prompt = Wild()
-    Enhance(CONFIG, Wild(), prompt)([Sample(decoded=IMAGE, prompt="", seed=before=GOOD)])
+    Enhance(CONFIG, Wild(), prompt)([Sample(decoded=IMAGE, prompt="", before=GOOD)])
     assert set(prompt.calls[0][2]) == {WORDS}
 
 
