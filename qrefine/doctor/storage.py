@@ -88,7 +88,7 @@ def _first_sample(shard: Shard, config: RefineConfig) -> Finding:
             f"the first sample of {shard.url}: {sample.error}",
             "damage becomes failed rows and the run goes on; look whether it is the whole corpus",
         )
-    return ok("input", f"the first shard reads: sample {sample.key!r}, {len(sample.image or b'')} bytes")
+    return ok("input", f"the first shard reads: sample {sample.key!r}, {len(sample.source or b'')} bytes")
 
 
 def examine_output(store: Store) -> list[Finding]:

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from qrefine.corpus.listing import Shard
-from qrefine.corpus.shards import RawSample
 from qrefine.plan import predict as module
 from qrefine.plan.measure import Measured, Measurement
 from qrefine.plan.predict import predict, wilson
 from qrefine.plan.sampling import ShardSample, choose_shards
+from qrefine.sample import Sample
 
 ROWS = 100
 
@@ -33,7 +33,7 @@ def sampled(
 ) -> tuple[list[Shard], list[ShardSample], Measurement]:
     shards = [Shard(f"{k:03d}", ROWS * 1000) for k in range(len(population))]
     chosen = choose_shards(shards, most, int(rng.integers(2**31)))
-    read = [ShardSample(shard, ROWS, True, (RawSample(shard.url, 0, "k"),)) for shard in chosen]
+    read = [ShardSample(shard, ROWS, True, (Sample(shard.url, 0, "k"),)) for shard in chosen]
     drawn = []
     for stratum, shard in enumerate(chosen):
         for position in rng.choice(ROWS, each, replace=False):

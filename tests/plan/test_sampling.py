@@ -31,7 +31,7 @@ def test_every_sample_is_as_likely(tmp_path: Path, plain: RefineConfig) -> None:
         assert sample.count == 10
         assert sample.counted
         assert len(sample.drawn) == 3
-        drawn.update(raw.index for raw in sample.drawn)
+        drawn.update(one.index for one in sample.drawn)
     assert all(55 < drawn[k] < 130 for k in range(10))  # 90 +- 8 expected
 
 
@@ -42,7 +42,7 @@ def test_a_copy_of_a_corpus_draws_the_same_samples(tmp_path: Path, plain: Refine
         (tmp_path / folder).mkdir()
         path = write_tar(tmp_path / folder / "a.tar", [(f"{k:03d}.png", image) for k in range(20)])
         sample = draw_samples(Shard(str(path), path.stat().st_size), 5, plain, 0)
-        drawn.append([raw.index for raw in sample.drawn])
+        drawn.append([one.index for one in sample.drawn])
     assert drawn[0] == drawn[1]
 
 
@@ -54,7 +54,7 @@ def test_a_large_shard_is_extrapolated_by_bytes(
     sample = draw_samples(Shard(str(path), path.stat().st_size), 5, plain, 0)
     assert not sample.counted
     assert sample.count == pytest.approx(40, rel=0.15)
-    assert max(raw.index for raw in sample.drawn) < 20
+    assert max(one.index for one in sample.drawn) < 20
 
 
 def test_a_damaged_shard_is_a_sample_too(tmp_path: Path, plain: RefineConfig) -> None:

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from qrefine.stream.blocks import load_batch, raw_blocks, run_on_batch
-from qrefine.stream.write import ROWS_AT_ONCE, Target, write_batch
 
 from qrefine.config import RefineConfig
 from qrefine.corpus.shards import read_shard
 from qrefine.stages.refiner import MODEL_STAGES, build_stages
 from qrefine.storage.store import Store
-from qrefine.table.parts import PartRecord, write_part
+from qrefine.table.parts import write_part
 from qrefine.table.schema import table_schema
 from qrefine.table.table import Table
+from qrefine.work.process import process
+from qrefine.work.write import ROWS_AT_ONCE, Target, write
 from tests.conftest import encoded, photo
 
 RUN = "20260101T000000-00000000"
@@ -31,10 +31,9 @@ def refined_table(shards: Iterable[Path], folder: Path, config: RefineConfig) ->
     table = Table.open_or_create(Store.at(str(folder)), table_schema(config.judges))
     stages = build_stages(MODEL_STAGES, config)
     for shard in shards:
-        for block in raw_blocks(read_shard(str(shard), config.images), 2**20):
-            done = run_on_batch(load_batch(block, stages, config), stages)
-            written = write_batch(done, Target(config, table.store, RUN))["record"].to_pylist()
-            table.commit([PartRecord.from_json(text) for text in written], run=RUN, config=config.digest)
+        samples = list(read_shard(str(shard), config.images))
+        records = write(process(samples, stages, config), Target(config, table.store, RUN))
+        table.commit(records, run=RUN, config=config.digest)
     return folder
 
 

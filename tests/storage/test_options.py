@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from qrefine.stream.write import Target
 
 from qrefine.config import RefineConfig, load_config, parse_config
 from qrefine.errors import UserError
 from qrefine.storage.options import delta_options, fsspec_options, refuse_secrets
 from qrefine.storage.store import Store, canonical
+from qrefine.work.write import Target
 
 SECRET = "wJalrXUtnFEMI"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from qrefine.config import RefineConfig, load_config
-from qrefine.corpus.shards import RawSample
 from qrefine.quality.map import QualityMap
+from qrefine.sample import Sample
 from qrefine.storage.store import Store
 from qrefine.table.parts import PREFIX, PartRecord, error_kind, write_part
-from qrefine.table.schema import Outcome, make_row, table_schema
+from qrefine.table.schema import make_row, table_schema
 from tests.conftest import encoded, photo
 
 CONFIG = load_config(None, ["mapper.grid=2"])
@@ -41,24 +42,24 @@ def rows(
     made: list[dict[str, Any]] = []
     for position, (index, status) in enumerate(specs):
         last = position == len(specs) - 1
-        raw = RawSample(
+        read = Sample(
             shard,
             index,
             f"k{index}",
             SOURCE,
             1,
             f"prompt {index}",
-            None,
-            None,
-            total if last else None,
-            version,
+            shard_rows=total if last else None,
+            shard_version=version,
         )
-        outcome = {
-            "refined": Outcome((24, 24), MAP, BETTER, encoded(photo("coffee", 24)), ("inpaint",), ((9.0, 8.0),)),
-            "kept": Outcome((24, 24), MAP),
-            "failed": Outcome(error=f"OSError: broken at {index}"),
+        kept = replace(read, size=(24, 24), before=MAP)
+        image = encoded(photo("coffee", 24))
+        done = {
+            "refined": replace(kept, after=BETTER, output=image, stages=("inpaint",), judgements=((9.0, 8.0),)),
+            "kept": kept,
+            "failed": read.failed(f"OSError: broken at {index}"),
         }[status]
-        made.append(make_row(raw, outcome, config, run))
+        made.append(make_row(done, config, run))
     return pa.Table.from_pylist(made, schema=SCHEMA)
 
 

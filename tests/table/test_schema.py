@@ -4,41 +4,46 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from qrefine.config import RefineConfig, load_config, sample_seed
-from qrefine.corpus.shards import RawSample
 from qrefine.errors import UserError
 from qrefine.quality.map import QualityMap
-from qrefine.table.schema import STATUSES, Outcome, judge_column, make_row, table_schema
+from qrefine.sample import Sample
+from qrefine.table.schema import STATUSES, judge_column, make_row, table_schema
 from tests.conftest import encoded, photo
 
 CONFIG = load_config(None, ["mapper.grid=4"])
 SOURCE = encoded(photo(size=16))
 BEFORE = QualityMap(np.repeat(np.array([[0.1, 0.5, 0.7, 1.0]], dtype=np.float32), 4, axis=0))
 AFTER = QualityMap(np.full((4, 4), 0.9, dtype=np.float32))
-RAW = RawSample("s3://b/0.tar", 3, "k/0003", SOURCE, 1, "a corgi", '{"x": 1}', None, 4)
+READ = Sample("s3://b/0.tar", 3, "k/0003", SOURCE, 1, "a corgi", '{"x": 1}', shard_version="9-v", shard_rows=4)
+KEPT = replace(READ, size=(16, 8), before=BEFORE)
+REFINED = replace(
+    KEPT, after=AFTER, output=b"new bytes", stages=("inpaint", "enhance_blind"), judgements=((50.0, 40.0),)
+)
 
 
-def row(raw: RawSample, outcome: Outcome, config: RefineConfig = CONFIG) -> dict[str, object]:
+def row(sample: Sample, config: RefineConfig = CONFIG) -> dict[str, object]:
     """The row as the table holds it, through Arrow and the table's own types."""
     return pa.Table.from_pylist(
-        [make_row(raw, outcome, config, "run-1")], schema=table_schema(config.judges)
+        [make_row(sample, config, "run-1")], schema=table_schema(config.judges)
     ).to_pylist()[0]
 
 
 def test_a_refined_sample_has_its_new_bytes_scores_and_stages() -> None:
-    done = Outcome((16, 8), BEFORE, AFTER, b"new bytes", ("inpaint", "enhance_blind"), ((50.0, 40.0),))
-    found = row(RAW, done)
+    found = row(REFINED)
     assert found["status"] == "refined"
     assert found["error"] is None
     assert found["image"] == {"bytes": b"new bytes", "path": None}
     assert (found["width"], found["height"]) == (8, 16)
     assert (found["key"], found["shard"], found["index"]) == ("k/0003", "s3://b/0.tar", 3)
-    assert (found["prompt"], found["metadata"], found["shard_rows"]) == ("a corgi", '{"x": 1}', 4)
+    assert (found["prompt"], found["metadata"]) == ("a corgi", '{"x": 1}')
+    assert (found["shard_version"], found["shard_rows"]) == ("9-v", 4)
     assert found["source_sha256"] == hashlib.sha256(SOURCE).hexdigest()
     assert found["quality_before"] == pytest.approx(0.575, abs=1e-6)
     assert found["quality_after"] == pytest.approx(0.9, abs=1e-6)
@@ -52,7 +57,7 @@ def test_a_refined_sample_has_its_new_bytes_scores_and_stages() -> None:
 
 
 def test_a_kept_sample_has_its_sources_bytes_and_equal_scores() -> None:
-    found = row(RAW, Outcome((16, 8), BEFORE))
+    found = row(KEPT)
     assert found["status"] == "kept"
     assert found["image"] == {"bytes": SOURCE, "path": None}
     assert found["quality_before"] == found["quality_after"]
@@ -62,33 +67,42 @@ def test_a_kept_sample_has_its_sources_bytes_and_equal_scores() -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "outcome"),
+    "sample",
     [
-        (RAW, Outcome(error="map: ValueError: boom")),
-        (RawSample("s", 0, "", error="shard is empty", shard_rows=1), Outcome()),
-        (RawSample("s", 0, "k", None, 0, "p", error="no image member"), Outcome()),
-        (RAW, Outcome((16, 8), BEFORE, AFTER, b"new", ("inpaint",), ((1.0, 2.0),), "encode: OSError")),
+        READ.failed("ValueError in map: boom"),
+        Sample("s", 0, error="shard is empty", shard_rows=1),
+        Sample("s", 0, "k", prompt="p", error="no image member"),
+        REFINED.failed("encode: OSError"),
+        replace(READ, size=(16, 8), before=BEFORE, error="RuntimeError in inpaint: boom"),
     ],
-    ids=["stage", "shard", "no image", "encode"],
+    ids=["stage", "shard", "no image", "encode", "after the map"],
 )
-def test_a_failed_sample_says_why_and_has_no_image(raw: RawSample, outcome: Outcome) -> None:
-    found = row(raw, outcome)
+def test_a_failed_sample_says_why_and_has_no_image(sample: Sample) -> None:
+    found = row(sample)
     assert found["status"] == "failed"
-    assert found["error"] == (raw.error or outcome.error)
+    assert found["error"] == sample.error
     assert found["image"] is None
     assert found["stages"] == []
+    assert found["piqe_before"] is None
     assert found["piqe_after"] is None
-    assert (found["key"], found["prompt"], found["shard_rows"]) == (raw.key, raw.prompt, raw.shard_rows)
+    assert (found["key"], found["prompt"], found["shard_rows"]) == (sample.key, sample.prompt, sample.shard_rows)
 
 
-def test_the_readers_error_comes_before_what_followed_from_it() -> None:
-    raw = RawSample("s", 0, "k", error="no image member")
-    assert row(raw, Outcome(error="map: boom"))["error"] == "no image member"
+def test_a_failed_sample_tells_what_was_found_before_it_failed() -> None:
+    found = row(KEPT.failed("RuntimeError in inpaint: boom"))
+    assert (found["width"], found["height"]) == (8, 16)
+    assert found["quality_before"] == found["quality_after"] == pytest.approx(0.575, abs=1e-6)
+    assert found["source_sha256"] == hashlib.sha256(SOURCE).hexdigest()
 
 
 def test_every_status_is_one_of_three() -> None:
-    outcomes = (Outcome(encoded=b"x"), Outcome(), Outcome(error="e"))
-    assert tuple(row(RAW, outcome)["status"] for outcome in outcomes) == STATUSES
+    samples = (REFINED, KEPT, KEPT.failed("e"))
+    assert tuple(row(sample)["status"] for sample in samples) == STATUSES
+
+
+def test_another_draw_is_another_seed() -> None:
+    again = row(replace(KEPT, draw=2))
+    assert again["seed"] == sample_seed("k/0003", CONFIG.seed, 2) != row(KEPT)["seed"]
 
 
 def test_each_judge_has_a_pair_of_columns() -> None:

@@ -4,28 +4,27 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from qrefine.stream.committer import Commit, Committer
-from qrefine.stream.progress import Tally
 
 from qrefine.config import RefineConfig
-from qrefine.corpus.shards import RawSample
 from qrefine.errors import TableBusyError
+from qrefine.sample import Sample
 from qrefine.storage.store import Store
 from qrefine.table.lease import Lease
 from qrefine.table.parts import PartRecord, write_part
-from qrefine.table.schema import Outcome, make_row, table_schema
+from qrefine.table.schema import make_row, table_schema
 from qrefine.table.table import Table
+from qrefine.work.committer import Commit, Committer
+from qrefine.work.progress import Totals
 
 CONFIG = RefineConfig()
 SCHEMA = table_schema(CONFIG.judges)
 
 
-def part(root: str, indexes: list[int], total: int | None = None) -> PartRecord:
+def part(store: Store, indexes: list[int], total: int | None = None) -> PartRecord:
     rows = [
-        make_row(RawSample("s.tar", i, f"k{i}", b"x", shard_rows=total), Outcome((1, 1)), CONFIG, "run")
-        for i in indexes
+        make_row(Sample("s.tar", i, f"k{i}", b"x", shard_rows=total, size=(1, 1)), CONFIG, "run") for i in indexes
     ]
-    return write_part(Store.at(root), [pa.Table.from_pylist(rows, schema=SCHEMA)], "run")
+    return write_part(store, [pa.Table.from_pylist(rows, schema=SCHEMA)], "run")
 
 
 def commit_to(table: Table, **metadata: str) -> Commit:
@@ -38,30 +37,30 @@ def table(tmp_path: Path) -> Table:
 
 
 def test_everything_is_committed_on_leaving_even_when_the_stream_broke(table: Table) -> None:
-    tally = Tally(shards=1)
+    totals = Totals(shards=1)
     with (
         Lease(table.store, "run") as lease,
         pytest.raises(RuntimeError, match="stream"),
-        Committer(commit_to(table, config="c"), table.ledger(), tally, lease, 3600.0) as committer,
+        Committer(commit_to(table, config="c"), table.ledger(), totals, lease, 3600.0) as committer,
     ):
-        committer.add(part(table.root, [0, 1]))
+        committer.add(part(table.store, [0, 1]))
         raise RuntimeError("the stream broke")
     assert Table.open(table.store).ledger().state("s.tar").rows.ranges == ((0, 2),)
-    assert tally.samples == 2
+    assert totals.samples == 2
     assert Table.open(table.store).last_config() == "c"
 
 
 def test_rows_that_are_there_already_are_not_committed_again(table: Table) -> None:
     with (
         Lease(table.store, "run") as lease,
-        Committer(commit_to(table), table.ledger(), tally := Tally(shards=1), lease, 3600.0) as committer,
+        Committer(commit_to(table), table.ledger(), totals := Totals(shards=1), lease, 3600.0) as committer,
     ):
-        committer.add(part(table.root, [0, 1, 2]))
+        committer.add(part(table.store, [0, 1, 2]))
         committer.flush()
-        committer.add(part(table.root, [2, 3], total=4))
-        committer.add(part(table.root, [3], total=4))
+        committer.add(part(table.store, [2, 3], total=4))
+        committer.add(part(table.store, [3], total=4))
     assert sorted(table.delta.to_pyarrow_table(columns=["index"])["index"].to_pylist()) == [0, 1, 2, 3]
-    assert tally.shards_done == 1
+    assert totals.shards_done == 1
 
 
 def test_a_run_that_lost_its_lease_commits_nothing_more(table: Table) -> None:
@@ -69,10 +68,10 @@ def test_a_run_that_lost_its_lease_commits_nothing_more(table: Table) -> None:
     with (
         pytest.raises(TableBusyError, match="another run took"),
         lease,
-        Committer(commit_to(table), table.ledger(), Tally(shards=1), lease, 3600.0) as committer,
+        Committer(commit_to(table), table.ledger(), Totals(shards=1), lease, 3600.0) as committer,
     ):
-        successor = Path(table.root) / "_qrefine" / "lease-00000099.json"
+        successor = Path(table.store.url) / "_qrefine" / "lease-00000099.json"
         successor.write_text("{}")
-        committer.add(part(table.root, [0]))
+        committer.add(part(table.store, [0]))
         committer.flush()
     assert Table.open(table.store).ledger().row_count == 0

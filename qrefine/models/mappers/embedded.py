@@ -46,6 +46,7 @@ class EmbeddedMapper:
         return [self._map(image) for image in images]
 
     def _map(self, image: Image) -> QualityMap:
-        n = patch_count(*image.shape[:2], self.grid, self.patch)
+        height, width = image.shape[:2]
+        n = patch_count(height, width, self.grid, self.patch)
         severity = torch.sigmoid(self._net.head(patch_features(self._net, image, n, self.device))[0, ..., 0])
         return QualityMap(1 - severity.cpu().numpy())

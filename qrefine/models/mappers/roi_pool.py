@@ -184,7 +184,8 @@ class RoiPoolMapper:
         groups: dict[tuple[tuple[int, int], int], list[int]] = {}
         for i, image in enumerate(images):
             height, width = (-(-side // CANVAS) * CANVAS for side in image.shape[:2])
-            n = patch_count(*image.shape[:2], self.grid, self.patch)
+            height, width = image.shape[:2]
+            n = patch_count(height, width, self.grid, self.patch)
             groups.setdefault(((height, width), n), []).append(i)
         maps: dict[int, QualityMap] = {}
         for (canvas, n), members in groups.items():

@@ -81,7 +81,8 @@ class TilesMapper:
     def _map(
         self, image: Image, rows: NDArray[np.intp], columns: NDArray[np.intp], scores: NDArray[np.float64]
     ) -> QualityMap:
-        n = patch_count(*image.shape[:2], self.grid, self.patch)
+        height, width = image.shape[:2]
+        n = patch_count(height, width, self.grid, self.patch)
         down, across = (
             tile_weights(side, n, starts, min(self.tile, side))
             for side, starts in ((image.shape[0], rows), (image.shape[1], columns))
