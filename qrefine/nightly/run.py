@@ -116,12 +116,21 @@ class StagedRun:
             # where nothing was better that is a version too: with it the next night draws other seeds
             self.table.commit(self.staging.records(), sorted(removed), **metadata)
             self.staging.discard()
+            self._remove_superseded()
             summary = replace(summary, version=self.table.version, committed=True)
         if not self.only_again:
             summary = replace(summary, vacuumed=self.table.vacuum())
             if summary.committed:
                 self.run.write_json(f"run-{summary.run}.json", asdict(summary))
         return summary
+
+    def _remove_superseded(self) -> None:
+        """Delete staged parts that others stood in for. Killed before, the next run finds them as leftovers."""
+        committed = {record.path for record in self.staging.records()}
+        for entry in self.staging.entries:
+            for record in entry.records:
+                if record.path not in committed:
+                    self.table.store.remove(record.path)
 
     def _missing(self) -> list[ShardPlan]:
         return self.run.missing(self.view.changes.to_do)

@@ -35,7 +35,9 @@ def _array(values: np.ndarray) -> dict[str, Any]:
 
 
 def _values(scalar: Any, dtype: type[np.generic]) -> np.ndarray:
-    return np.frombuffer(scalar["data"].as_buffer(), dtype=dtype).reshape(scalar["shape"].as_py())
+    values = np.frombuffer(scalar["data"].as_buffer(), dtype=dtype).reshape(scalar["shape"].as_py())
+    values.setflags(write=False)
+    return values
 
 
 def _pairs(scalar: Any) -> tuple[tuple[float, float], ...]:

@@ -11,8 +11,8 @@ import pandas as pd
 import polars as pl
 import pytest
 import ray
-from qrefine.stream.driver import refine
 
+from qrefine.api import refine
 from qrefine.cli.demo import write_corpus
 from qrefine.config import load_config
 from qrefine.corpus.images import decode
@@ -44,7 +44,7 @@ def table(corpus: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_sample_is_there_once_and_its_image_decodes(corpus: str, table: Path) -> None:
     expected = {
-        (sample.shard, sample.index): sample.image
+        (sample.shard, sample.index): sample.source
         for shard in list_shards([corpus], {})
         for sample in read_shard(shard.url, CONFIG.images)
     }

@@ -16,8 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from qrefine.config import RefineConfig
 from qrefine.corpus.shards import read_shard
-from qrefine.stream.metrics import FROM_RAY, METRICS, Meter
+from qrefine.stream.metrics import RayMeter
 from qrefine.table.table import open_table
+from qrefine.work.meter import FROM_RAY, METRICS
 from tests.conftest import PLAIN, encoded, photo, write_shards, write_tar
 from tests.stream.backends import KILLER
 from tests.stream.heads import ROOT, Head, running_head
@@ -87,7 +88,9 @@ def test_every_metric_is_there_and_agrees_with_the_table(head: Head, tmp_path: P
     assert value("commits") == table.version()  # the first version is the empty table
     assert 0 < value("commit_seconds") < summary["seconds"]
     sources = [
-        sample.image or b"" for p in tmp_path.glob("*.tar") for sample in read_shard(str(p), RefineConfig().images)
+        sample.source or b""
+        for p in tmp_path.glob("*.tar")
+        for sample in read_shard(str(p), RefineConfig().images)
     ]
     assert value("read_bytes") == sum(map(len, sources))
     decodable = len(rows) - statuses.count("failed")
@@ -120,7 +123,7 @@ def test_what_died_and_was_done_again_is_counted(head: Head, tmp_path: Path) -> 
 
 
 def test_a_meter_takes_only_what_is_declared() -> None:
-    meter = Meter("r")
+    meter = RayMeter("r")
     meter.add("samples", 0)  # nothing to count: not even the tags are looked at
     with pytest.raises(KeyError):
         meter.add("unheard_of")

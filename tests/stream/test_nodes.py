@@ -19,9 +19,10 @@ from ray._private.worker import global_worker
 from ray.cluster_utils import Cluster
 from ray.core.generated import autoscaler_pb2
 
+from qrefine.api import refine
 from qrefine.config import RefineConfig, load_config
-from qrefine.stream.driver import Summary, refine
 from qrefine.table.table import open_table
+from qrefine.work.refine import Summary
 from tests.conftest import PLAIN, write_shards
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

@@ -6,16 +6,17 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pytest
 import torch
-from qrefine.stream.write import Target
 
 from qrefine.config import Pool, load_config
-from qrefine.corpus.shards import RawSample
 from qrefine.models.mappers.piqe import PiqeMapper
 from qrefine.quality.map import Image, QualityMap
+from qrefine.sample import Sample
 from qrefine.stages.refiner import MODEL_STAGES
 from qrefine.storage.store import Store
-from qrefine.stream import blocks
 from qrefine.stream.pools import HELPER_CPUS, PoolActor, plan_topology
+from qrefine.work import process
+from qrefine.work.border import blocks
+from qrefine.work.write import Target
 from tests.conftest import PLAIN, encoded, noisy, photo
 
 
@@ -85,8 +86,8 @@ class Waiting(PiqeMapper):
 
 def block() -> pa.Table:
     images = [encoded(noisy(photo(size=64), seed) if seed % 2 else photo(size=64)) for seed in range(6)]
-    samples = [RawSample("s.tar", i, f"k{i}", image, 1) for i, image in enumerate(images)]
-    return next(blocks.raw_blocks([*samples, RawSample("s.tar", 6, "k6", b"garbage", 1)], 1e9))
+    samples = [Sample("s.tar", i, f"k{i}", image, 1) for i, image in enumerate(images)]
+    return next(blocks([*samples, Sample("s.tar", 6, "k6", b"garbage", 1)], 1e9))
 
 
 def run(mapper: str, gpus: float, stages: Sequence[str] = MODEL_STAGES) -> list[pa.Table]:
@@ -110,7 +111,7 @@ def test_threads_that_decode_change_nothing() -> None:
 
 @pytest.mark.usefixtures("_threads_stay")
 def test_beside_a_gpu_the_next_batch_is_decoded_while_one_is_worked_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    decode, seen = blocks.decode, threading.Lock()
+    decode, seen = process.decode, threading.Lock()
     count = 0
 
     def counted(*arguments: object) -> Image:
@@ -121,7 +122,7 @@ def test_beside_a_gpu_the_next_batch_is_decoded_while_one_is_worked_on(monkeypat
                 DECODED.release()
         return decode(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(blocks, "decode", counted)
+    monkeypatch.setattr(process, "decode", counted)
     Waiting.met = ()
     run(f"{__name__}:Waiting", 1, ["map"])
     assert Waiting.met[:2] == (True, True)

@@ -12,11 +12,12 @@ import polars as pl
 import pytest
 import ray
 
+from qrefine.api import refine
 from qrefine.config import RefineConfig, load_config
 from qrefine.corpus.images import decode
 from qrefine.errors import UserError
-from qrefine.stream.driver import Summary, refine
 from qrefine.table.table import open_table
+from qrefine.work.refine import Summary
 from tests.conftest import PLAIN, encoded, photo, write_shards, write_tar
 from tests.stream.backends import KILLER, THROWER
 
@@ -91,27 +92,41 @@ def test_a_finished_job_has_nothing_to_do(done: tuple[Path, Summary], shards: Pa
     assert open_table(str(done[0])).version() == version
 
 
+def check_same(expected: Path, found: Path) -> None:
+    """The same rows but for the run, and the same pixels; scores as nearly as sums of floats allow."""
+    ours, others = rows_of(expected), rows_of(found)
+    assert len(ours) == len(others)
+    for a, b in zip(ours, others, strict=True):
+        assert a.keys() == b.keys()
+        for name in a.keys() - {"run"}:
+            if a[name] is not None and b[name] is not None and name.startswith(("quality", "piqe")):
+                np.testing.assert_allclose(a[name], b[name], atol=1e-5)
+            else:
+                assert a[name] == b[name], name
+        if a["image"] is not None:
+            images = [decode(row["image"]["bytes"], RefineConfig().images) for row in (a, b)]
+            np.testing.assert_array_equal(*images)
+
+
 @pytest.mark.parametrize(
     "settings",
     [
         ("stream.topology=pooled", "stream.batch_size=1"),
         ("stream.topology=colocated", "stream.batch_size=16"),
         ("stream.topology=pooled", "stream.batch_size=16", "stream.part_rows=2", "stream.block_mb=0.02"),
+        ("stream.executor=local", "stream.workers=1"),
+        ("stream.executor=local", "stream.workers=3", "stream.batch_size=4"),
     ],
 )
-def test_topology_and_batches_change_nothing(
+def test_executors_topologies_and_batches_change_nothing(
     done: tuple[Path, Summary], shards: Path, tmp_path: Path, settings: tuple[str, ...]
 ) -> None:
     table = tmp_path / "table"
-    refine([str(shards)], str(table), load_config(None, PLAIN + settings))
-    expected, found = rows_of(done[0]), rows_of(table)
-    assert len(found) == len(expected)
-    for a, b in zip(expected, found, strict=True):
-        for name in a.keys() - {"run"}:
-            if name.startswith(("quality", "piqe")):
-                np.testing.assert_allclose(a[name], b[name], atol=1e-5) if a[name] is not None else None
-            else:
-                assert a[name] == b[name], name
+    summary = refine([str(shards)], str(table), load_config(None, PLAIN + settings))
+    check_same(done[0], table)
+    here = "stream.executor=local" in settings
+    assert (summary.samples, summary.refined) == (18, done[1].refined)
+    assert summary.cpus == (float(settings[1][-1]) if here else 2.0)
 
 
 def grey(value: int) -> bytes:

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pytest
 
 from qrefine.config import RefineConfig
-from qrefine.corpus.shards import RawSample
+from qrefine.sample import Sample
 from qrefine.storage.store import Store, canonical
 from qrefine.table.parts import write_part
-from qrefine.table.schema import Outcome, make_row, table_schema
+from qrefine.table.schema import make_row, table_schema
 from qrefine.table.table import Table
 from tests.conftest import encoded, photo, write_tar
 
@@ -23,13 +23,18 @@ SHARDS, ROWS, PART_ROWS = 1000, 1000, 32
 SHARDS_IN_A_COMMIT = 10
 SCRIPT = """
 import json, resource, sys, time
-from tests.stream import inline
-inline.without_ray()
-def planned(plans, topology, target, **_):
-    print(json.dumps([len(plans), time.time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]))
-    return inline.Inline(plans, target)
-inline.driver.refine_stream = planned
-inline.driver.refine(sys.argv[1:2], sys.argv[2], inline.load_config(None, inline.STUB))
+from qrefine.api import refine
+from qrefine.config import load_config
+from qrefine.work.local import LocalExecutor
+from tests.work.runs import STUB
+
+class Telling(LocalExecutor):
+    def run(self, plans, target, *, alone=False):
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        print(json.dumps([len(plans), time.time(), memory]))
+        return super().run(plans, target, alone=alone)
+
+refine(sys.argv[1:2], sys.argv[2], load_config(None, STUB), choose=lambda size: Telling(1))
 """
 
 
@@ -40,8 +45,15 @@ def write_table(folder: Path, corpus: Path) -> None:
     image = encoded(photo(size=16))
     rows = [
         make_row(
-            RawSample("", i, f"{i:06d}", image, 1, f"prompt {i}", shard_rows=ROWS if i == ROWS - 1 else None),
-            Outcome((16, 16)),
+            Sample(
+                index=i,
+                key=f"{i:06d}",
+                source=image,
+                image_count=1,
+                prompt=f"prompt {i}",
+                shard_rows=ROWS if i == ROWS - 1 else None,
+                size=(16, 16),
+            ),
             config,
             "run",
         )

@@ -144,4 +144,4 @@ def test_the_installed_package_needs_no_working_directory(head: Head, tmp_path: 
     done = head.ray("job", "submit", "--runtime-env-json", env, "--", *command, *SETTINGS)
     assert done.returncode == 0, done.stdout
     assert len(places(tmp_path / "table")) == 8
-    assert list(site.glob("qrefine/stream/__pycache__/blocks.*.pyc")), "the job ran another qrefine"
+    assert list(site.glob("qrefine/stream/__pycache__/pools.*.pyc")), "the job ran another qrefine"
