@@ -30,7 +30,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "storage": ("errors", "config"),
     "corpus": (*BASE, "storage"),
     "table": (*BASE, "storage", "corpus"),
-    "work": WORK,
+    "work": (*DATA, "models", "stages"),
     "nightly": WORK,
     "stream": (*WORK, "nightly"),
     "plan": WORK,

@@ -35,9 +35,9 @@ def heavy_png(index: int) -> bytes:
     )
 
 
-def peak_bytes(shard: Path, table: Path) -> int:
+def peak_bytes(shard: Path, table: Path, executor: str) -> int:
     """Greatest proportional set size of the run and all its processes, shared memory counted once."""
-    settings = [flag for setting in PLAIN for flag in ("--set", setting)]
+    settings = [flag for setting in (*PLAIN, f"stream.executor={executor}") for flag in ("--set", setting)]
     command = [sys.executable, "-m", "qrefine.cli", "refine", str(shard), str(table), *settings]
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     peak = 0
@@ -56,11 +56,12 @@ def peak_bytes(shard: Path, table: Path) -> int:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_shard_of_2_gb_takes_no_more_memory_than_one_of_100_mb(tmp_path: Path) -> None:
+@pytest.mark.parametrize("executor", ["ray", "local"])
+def test_a_shard_of_2_gb_takes_no_more_memory_than_one_of_100_mb(tmp_path: Path, executor: str) -> None:
     peaks = []
     for name, count in (("small", 50), ("large", 1000)):
         shard = write_tar(tmp_path / f"{name}.tar", ((f"{i:05d}.png", heavy_png(i)) for i in range(count)))
-        peaks.append(peak_bytes(shard, tmp_path / name))
+        peaks.append(peak_bytes(shard, tmp_path / name, executor))
         assert open_table(str(tmp_path / name)).to_pyarrow_table(columns=["key"]).num_rows == count
         shard.unlink()
     print(f"peak memory: {peaks[0] / 2**20:.0f} MiB for 100 MB, {peaks[1] / 2**20:.0f} MiB for 2 GB")
