@@ -1,6 +1,6 @@
-"""`qrefine refine` from a clone: `ray job submit --working-dir . -- python jobs/refine.py INPUT... OUTPUT [options]`.
+"""`qrefine refine` from a clone: ``ray job submit --working-dir . -- python jobs/refine.py INPUT... OUTPUT``.
 
-Where the package is installed `ray job submit -- qrefine COMMAND ...` does, for every command.
+Where the package is installed, submit ``qrefine COMMAND`` itself.
 """
 
 import sys
