@@ -1,4 +1,4 @@
-"""`qrefine refine` from a clone: ``ray job submit --working-dir . -- python jobs/refine.py INPUT... OUTPUT``.
+"""`qrefine refine` from a clone: `ray job submit --working-dir . -- python jobs/refine.py INPUT... OUTPUT`.
 
 Where the package is installed, submit ``qrefine COMMAND`` itself.
 """

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import encoded, noisy, photo
+from tests.support import encoded, noisy, photo
 
 ROOT = Path(__file__).parents[1]
 ENTRY_POINTS = """

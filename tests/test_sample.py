@@ -9,8 +9,8 @@ import pytest
 
 from qrefine.config import sample_seed
 from qrefine.sample import Sample
-from tests.conftest import photo
 from tests.stages.backends import quality
+from tests.support import photo
 
 IMAGE = photo(size=16)
 

@@ -154,6 +154,15 @@ def unet_share(restorer: DiffusersRestorer, corpus: Corpus, peak: float) -> dict
     return {"unet_tflops": rate / 1e12, "unet_seconds": found.seconds, "peak_share": rate / peak}
 
 
+def speeds(images: int, times: dict[str, float]) -> dict[str, Any]:
+    """Images/s from the seconds of (a), (b) and (c), and how many times as fast (c) is."""
+    return {
+        "images_per_second": {name: images / value for name, value in times.items()},
+        "c_over_a": times["a"] / times["c"],
+        "c_over_b": times["b"] / times["c"],
+    }
+
+
 def bench(
     model: str, *, images: int, batch: int, steps: int, tiny: bool, compiled: bool, device: torch.device
 ) -> dict[str, Any]:
@@ -187,7 +196,6 @@ def bench(
     times["c"] = seconds(lambda: refined(mapper, restorer, corpus), device)
     peak = matrix_peak(device, 256 if tiny else PEAK_SIDE)
     crops = [crop.size for plane in corpus.strengths for crop in defect_crops(plane, restorer)]
-    rates = {name: images / value for name, value in times.items()}
     return {
         "model": model,
         "tiny": tiny,
@@ -199,9 +207,7 @@ def bench(
         "batch": batch,
         "compiled": compiled,
         "crop_sizes": {f"{h}x{w}": crops.count((h, w)) for h, w in sorted(set(crops))},
-        "images_per_second": rates,
-        "c_over_a": rates["c"] / rates["a"],
-        "c_over_b": rates["c"] / rates["b"],
+        **speeds(images, times),
         "matrix_peak_tflops": peak / 1e12,
         **unet_share(restorer, corpus, peak),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",

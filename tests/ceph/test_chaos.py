@@ -26,7 +26,7 @@ from qrefine.corpus.listing import list_shards
 from qrefine.storage.store import Store
 from qrefine.table.parts import PREFIX
 from qrefine.table.table import open_table
-from tests.ceph.conftest import Ceph
+from tests.ceph.gateway import Ceph
 from tests.ceph.proxy import FaultProxy, share
 from tests.stream.test_kill import victims
 

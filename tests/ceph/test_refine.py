@@ -26,7 +26,7 @@ from qrefine.table import lease
 from qrefine.table.lease import Lease
 from qrefine.table.parts import PREFIX
 from qrefine.table.table import open_table
-from tests.ceph.conftest import Ceph
+from tests.ceph.gateway import Ceph
 from tests.ceph.proxy import FAULTS, SLOW_S, FaultProxy, Request, share
 from tests.stream.kill_points import SAMPLES, SHARDS, Found, read, write_corpus
 from tests.work import runs

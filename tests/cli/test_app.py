@@ -12,14 +12,7 @@ import yaml
 from qrefine.config import RefineConfig, parse_config
 from qrefine.storage.store import Store
 from qrefine.table.lease import Lease
-from tests.conftest import PLAIN, write_shards, write_tar
-
-SETTINGS = [flag for setting in PLAIN for flag in ("--set", setting)]
-
-
-def qrefine(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "qrefine.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240)
+from tests.support import SETTINGS, qrefine, write_shards, write_tar
 
 
 def test_refine_reports_and_then_has_nothing_to_do(tmp_path: Path) -> None:

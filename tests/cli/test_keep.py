@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_app import SETTINGS, qrefine
-from tests.conftest import write_shards
+from tests.support import SETTINGS, qrefine, write_shards
 
 
 def test_a_table_through_two_nights_and_out_again(tmp_path: Path) -> None:

@@ -9,24 +9,16 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from qrefine.cli.app import app
 from qrefine.config import load_config
+from tests.cluster.manifests import FOLDER, ROOT, Manifest, documents
 from tests.cluster.schema import errors
 
-ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "cluster" / "kuberay"
 FILES = sorted(path for path in FOLDER.rglob("*.yaml") if path.name not in ("kustomization.yaml", "settings.yaml"))
-Manifest = dict[str, Any]
-
-
-def documents(path: Path) -> list[Manifest]:
-    return [document for document in yaml.safe_load_all(path.read_text(encoding="utf-8")) if document]
-
 
 ALL = {f"{path.name}:{document['kind']}": document for path in FILES for document in documents(path)}
 

@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.cluster.manifests import FOLDER, documents
 from tests.cluster.schema import errors
-from tests.cluster.test_manifests import FOLDER, documents
-from tests.conftest import write_shards
+from tests.support import write_shards
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "cluster" / "README.md").read_text(encoding="utf-8")

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from qrefine.config import ImageSettings
 from qrefine.corpus.images import SIGNATURE_BYTES, ImageError, decode, encode, icc_profile, image_format
 from qrefine.quality.map import Image
-from tests.conftest import encoded, photo
+from tests.support import encoded, photo
 
 SETTINGS = ImageSettings()
 PHOTO = photo(size=48)[:, :40]  # upright: sides differ

@@ -25,7 +25,7 @@ from qrefine.corpus.images import ImageError, decode
 from qrefine.corpus.shards import read_shard
 from qrefine.corpus.tar import Member
 from qrefine.sample import Sample
-from tests.conftest import encoded, photo, write_tar
+from tests.support import encoded, photo, write_tar
 
 PNG = encoded(photo(size=16))
 JPEG = encoded(photo("chelsea", 16), "JPEG")

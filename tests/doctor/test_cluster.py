@@ -24,7 +24,7 @@ from qrefine.doctor.findings import Finding, ok
 from qrefine.errors import UserError
 from qrefine.stream.nodes import Node
 from qrefine.stream.pools import plan_topology
-from tests.conftest import write_shards
+from tests.support import write_shards
 
 HEAD = Node("a" * 56, "10.0.0.1", head=True, cpus=0, gpus=0, store=1e9)
 READER = Node("b" * 56, "10.0.0.2", head=False, cpus=8, gpus=0, store=1e9)

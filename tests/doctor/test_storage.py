@@ -22,7 +22,7 @@ from qrefine.doctor.findings import Finding
 from qrefine.doctor.storage import beacon, check_space, examine_input, examine_output
 from qrefine.storage.store import Store
 from qrefine.table.table import Table
-from tests.conftest import write_shards, write_tar
+from tests.support import write_shards, write_tar
 
 
 def texts(findings: list[Finding], state: str) -> list[str]:

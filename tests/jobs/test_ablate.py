@@ -12,7 +12,7 @@ from jobs.ablate import ROWS, ablate, group_of, main, row_name, table_text
 from qrefine.config import Bounds, load_config
 from qrefine.models.mappers.piqe import PiqeMapper
 from qrefine.sample import Sample
-from tests.conftest import PLAIN, noisy, photo, write_shards
+from tests.support import PLAIN, noisy, photo, write_shards
 
 PAPER = (*PLAIN, "mode=paper", "bounds.lq=0.5", "bounds.mq=0.9", "bounds.hq=0.95")
 

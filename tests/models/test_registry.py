@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from qrefine.config import Backend, MapperSettings
@@ -20,8 +22,19 @@ from qrefine.models.registry import (
     options_of,
 )
 from qrefine.models.restorers.classical import ClassicalRestorer
+from qrefine.quality.map import Image, QualityMap
 
 GOOD = MapperSettings(name="piqe")
+
+
+class Grid:
+    """A mapper that keeps to its grid."""
+
+    def __init__(self, weights: str | None = None, grid: int = 16) -> None:
+        self.grid = grid
+
+    def __call__(self, images: Sequence[Image]) -> list[QualityMap]:
+        return [QualityMap(np.ones((self.grid, self.grid))) for _ in images]
 
 
 class Broken:
@@ -35,6 +48,13 @@ def test_known_names_are_loaded_with_their_settings() -> None:
     assert mapper.grid == 5
     assert isinstance(load_restorer(Backend(name="classical")), ClassicalRestorer)
     assert load_judge("piqe") is piqe_score
+
+
+def test_mappers_that_can_are_told_how_large_a_patch_may_be() -> None:
+    image = np.zeros((40, 3072, 3), np.uint8)
+    assert load_mapper(MapperSettings(name="piqe"))([image])[0].n == 48
+    assert load_mapper(MapperSettings(name="piqe", patch=None))([image])[0].n == 16
+    assert load_mapper(MapperSettings(name=f"{__name__}:Grid", grid=5))([image])[0].n == 5
 
 
 def test_backends_from_outside_are_loaded_by_their_path() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import deltalake
 
-from tests.conftest import encoded, photo
+from tests.support import encoded, photo
 
 
 def rows_of(table: Path, version: int | None = None) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from qrefine.storage.store import Store
 from qrefine.table.ledger import Rows
 from qrefine.table.pieces import build_ledger
 from qrefine.table.table import Table
-from tests.table.test_parts import CONFIG, SCHEMA, part, rows
+from tests.table.parts import CONFIG, SCHEMA, part, rows
 
 OTHER = load_config(None, ["mapper.grid=2", "bounds.mq=0.5"])
 

@@ -12,9 +12,9 @@ import pytest
 from qrefine.api import nightly, refine
 from qrefine.config import load_config
 from qrefine.nightly.changes import Again
-from tests.conftest import PLAIN, encoded, photo, write_shards, write_tar
 from tests.nightly.tables import by_shard, grey, rows_of, version_of
 from tests.stream.backends import THROWER
+from tests.support import PLAIN, encoded, photo, write_shards, write_tar
 from tests.work.runs import HERE
 
 CONFIG = load_config(None, [*PLAIN, *HERE])

@@ -15,7 +15,7 @@ from qrefine.nightly.settle import MergeJob, run_merge
 from qrefine.storage.store import Store
 from qrefine.table.ledger import Rows
 from qrefine.table.parts import PartRecord
-from tests.table.test_parts import part, rows
+from tests.table.parts import part, rows
 
 STATUS = st.sampled_from(["kept", "refined", "failed"])  # kept: q is 0.625; refined: q is 1
 

@@ -13,9 +13,8 @@ from qrefine.plan.show import make_plan
 from qrefine.report.scan import TableScan
 from qrefine.storage.store import Store
 from qrefine.table.table import open_table
-from tests.cli.test_app import SETTINGS, qrefine
-from tests.conftest import write_shards
 from tests.report.tables import refined_table
+from tests.support import SETTINGS, qrefine, write_shards
 
 
 @pytest.fixture(scope="module")

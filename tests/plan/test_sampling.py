@@ -9,7 +9,7 @@ from qrefine.config import RefineConfig
 from qrefine.corpus.listing import Shard
 from qrefine.plan import sampling
 from qrefine.plan.sampling import choose_shards, draw_samples
-from tests.conftest import encoded, photo, write_shards, write_tar
+from tests.support import encoded, photo, write_shards, write_tar
 
 
 def test_one_shard_of_each_stratum() -> None:

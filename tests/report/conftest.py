@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from qrefine.config import RefineConfig
-from tests.conftest import encoded, write_shards, write_tar
 from tests.report.tables import refined_table, synthetic_table
+from tests.support import encoded, write_shards, write_tar
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from qrefine.table.schema import table_schema
 from qrefine.table.table import Table
 from qrefine.work.process import process
 from qrefine.work.write import ROWS_AT_ONCE, Target, write
-from tests.conftest import encoded, photo
+from tests.support import encoded, photo
 
 RUN = "20260101T000000-00000000"
 JUDGES = ("piqe", "liking")  # the second is unknown to the report: higher is better

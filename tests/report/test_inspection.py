@@ -10,8 +10,7 @@ from qrefine.config import RefineConfig
 from qrefine.errors import UserError
 from qrefine.report.inspection import Inspector, describe, draw_panel, read_image
 from qrefine.stages.refiner import Refiner
-from tests.cli.test_app import SETTINGS, qrefine
-from tests.conftest import encoded, noisy, photo
+from tests.support import SETTINGS, encoded, noisy, photo, qrefine
 
 
 def test_it_comes_to_what_a_refiner_comes_to(plain: RefineConfig) -> None:

@@ -20,9 +20,8 @@ from qrefine.report.pictures import data_uri, most_changed, overlay
 from qrefine.storage.store import Store
 from qrefine.table.schema import table_schema
 from qrefine.table.table import Table
-from tests.cli.test_app import qrefine
-from tests.conftest import PLAIN, noisy, photo, write_tar
 from tests.report.tables import RUN, refined_table
+from tests.support import PLAIN, noisy, photo, qrefine, write_tar
 
 
 def report(table: Path, folder: Path, config: RefineConfig | None = None, **options: object) -> str:

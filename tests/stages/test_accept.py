@@ -14,8 +14,8 @@ from qrefine.quality.map import Image, QualityMap
 from qrefine.quality.regions import patch_any, patch_pixels
 from qrefine.sample import Sample
 from qrefine.stages.accept import Accept, blend, keep_weight, worse_patches
-from tests.conftest import photo
 from tests.stages.backends import Told, quality
+from tests.support import photo
 
 UNIT = st.floats(0, 1, width=32)
 N = 3

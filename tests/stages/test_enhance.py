@@ -9,8 +9,8 @@ from qrefine.config import load_config
 from qrefine.quality.regions import flatten
 from qrefine.sample import Sample
 from qrefine.stages.enhance import Enhance
-from tests.conftest import photo
 from tests.stages.backends import Idle, Wild, quality
+from tests.support import photo
 
 CONFIG = load_config(None, [])
 WORDS = CONFIG.enhance.positive_words

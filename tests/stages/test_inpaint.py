@@ -15,8 +15,8 @@ from qrefine.sample import Sample
 from qrefine.stages.inpaint import Inpaint
 from qrefine.stages.noise import Noise
 from qrefine.stages.stage import run_stages
-from tests.conftest import photo
 from tests.stages.backends import Idle, Wild, quality
+from tests.support import photo
 
 PAPER = load_config(None, ["mode=paper"])
 FUSED = load_config(None, ["mode=fused"])

@@ -9,8 +9,8 @@ from qrefine.config import load_config
 from qrefine.quality.regions import flatten
 from qrefine.sample import Sample
 from qrefine.stages.noise import Noise, add_noise, noise_weight
-from tests.conftest import photo
 from tests.stages.backends import quality
+from tests.support import photo
 
 PAPER = load_config(None, ["mode=paper"])
 IMAGE = photo(size=32)

@@ -13,8 +13,8 @@ from qrefine.models.mappers.piqe import PiqeMapper
 from qrefine.quality.map import Image, QualityMap
 from qrefine.quality.regions import flatten
 from qrefine.stages.refiner import MODEL_STAGES, Refined, Refiner, build_stages
-from tests.conftest import PLAIN, noisy, photo
 from tests.stages.backends import Wild
+from tests.support import PLAIN, noisy, photo
 
 
 def corpus() -> tuple[list[Image], list[str]]:

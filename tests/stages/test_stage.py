@@ -8,7 +8,7 @@ import pytest
 
 from qrefine.sample import Sample
 from qrefine.stages.stage import Step, guarded, run_stages
-from tests.conftest import photo
+from tests.support import photo
 
 IMAGE = photo(size=16)
 

@@ -10,8 +10,8 @@ from qrefine.sample import Sample
 from qrefine.stages.inpaint import Inpaint
 from qrefine.stages.refiner import Refiner
 from qrefine.stages.strengths import enhance_work, inpaint_strength, inpaint_work
-from tests.conftest import PLAIN, noisy, photo
 from tests.stages.backends import Wild, quality
+from tests.support import PLAIN, noisy, photo
 
 POOR = quality([[0.1, 0.5], [0.75, 0.9]])  # q = 0.56 < B_HQ
 GOOD = quality([[0.65, 1.0], [1.0, 1.0]])

@@ -18,7 +18,7 @@ from qrefine.errors import UserError
 from qrefine.storage import retry
 from qrefine.storage.store import Store
 from tests.ceph.proxy import FaultProxy, share
-from tests.conftest import write_shards
+from tests.support import write_shards
 
 pytest.importorskip("aiohttp")
 

@@ -25,7 +25,7 @@ from qrefine.corpus.shards import read_shard
 from qrefine.errors import UserError
 from qrefine.storage import retry
 from qrefine.storage.store import Store, canonical
-from tests.conftest import write_shards
+from tests.support import write_shards
 
 
 def names(patterns: list[str]) -> list[str]:

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from qrefine.table.table import open_table
-from tests.conftest import PLAIN, write_shards
+from tests.support import PLAIN, write_shards
 
 KILL_SHARDS, KILL_SAMPLES = 6, 8
 ROUNDS = 10

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from qrefine.table.table import open_table
-from tests.conftest import PLAIN, encoded, photo, write_tar
+from tests.support import PLAIN, encoded, photo, write_tar
 
 IMAGE_BYTES = 2 * 2**20
 MOST_GROWTH = 300 * 2**20

@@ -19,9 +19,9 @@ from qrefine.corpus.shards import read_shard
 from qrefine.stream.metrics import RayMeter
 from qrefine.table.table import open_table
 from qrefine.work.meter import FROM_RAY, METRICS
-from tests.conftest import PLAIN, encoded, photo, write_shards, write_tar
 from tests.stream.backends import KILLER
 from tests.stream.heads import ROOT, Head, running_head
+from tests.support import PLAIN, encoded, photo, write_shards, write_tar
 
 ON_GPUS = {"ray_node_gpus_utilization"}
 Scrape = dict[tuple[str, str], dict[tuple[str, ...], float]]  # name and run -> values of the other tags -> sum

@@ -25,8 +25,8 @@ import pytest
 
 from qrefine.storage.store import Store
 from qrefine.table.table import open_table
-from tests.conftest import PLAIN, write_shards
 from tests.stream.heads import RAY, ROOT, free_ports
+from tests.support import PLAIN, write_shards
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 STORE, HEAD, WORKER = "10.203.77.1", "10.203.77.2", "10.203.77.3"

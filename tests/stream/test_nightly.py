@@ -11,9 +11,9 @@ from qrefine.api import nightly, refine
 from qrefine.config import load_config
 from qrefine.nightly.changes import Again
 from qrefine.nightly.night import plan_nightly
-from tests.conftest import PLAIN, encoded, photo, write_shards, write_tar
 from tests.nightly.tables import by_shard, grey, rows_of, version_of
 from tests.stream.backends import THROWER
+from tests.support import PLAIN, encoded, photo, write_shards, write_tar
 
 CONFIG = load_config(None, PLAIN)
 DANGEROUS = load_config(None, [*PLAIN, "mapper.name=tests.stream.backends:DangerousMapper", "stream.retries=0"])

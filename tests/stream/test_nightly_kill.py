@@ -14,7 +14,7 @@ import deltalake
 import psutil
 import pytest
 
-from tests.conftest import PLAIN, write_shards
+from tests.support import PLAIN, write_shards
 
 KILLS = 8
 LONGEST_WAIT_S = 25.0

@@ -23,8 +23,8 @@ from qrefine.corpus.listing import list_shards
 from qrefine.corpus.shards import read_shard
 from qrefine.storage.store import Store
 from qrefine.table.table import Table
-from tests.conftest import PLAIN, encoded, noisy, photo, write_tar
 from tests.stream.counting_store import TAKE
+from tests.support import PLAIN, encoded, noisy, photo, write_tar
 
 pytestmark = pytest.mark.usefixtures("cluster")
 SHARDS, SAMPLES = 100, 4

@@ -23,7 +23,7 @@ from qrefine.api import refine
 from qrefine.config import RefineConfig, load_config
 from qrefine.table.table import open_table
 from qrefine.work.refine import Summary
-from tests.conftest import PLAIN, write_shards
+from tests.support import PLAIN, write_shards
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 MIB = 2**20

@@ -17,7 +17,7 @@ from qrefine.stream.pools import HELPER_CPUS, PoolActor, plan_topology
 from qrefine.work import process
 from qrefine.work.border import blocks
 from qrefine.work.write import Target
-from tests.conftest import PLAIN, encoded, noisy, photo
+from tests.support import PLAIN, encoded, noisy, photo
 
 
 @pytest.mark.parametrize("topology", ["auto", "pooled", "colocated"])

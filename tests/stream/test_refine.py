@@ -18,8 +18,8 @@ from qrefine.corpus.images import decode
 from qrefine.errors import UserError
 from qrefine.table.table import open_table
 from qrefine.work.refine import Summary
-from tests.conftest import PLAIN, encoded, photo, write_shards, write_tar
 from tests.stream.backends import KILLER, THROWER
+from tests.support import PLAIN, encoded, photo, write_shards, write_tar
 
 pytestmark = pytest.mark.usefixtures("cluster")
 

@@ -17,7 +17,7 @@ from qrefine.storage.store import Store, canonical
 from qrefine.table.parts import write_part
 from qrefine.table.schema import make_row, table_schema
 from qrefine.table.table import Table
-from tests.conftest import encoded, photo, write_tar
+from tests.support import encoded, photo, write_tar
 
 SHARDS, ROWS, PART_ROWS = 1000, 1000, 32
 SHARDS_IN_A_COMMIT = 10

@@ -21,8 +21,8 @@ from qrefine.config import RefineConfig
 from qrefine.corpus.listing import list_shards
 from qrefine.corpus.shards import read_shard
 from qrefine.table.table import open_table
-from tests.conftest import PLAIN, write_shards, write_tar
 from tests.stream.heads import ROOT, Head, running_head
+from tests.support import PLAIN, write_shards, write_tar
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SETTINGS = [flag for setting in (*PLAIN, "stream.commit_seconds=0.5") for flag in ("--set", setting)]

@@ -12,7 +12,7 @@ from qrefine.errors import UserError
 from qrefine.storage.store import Store
 from qrefine.table.diff import Difference, diff
 from qrefine.table.table import Table
-from tests.table.test_parts import SCHEMA, part, rows
+from tests.table.parts import SCHEMA, part, rows
 
 
 @pytest.fixture

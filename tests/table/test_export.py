@@ -19,7 +19,7 @@ from qrefine.errors import UserError
 from qrefine.storage.store import Store
 from qrefine.table.export import MANIFEST, export
 from qrefine.table.table import Table
-from tests.table.test_parts import SCHEMA, part, rows
+from tests.table.parts import SCHEMA, part, rows
 
 CYCLE = ("kept", "refined", "failed")
 

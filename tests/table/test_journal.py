@@ -9,7 +9,7 @@ import pytest
 from qrefine.storage.store import Store
 from qrefine.table.journal import Entry, Staging, staged_parts
 from qrefine.table.parts import PartRecord
-from tests.table.test_parts import part, rows
+from tests.table.parts import part, rows
 
 
 def record(root: Path, index: int, shard: str = "a.tar") -> PartRecord:

@@ -14,7 +14,7 @@ from qrefine.storage.store import Store
 from qrefine.table.ledger import Rows
 from qrefine.table.merge import Source, in_order, merge_parts
 from qrefine.table.parts import write_part
-from tests.table.test_parts import part, rows
+from tests.table.parts import part, rows
 
 
 @st.composite

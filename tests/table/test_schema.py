@@ -15,7 +15,7 @@ from qrefine.errors import UserError
 from qrefine.quality.map import QualityMap
 from qrefine.sample import Sample
 from qrefine.table.schema import STATUSES, judge_column, make_row, table_schema
-from tests.conftest import encoded, photo
+from tests.support import encoded, photo
 
 CONFIG = load_config(None, ["mapper.grid=4"])
 SOURCE = encoded(photo(size=16))

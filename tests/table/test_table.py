@@ -17,7 +17,7 @@ from qrefine.errors import TableBusyError, UserError
 from qrefine.storage.store import Store
 from qrefine.table.schema import table_schema
 from qrefine.table.table import Table, open_table
-from tests.table.test_parts import SCHEMA, part, rows
+from tests.table.parts import SCHEMA, part, rows
 
 Specs = list[tuple[int, str]]
 

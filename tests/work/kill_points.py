@@ -21,7 +21,7 @@ from qrefine.config import ImageSettings
 from qrefine.corpus.images import decode
 from qrefine.table.parts import PREFIX
 from qrefine.table.table import open_table
-from tests.conftest import encoded, photo, write_tar
+from tests.support import encoded, photo, write_tar
 from tests.work import runs
 
 SHARDS, SAMPLES = 3, 7

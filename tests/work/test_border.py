@@ -19,7 +19,7 @@ from qrefine.sample import Sample
 from qrefine.stages.refiner import MODEL_STAGES, build_stages
 from qrefine.work.border import blocks, from_arrow, to_arrow
 from qrefine.work.process import process
-from tests.conftest import encoded, noisy, photo
+from tests.support import encoded, noisy, photo
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
 COUNT = st.integers(0, 2**63 - 1)

@@ -27,8 +27,8 @@ from qrefine.work.plans import ShardPlan
 from qrefine.work.process import process
 from qrefine.work.write import Target
 from qrefine.work.write import encoded as encoded_sample
-from tests.conftest import PLAIN, encoded, photo, write_shards, write_tar
 from tests.stream.backends import THROWER
+from tests.support import PLAIN, encoded, photo, write_shards, write_tar
 
 CONFIG = load_config(None, [*PLAIN, "stream.batch_size=2"])
 SHARDS, SAMPLES = 2, 5

@@ -15,8 +15,8 @@ from qrefine.sample import Sample
 from qrefine.stages.refiner import MODEL_STAGES, Map, build_stages
 from qrefine.stages.stage import Step
 from qrefine.work.process import load, process
-from tests.conftest import PLAIN, encoded, noisy, photo
 from tests.stages.backends import Told, quality
+from tests.support import PLAIN, encoded, noisy, photo
 
 CONFIG = load_config(None, [*PLAIN, "seed=7"])
 GOOD = quality([[0.9, 0.9], [0.9, 0.9]])

@@ -22,14 +22,14 @@ from qrefine.table.schema import table_schema
 from qrefine.table.table import open_table
 from qrefine.work.process import process
 from qrefine.work.write import ROWS_AT_ONCE, Target, encoded, write
-from tests import conftest
-from tests.conftest import noisy, photo
+from tests import support
 from tests.stages.backends import quality
+from tests.support import noisy, photo
 from tests.work import runs
 from tests.work.kill_points import SAMPLES, SHARDS, read, write_corpus
 
 IMAGE = photo(size=24)
-SOURCE = conftest.encoded(IMAGE)
+SOURCE = support.encoded(IMAGE)
 
 
 def kept(shard: str, index: int, **more: Any) -> Sample:
@@ -60,7 +60,7 @@ def test_an_encoders_error_is_the_samples(plain: RefineConfig) -> None:
 
 def test_the_colour_profile_of_the_source_stays(plain: RefineConfig) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    sample = Sample("s", 0, "k0", conftest.encoded(noisy(photo()), icc_profile=profile), 1)
+    sample = Sample("s", 0, "k0", support.encoded(noisy(photo()), icc_profile=profile), 1)
     (done,) = process([sample], build_stages(MODEL_STAGES, plain), plain)
     assert done.status == "refined"
     output = encoded(done, plain).output or b""

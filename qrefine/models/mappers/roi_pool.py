@@ -183,10 +183,9 @@ class RoiPoolMapper:
     def __call__(self, images: Sequence[Image]) -> list[QualityMap]:
         groups: dict[tuple[tuple[int, int], int], list[int]] = {}
         for i, image in enumerate(images):
-            height, width = (-(-side // CANVAS) * CANVAS for side in image.shape[:2])
             height, width = image.shape[:2]
-            n = patch_count(height, width, self.grid, self.patch)
-            groups.setdefault(((height, width), n), []).append(i)
+            canvas = (-(-height // CANVAS) * CANVAS, -(-width // CANVAS) * CANVAS)
+            groups.setdefault((canvas, patch_count(height, width, self.grid, self.patch)), []).append(i)
         maps: dict[int, QualityMap] = {}
         for (canvas, n), members in groups.items():
             batch = [images[i] for i in members]

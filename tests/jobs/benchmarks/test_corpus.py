@@ -10,7 +10,7 @@ from benchmarks.stubs import GOOD, MENDED, POOR, SleepingMapper, SleepingRestore
 from qrefine.config import ImageSettings
 from qrefine.corpus.images import decode
 from qrefine.corpus.shards import read_shard
-from tests.conftest import photo
+from tests.support import photo
 
 
 def needs(paths):

@@ -12,7 +12,7 @@ import pytest
 
 from qrefine.models.judges.piqe import BLOCK, piqe_blocks, piqe_score
 from qrefine.quality.map import Image
-from tests.conftest import encoded, noisy, photo
+from tests.support import encoded, noisy, photo
 
 PICTURES = ("astronaut", "chelsea", "coffee", "rocket")
 

@@ -17,7 +17,7 @@ from qrefine.models.mappers.embedded_pass import patch_features, spans
 from qrefine.models.weights import EMBEDDED, load_weights
 from qrefine.training.degradations import FAMILIES as CAUSES
 from qrefine.training.degradations import degrade
-from tests.conftest import photo
+from tests.support import photo
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 
 from qrefine.models.judges.piqe import piqe_score
 from qrefine.models.mappers.piqe import PiqeMapper
-from tests.conftest import noisy, photo
+from tests.support import noisy, photo
 
 ODD = [(1, 1), (8, 4096), (4096, 8), (17, 31), (15, 15), (16, 16), (33, 200)]
 

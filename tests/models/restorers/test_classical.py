@@ -7,7 +7,7 @@ import pytest
 
 from qrefine.models.restorers.classical import MOST_NOISE, ClassicalRestorer, noise_level
 from qrefine.quality.map import Image, Plane
-from tests.conftest import photo
+from tests.support import photo
 
 RESTORE = ClassicalRestorer()
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from qrefine.models.restorers.embedded import EmbeddedRestorer
 from qrefine.training.degradations import degrade
 from qrefine.training.figures import psnr
-from tests.conftest import photo
+from tests.support import photo
 
 
 @pytest.fixture(scope="module")
