@@ -1,7 +1,9 @@
 """A condition as people write it behind SQL's WHERE, as an Arrow expression over a table's columns.
 
 ``sqlglot`` parses the text; of its tree we take comparisons, arithmetic, AND, OR, NOT, IN, BETWEEN, LIKE and
-IS NULL on columns and constants, and nothing else. No text is evaluated, here or by a database.
+IS NULL on columns and constants, and nothing else. No text is evaluated, here or by a database:
+``deltalake.QueryBuilder`` is twice as fast, but finds no ``quality = 0.6`` in float32, and lets a condition hold
+cross joins and ``LIMIT``.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ from qrefine.table.parts import PREFIX
 from qrefine.table.table import open_table
 from tests.ceph.gateway import Ceph
 from tests.ceph.proxy import FAULTS, SLOW_S, FaultProxy, Request, share
-from tests.stream.kill_points import SAMPLES, SHARDS, Found, read, write_corpus
 from tests.work import runs
+from tests.work.kill_points import SAMPLES, SHARDS, Found, read, write_corpus
 
 pytestmark = [pytest.mark.storage, pytest.mark.timeout(280)]
 KILLED = -signal.SIGKILL

@@ -68,8 +68,8 @@ def test_shards_are_listed_by_name_and_braces_and_read(server: ThreadingHTTPServ
     assert [(shard.url, shard.size) for shard in shards] == [
         (f"{root}/{name}", (tmp_path / name).stat().st_size) for name in ("000000.tar", "000001.tar")
     ]
-    expected = [(s.key, s.image, s.shard_rows) for s in read_shard(str(tmp_path / "000000.tar"), ImageSettings())]
-    assert [(s.key, s.image, s.shard_rows) for s in read_shard(shards[0].url, ImageSettings())] == expected
+    expected = [(s.key, s.source, s.shard_rows) for s in read_shard(str(tmp_path / "000000.tar"), ImageSettings())]
+    assert [(s.key, s.source, s.shard_rows) for s in read_shard(shards[0].url, ImageSettings())] == expected
 
 
 def test_what_is_not_there_is_one_line(server: ThreadingHTTPServer) -> None:

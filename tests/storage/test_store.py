@@ -226,8 +226,8 @@ def test_a_shard_read_through_a_bad_connection_is_whole(tmp_path: Path) -> None:
     for seed in range(20):
         FlakyFileSystem.dice, FlakyFileSystem.allowed_failures = random.Random(seed), 5
         found = list(read_shard(f"flaky://{path}", ImageSettings(), retries=5))
-        assert [(s.index, s.key, s.image, s.prompt, s.error, s.shard_rows) for s in found] == [
-            (s.index, s.key, s.image, s.prompt, s.error, s.shard_rows) for s in expected
+        assert [(s.index, s.key, s.source, s.prompt, s.error, s.shard_rows) for s in found] == [
+            (s.index, s.key, s.source, s.prompt, s.error, s.shard_rows) for s in expected
         ]
 
 
