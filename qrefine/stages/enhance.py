@@ -19,7 +19,7 @@ class Enhance:
     """I_f = E_B(I2) if q < B_HQ else E_P(I2).
 
     Strength falls to 0 where Q >= B_HQ, so a good region is never enhanced for its bad neighbours' sake, and
-    an image with no region below B_MQ and q >= B_HQ is not touched at all (design: pay for what is broken).
+    an image with no region below B_MQ and q >= B_HQ is not touched at all (ARCHITECTURE.md#decisions).
     Without a prompt-guided backend E_P is E_B at ``prompt_strength``.
     """
 

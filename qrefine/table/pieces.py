@@ -73,7 +73,7 @@ def _piece(part: dict[str, Any], count: int) -> Piece:
         first=part["min.index"],
         last=part["max.index"],
         total=part["max.shard_rows"],
-        failed=part["min.status"] == "failed",  # the first of the three by the alphabet
+        failed=part["min.status"] == "failed",  # alphabetically the first of the three
         worst=part["min.quality_after"],
         configs=tuple(sorted({part["min.config"], part["max.config"]} - {None})),
     )

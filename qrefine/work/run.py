@@ -20,6 +20,8 @@ from qrefine.work.plans import ShardPlan
 from qrefine.work.progress import Display, Totals
 from qrefine.work.write import Target, write
 
+UNKNOWN_BYTES = 1 << 40  # a shard whose store does not tell its size may be large
+
 ChooseExecutor = Callable[[int], Executor]
 """Bytes to be read -> where to do it."""
 
@@ -80,9 +82,8 @@ class Run:
 
     def stream(self, plans: Sequence[ShardPlan], commit: Commit) -> None:
         """Do what is planned; ``commit`` is called every few seconds with the records of parts."""
-        size = sum(plan.size or 0 for plan in plans)
-        self.totals.bytes_to_do = size
-        executor = self.executor(size)
+        self.totals.bytes_to_do = sum(plan.size or 0 for plan in plans)
+        executor = self.executor(sum(UNKNOWN_BYTES if plan.size is None else plan.size for plan in plans))
         every = self.config.stream.commit_seconds
         with (
             Display(self.totals, executor.nodes),

@@ -6,7 +6,7 @@ import tarfile
 from functools import partial
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qrefine.config import ImageSettings
@@ -25,6 +25,7 @@ def read_all(stream, sizes):
 COMPRESS = [gzip.compress, bz2.compress, lzma.compress, partial(lzma.compress, format=lzma.FORMAT_ALONE)]
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(COMPRESS),
     st.lists(st.binary(max_size=300), max_size=5),
@@ -35,6 +36,7 @@ def test_members_are_one_stream(compress, parts, sizes):
     assert read_all(decompressed(io.BytesIO(data)), sizes) == b"".join(parts)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300).filter(lambda data: not data.startswith(tuple(FORMATS))), st.integers(1, 99))
 def test_what_is_not_compressed_comes_as_it_is(data, size):
     assert read_all(decompressed(io.BytesIO(data)), [size]) == data

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # What someone sees on a bare Debian: clone, then `make demo` and `make test` (or the targets named), with times.
 #
-#   tests/fresh/debian.sh [TARGET ...]      SUITE=bookworm  WORK=a folder to keep the system in
+#   tests/fresh/debian.sh [TARGET ...]
 #
-# Needs root and debootstrap. Of this machine it takes the mirror of apt, the certificates and what pip is told.
+# SUITE is bookworm by default; testing has a newer Python. WORK is a folder to keep the system in for the next time.
+#
+# It needs root and debootstrap. Of this machine it takes the mirror of apt, the certificates and what pip is told.
 # All mounts are made in a namespace of their own: they end with the script, however it ends.
 set -euo pipefail
 repository=$(cd "$(dirname "$0")/../.." && pwd)
@@ -18,7 +20,10 @@ if [ -z "${QREFINE_FRESH_ROOT:-}" ]; then
     export QREFINE_FRESH_ROOT=$folder/$suite
     if [ ! -e "$QREFINE_FRESH_ROOT/.ready" ]; then
         mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | head -n 1)
-        debootstrap --variant=minbase --include="$packages" "$suite" "$QREFINE_FRESH_ROOT" ${mirror:+"$mirror"}
+        script=/usr/share/debootstrap/scripts/$suite
+        [ -e "$script" ] || script=/usr/share/debootstrap/scripts/sid # a suite newer than this debootstrap
+        debootstrap --variant=minbase --include="$packages" "$suite" "$QREFINE_FRESH_ROOT" \
+            "${mirror:-http://deb.debian.org/debian}" "$script"
         touch "$QREFINE_FRESH_ROOT/.ready"
     fi
     unshare --mount --pid --fork --kill-child "$0" "${targets[@]}"
