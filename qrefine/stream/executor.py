@@ -66,14 +66,14 @@ class RayExecutor:
 
     def each(self, call: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[list[Result]]:
         """Two tasks for each CPU at a time; raises BrokenRunError where one fails for good."""
-        task = ray.remote(num_cpus=1, max_retries=TASK_RETRIES, retry_exceptions=True)(call)
+        task = ray.remote(num_cpus=1, max_retries=TASK_RETRIES, retry_exceptions=True)(_apply)
         most = 2 * max(1, int(self.cpus))
         waiting = iter(jobs)
         running: list[ray.ObjectRef] = []
         try:
             while True:
                 while len(running) < most and (job := next(waiting, None)) is not None:
-                    running.append(task.remote(job))
+                    running.append(task.remote(call, job))
                 if not running:
                     return
                 every = self.config.stream.commit_seconds
@@ -82,3 +82,8 @@ class RayExecutor:
         except RayError as error:
             reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
             raise BrokenRunError(f"rewriting parts failed: {reason}; the same command continues") from error
+
+
+def _apply(call: Callable[[Job], Result], job: Job) -> Result:
+    """A task must be a plain function; ``call`` may be a partial one."""
+    return call(job)

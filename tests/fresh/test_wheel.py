@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PLAIN, write_shards
+from tests.support import PLAIN, write_shards
 
 ROOT = Path(__file__).parents[2]
 
