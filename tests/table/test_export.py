@@ -56,7 +56,7 @@ def test_exported_shards_are_read_by_webdataset_and_by_us(table: Table, tmp_path
         assert told["quality_after"] == pytest.approx(row["quality_after"])
 
     read = [sample for shard in shards for sample in read_shard(shard, ImageSettings())]
-    assert [sample.image for sample in read] == [row["image"]["bytes"] for row in expected]
+    assert [sample.source for sample in read] == [row["image"]["bytes"] for row in expected]
     assert [sample.prompt for sample in read] == [row["prompt"] for row in expected]
     assert [sample.key for sample in read] == [f"{i:09d}" for i in range(16)]
     assert not any(sample.error for sample in read)
