@@ -250,7 +250,7 @@ class Sheet:
 
     def at(self, points: NDArray[np.floating]) -> list[tuple[float, float]]:
         """Points (n, 2) as x, y in pixels of the result, for the pen."""
-        return [(float(x), float(y)) for x, y in np.asarray(points) * self.scale]
+        return [(x, y) for x, y in (np.asarray(points) * self.scale).tolist()]
 
     def polygon(self, points: NDArray[np.floating], fill: Colour | None, line: Colour | None = None, width: float = 1) -> None:
         """A filled and/or outlined polygon."""
@@ -262,7 +262,8 @@ class Sheet:
 
     def line(self, points: NDArray[np.floating], fill: Colour, width: float = 1) -> None:
         """A polyline; ``width`` in pixels of the result."""
-        self.pen.line(self.at(points), fill=fill, width=max(1, round(width * self.scale)), joint="curve")
+        joint = "curve" if len(points) > 2 and width * self.scale > 2 else None
+        self.pen.line(self.at(points), fill=fill, width=max(1, round(width * self.scale)), joint=joint)
 
     def disc(self, x: float, y: float, radius: float, fill: Colour | None, line: Colour | None = None, width: float = 1) -> None:
         """A disc or a ring."""

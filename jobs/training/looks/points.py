@@ -337,7 +337,7 @@ def water_drops(photo: Image | None, size: int, rng: np.random.Generator) -> Ima
 def sand(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Grains of several colours, lit from one side, over low ripples."""
     grain = rng.uniform(0, 0.5)
-    base = np.array(colour(rng, 0.5, 0.9), np.float32) * 0.5 + np.array([105, 90, 65], np.float32)
+    base = np.array(colour(rng, 0.3, 0.9), np.float32) * 0.2 + np.array([150, 125, 90], np.float32) * rng.uniform(0.4, 1.1)
     values = rng.standard_normal((size, size, 1)) * rng.uniform(8, 25) + rng.standard_normal((size, size, 3)) * rng.uniform(2, 9)
     if grain > 0.25:
         values = blurred(to_uint8(values + 128), grain + 0.2).astype(np.float32) * 2 - 256
@@ -381,11 +381,12 @@ def bokeh_discs(photo: Image | None, size: int, rng: np.random.Generator) -> Ima
 def polka_dots(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Rows of small dots on cloth or paper, of one or several colours."""
     pitch = log_uniform(rng, 5, 50)
-    u, v = np.mgrid[-2 : size / pitch * 1.5 + 2, -2 : size / pitch * 1.5 + 2]
+    reach = int(size / pitch * 0.75) + 2
+    u, v = np.mgrid[-reach : reach + 1, -reach : reach + 1].astype(np.float64)
     angle = rng.choice([0, math.pi / 4, rng.uniform(0, math.pi)])
     v = v + (u % 2) / 2 * rng.integers(2)
-    y = (u * math.cos(angle) + v * math.sin(angle)).ravel() * pitch
-    x = (v * math.cos(angle) - u * math.sin(angle)).ravel() * pitch + size * 0.3 * math.sin(angle)
+    y = (u * math.cos(angle) + v * math.sin(angle)).ravel() * pitch + size / 2
+    x = (v * math.cos(angle) - u * math.sin(angle)).ravel() * pitch + size / 2
     share = cover(size, y, x, np.full(len(y), pitch * rng.uniform(0.08, 0.42)))
     return to_uint8(mix(np.array(colour(rng)), np.array(paper(rng) if rng.random() < 0.4 else colour(rng)), share))
 
