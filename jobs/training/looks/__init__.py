@@ -16,7 +16,7 @@ import importlib
 
 from training.looks.base import LOOKS, Look
 
-_MODULES = ("painting", "pixels", "points", "printing")
+_MODULES = ("nature", "optics", "painting", "pixels", "points", "printing")
 for _name in _MODULES:
     importlib.import_module(f"training.looks.{_name}")
 

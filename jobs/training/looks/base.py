@@ -345,12 +345,11 @@ def nearest(size: int, ys: NDArray, xs: NDArray, stretch: float = 1.0) -> tuple[
             x = np.arange(left, right, dtype=np.float32)[None, :, None]
             chosen = np.array(near)
             d = (y - ys[chosen].astype(np.float32)) ** 2 + ((x - xs[chosen].astype(np.float32)) * stretch) ** 2
-            two = np.argpartition(d, 1, axis=-1)[..., :2]
-            values = np.take_along_axis(d, two, -1)
-            order = np.argsort(values, -1)
-            values, two = np.take_along_axis(values, order, -1), np.take_along_axis(two, order, -1)
-            index[top:bottom, left:right] = chosen[two[..., 0]]
-            first[top:bottom, left:right], second[top:bottom, left:right] = np.sqrt(values[..., 0]), np.sqrt(values[..., 1])
+            best = d.argmin(-1)[..., None]
+            least = np.take_along_axis(d, best, -1)[..., 0]
+            np.put_along_axis(d, best, np.inf, -1)
+            index[top:bottom, left:right] = chosen[best[..., 0]]
+            first[top:bottom, left:right], second[top:bottom, left:right] = np.sqrt(least), np.sqrt(d.min(-1))
     return index, first, second
 
 

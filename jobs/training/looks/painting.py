@@ -89,7 +89,7 @@ def pointillism(photo: Image | None, size: int, rng: np.random.Generator) -> Ima
 def water_colour(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Flat washes with dark wet edges, pigment that settles in the paper's grain, white gaps."""
     image = crop(photo, size, rng)
-    smooth = median(median(blurred(image, 1.0), 7), 7)
+    smooth = median(blurred(image, 1.5), 5)
     levels = rng.integers(5, 10)
     wobble = (smooth_noise(size, size / 12, rng) * 8)[..., None]
     step = 255 / levels
@@ -108,10 +108,13 @@ def water_colour(photo: Image | None, size: int, rng: np.random.Generator) -> Im
 @look(photo=True)
 def gouache(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Flat shapes of few colours with crisp, slightly uneven borders, on toothy paper."""
-    image = blurred(crop(photo, size, rng, 2), rng.uniform(1.2, 2.5))
-    big = PIL.fromarray(resized(image, size * 2))
-    flat = big.quantize(int(rng.integers(6, 20)), dither=PIL.Dither.NONE).convert("RGB")
-    made = np.asarray(flat.reduce(2)).astype(np.float32)
+    image = crop(photo, size, rng, 2)
+    table = PIL.fromarray(image).resize((48, 48), PIL.Resampling.BOX).quantize(int(rng.integers(5, 14)))
+    inks = np.array(table.getpalette(), np.float32).reshape(-1, 3)
+    big = resized(blurred(image, rng.uniform(1.5, 3)), size * 2).astype(np.float32)
+    scores = big.reshape(-1, 3) @ inks.T - 0.5 * (inks**2).sum(-1)
+    flat = to_uint8(inks)[scores.argmax(-1)].reshape(size * 2, size * 2, 3)
+    made = np.asarray(PIL.fromarray(flat).reduce(2)).astype(np.float32)
     return to_uint8(made + fractal(size, 0.4, rng)[..., None] * rng.uniform(0.5, 4))
 
 
@@ -119,7 +122,7 @@ def gouache(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
 def cel_shading(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """A cartoon: few tones, bold outlines, sometimes a screen tone in the shade."""
     image = crop(photo, size, rng)
-    smooth = median(median(image, 7), 7)
+    smooth = median(blurred(image, 0.8), 5)
     levels = int(rng.integers(3, 6))
     tone = grey(smooth) * 255
     target = (np.rint(tone / 255 * levels) + 0.15) / (levels + 0.3) * 255
@@ -185,7 +188,7 @@ def voronoi_facets(photo: Image | None, size: int, rng: np.random.Generator) -> 
     made = sampled(image, ys, xs)[index]
     if rng.random() < 0.3:
         return made
-    parts = [sampled(image, ys, xs)[nearest(size, ys + a, xs + b)[0]].astype(np.float32) for a, b in ((0.4, 0.4), (-0.4, 0), (0, -0.4))]
+    parts = [sampled(image, ys, xs)[nearest(size, ys + a, xs + b)[0]].astype(np.float32) for a, b in ((0.3, 0.3), (-0.3, -0.3))]
     return to_uint8(np.mean(parts, 0))
 
 
@@ -327,7 +330,7 @@ def pastel(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Chalk pastel or crayon: strokes of pigment that catch on the paper's tooth."""
     image = crop(photo, size, rng)
     tooth = fractal(size, rng.uniform(0.5, 0.9), rng, rng.uniform(5, 14), rng.uniform(0, math.pi))
-    cover_ = np.clip(0.5 + (tooth + rng.uniform(0.7, 1.4)) * 0.9, 0, 1)
+    cover_ = np.clip(0.5 + (tooth + rng.uniform(0.7, 1.4)) * 0.9, rng.uniform(0.2, 0.6), 1)
     flat = blurred(image, 1.0).astype(np.float32)
     flat = flat.mean(-1, keepdims=True) + (flat - flat.mean(-1, keepdims=True)) * rng.uniform(1, 1.6)
     stock = np.array(paper(rng) if rng.random() < 0.6 else colour(rng, 0.1, 0.5))

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from training.looks.base import (
-    Floats, Image, Sheet, blurred, colour, cover, crop, fractal, ink, log_uniform, look, mix, palette, paper, plane,
+    Floats, Image, Sheet, blurred, colour, cover, crop, fractal, ink, log_uniform, look, mix, nearest, palette, paper, plane,
     ramp, ramped, scattered, smooth_noise, smoothstep, splat, to_uint8, turned, unit,
 )  # fmt: skip
 
@@ -349,7 +349,7 @@ def sand(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
 @look(marks=True)
 def gravel(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Pebbles with shaded sides and dark gaps."""
-    from training.looks.base import nearest
+
 
     y, x = scattered(size, int((size / log_uniform(rng, 7, 30)) ** 2) + 4, rng)
     index, first, second = nearest(size, y, x, rng.uniform(0.8, 1.25))
