@@ -16,7 +16,9 @@ import importlib
 
 from training.looks.base import LOOKS, Look
 
-_MODULES = ("nature", "optics", "painting", "pixels", "points", "printing")
+_MODULES = (
+    "drawing", "nature", "optics", "painting", "patterns", "pixels", "points", "printing", "science"
+)  # fmt: skip
 for _name in _MODULES:
     importlib.import_module(f"training.looks.{_name}")
 

@@ -33,7 +33,7 @@ def foliage(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
 
 def strands(size: int, count: int, length: float, width: float, lie: Floats, hues: list[Floats], rng: np.random.Generator) -> Image:
     """Curved hairs along the angles ``lie``, back to front, each with its own light."""
-    sheet = Sheet(size, tuple(int(c * 0.3) for c in hues[0]), 2)  # type: ignore[arg-type]
+    sheet = Sheet(size, tuple(int(min(255, c * 0.45)) for c in hues[0]), 2)  # type: ignore[arg-type]
     for number in range(count):
         x, y = rng.uniform(-0.1 * size, 1.1 * size, 2)
         path = [(x, y)]
@@ -42,7 +42,7 @@ def strands(size: int, count: int, length: float, width: float, lie: Floats, hue
             a = lie[int(np.clip(y, 0, size - 1)), int(np.clip(x, 0, size - 1))] + bend * step
             x, y = x + math.cos(a) * length / 4, y + math.sin(a) * length / 4
             path.append((x, y))
-        light = 0.45 + 0.6 * number / count + rng.normal(0, 0.12)
+        light = 0.6 + 0.5 * number / count + rng.normal(0, 0.12)
         r, g, b = np.clip(hues[int(rng.integers(len(hues)))] * light, 0, 255).astype(int).tolist()
         sheet.line(np.array(path), (r, g, b), width * rng.uniform(0.6, 1.3))
     return sheet.done()
@@ -52,8 +52,8 @@ def strands(size: int, count: int, length: float, width: float, lie: Floats, hue
 def fur(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Fur with whorls, one or several colours, in spots or stripes of light."""
     lie = rng.uniform(0, 2 * math.pi) + smooth_noise(size, rng.uniform(1, 4), rng) * rng.uniform(0.3, 0.9)
-    base = np.array(colour(rng, 0.5, 1.0), np.float32) * 0.35 + np.array([150, 115, 80], np.float32) * rng.uniform(0.4, 1)
-    return strands(size, int(2600 * (size / 320) ** 2), rng.uniform(12, 34), rng.uniform(0.5, 1.2), lie, [base, base * 0.75, base * 1.15], rng)
+    base = np.array(colour(rng, 0.5, 1.0), np.float32) * 0.35 + np.array([165, 135, 105], np.float32) * rng.uniform(0.4, 1)
+    return strands(size, int(3200 * (size / 320) ** 2), rng.uniform(12, 34), rng.uniform(1.0, 2.2), lie, [base, base * 0.8, base * 1.15], rng)
 
 
 @look(held_out=True)
@@ -61,7 +61,7 @@ def hair(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Long strands that run together in waves, with bands of shine."""
     u, v = turned(size, rng.uniform(0, math.pi))
     wave = smooth_noise(size, 2, rng) * rng.uniform(5, 25) + rng.uniform(2, 14) * np.sin(u / rng.uniform(15, 60))
-    line = np.interp((v + wave) * 2, np.arange(-size * 2, size * 2), rng.standard_normal(size * 4)).astype(np.float32)
+    line = np.interp((v + wave) * 0.6, np.arange(-size * 2, size * 2), rng.standard_normal(size * 4)).astype(np.float32)
     lock = np.interp((v + wave) / 6, np.arange(-size, size), rng.standard_normal(size * 2)).astype(np.float32)
     shine = np.exp(-((u / size - rng.uniform(-0.3, 0.3) + 0.02 * lock) ** 2) / 0.02)
     base = np.array(colour(rng, 0.2, 0.9), np.float32) * 0.4 + np.array([90, 60, 35], np.float32)
@@ -74,7 +74,7 @@ def grass(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Blades that stand up, dark below, light tips, a few flowers."""
     lie = np.full((size, size), -math.pi / 2, np.float32) + smooth_noise(size, 6, rng) * rng.uniform(0.15, 0.4)
     base = np.array([rng.uniform(60, 170), rng.uniform(110, 190), rng.uniform(20, 80)], np.float32)
-    made = strands(size, int(2200 * (size / 320) ** 2), rng.uniform(12, 40), rng.uniform(0.7, 2.2), lie, [base, base * 0.8, base * [1.2, 1.1, 0.8]], rng)
+    made = strands(size, int(2200 * (size / 320) ** 2), rng.uniform(12, 40), rng.uniform(1, 2.6), lie, [base, base * 0.8, base * [1.2, 1.1, 0.8]], rng)
     if rng.random() < 0.4:
         sheet, tint = Sheet(size, made, 2), colour(rng, 0.8)
         for _ in range(int(rng.integers(5, 60))):
@@ -112,9 +112,9 @@ def noise_landscape(photo: Image | None, size: int, rng: np.random.Generator) ->
 def marble(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Veins in stone: folded noise, fine and coarse."""
     u, _ = turned(size, rng.uniform(0, math.pi))
-    field = fractal(size, rng.uniform(1.5, 2.0), rng)
+    field = fractal(size, rng.uniform(1.8, 2.4), rng)
     vein = np.abs(np.sin(u * math.pi / (size * rng.uniform(0.1, 0.5)) + field * rng.uniform(1, 3)))
-    fine = 1 - np.clip(np.abs(fractal(size, 1.6, rng)) * 6, 0, 1)
+    fine = 1 - np.clip(np.abs(fractal(size, 2.0, rng)) * rng.uniform(6, 14), 0, 1)
     base = ramped(vein ** rng.uniform(0.3, 1.2), palette(rng, 3))
     return to_uint8(mix(base, np.array(colour(rng)), fine * rng.uniform(0.2, 0.8)) + 1.5 * fractal(size, 0.3, rng)[..., None])
 
@@ -141,7 +141,7 @@ def water(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Waves with the sky's light on them, or a pool's bright web of caustics."""
     if rng.random() < 0.5:
         field = sum(np.sin(turned(size, rng.normal(math.pi / 2, 0.5))[0] * rng.uniform(0.05, 0.5) + fractal(size, 2, rng)) for _ in range(4))
-        values = ramped(unit(field + 0.5 * fractal(size, 1.3, rng, 4)), [(10, 30, 60), (40, 90, 130), (120, 170, 190), (235, 245, 245)])
+        values = ramped(unit(field + 0.9 * fractal(size, 1.2, rng, 5, math.pi / 2)), [(10, 30, 60), (40, 90, 130), (120, 170, 190), (235, 245, 245)])
         return to_uint8(values)
     a, b = (np.abs(fractal(size, rng.uniform(1.6, 2.0), rng)) for _ in range(2))
     web = np.exp(-a * rng.uniform(4, 9)) + 0.6 * np.exp(-b * 6)
@@ -231,7 +231,7 @@ def cracked_mud(photo: Image | None, size: int, rng: np.random.Generator) -> Ima
     """Plates of dry earth, lava or old glaze: dark or glowing cracks between rough pieces."""
     ys, xs = scattered(size, int((size / log_uniform(rng, 14, 60)) ** 2) + 4, rng)
     index, first, second = nearest(size, ys, xs)
-    gap = (second - first) / 2 + 1.2 * fractal(size, 1.2, rng)
+    gap = (second - first) / 2 + 1.6 * fractal(size, 1.9, rng)
     base = np.array(colour(rng, 0.3, 0.8)) * 0.4 + np.array([95, 75, 55])
     surface = base * (1 + 0.1 * fractal(size, 0.8, rng) + 0.06 * np.sin(index * 2.4))[..., None]
     crack = np.array([255, rng.uniform(60, 170), 10]) if rng.random() < 0.25 else base * 0.15

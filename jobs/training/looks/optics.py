@@ -108,10 +108,10 @@ def haze(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Fog or mist that grows with height or with drifting banks; contrast is lost, detail stays."""
     image = crop(photo, size, rng).astype(np.float32)
     tint = np.array(colour(rng, 0.7, 1)) * 0.3 + 165
-    share = rng.uniform(0.25, 0.75) + 0.25 * unit(turned(size, rng.normal(-math.pi / 2, 0.4))[0])
+    share = rng.uniform(0.2, 0.6) + 0.25 * unit(turned(size, rng.normal(-math.pi / 2, 0.4))[0])
     if rng.random() < 0.6:
         share = share + 0.12 * fractal(size, 2.0, rng, 2)
-    return to_uint8(mix(image, tint, np.clip(share, 0, 0.92)))
+    return to_uint8(mix(image, tint, np.clip(share, 0, 0.82)))
 
 
 def grained(image: Floats, rng: np.random.Generator, strength: float, grain: float, coloured: float) -> Image:

@@ -329,9 +329,9 @@ def cut_paper(photo: Image | None, size: int, rng: np.random.Generator) -> Image
 def pastel(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Chalk pastel or crayon: strokes of pigment that catch on the paper's tooth."""
     image = crop(photo, size, rng)
-    tooth = fractal(size, rng.uniform(0.5, 0.9), rng, rng.uniform(5, 14), rng.uniform(0, math.pi))
-    cover_ = np.clip(0.5 + (tooth + rng.uniform(0.7, 1.4)) * 0.9, rng.uniform(0.2, 0.6), 1)
-    flat = blurred(image, 1.0).astype(np.float32)
+    tooth = fractal(size, rng.uniform(0.5, 0.9), rng, rng.uniform(4, 9), rng.uniform(0, math.pi))
+    cover_ = np.clip(0.6 + (tooth + rng.uniform(0.3, 1.0)) * 0.45, rng.uniform(0.2, 0.5), 1)
+    flat = image.astype(np.float32)
     flat = flat.mean(-1, keepdims=True) + (flat - flat.mean(-1, keepdims=True)) * rng.uniform(1, 1.6)
     stock = np.array(paper(rng) if rng.random() < 0.6 else colour(rng, 0.1, 0.5))
     return to_uint8(mix(stock, flat, cover_))
