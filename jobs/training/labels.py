@@ -55,7 +55,8 @@ MARK_RATIO = 2.0
 class Labels(NamedTuple):
     """``better``: in [0, 1], 1 where after is nearer the truth; ``weight``: in [0, 1], 0 where nothing is seen.
 
-    ``before`` and ``after``: log distances from the truth (auxiliary targets). All (b, 1, h / 16, w / 16).
+    ``before`` and ``after``: log distances of structure from the truth (auxiliary targets). All (b, 1, h / 16,
+    w / 16).
     """
 
     better: Tensor
@@ -109,16 +110,18 @@ def mark_error(truth: Tensor, other: Tensor) -> Tensor:
 @torch.no_grad()
 def label(features: Features, truth: Tensor, before: Tensor, after: Tensor) -> Labels:
     """Images (b, 3, h, w) in [0, 1], sides multiples of 16, float32."""
-    unit_truth, unit_before, unit_after = (features.unit(x) for x in (truth, before, after))
-    seen_before = F.avg_pool2d(between(unit_truth, unit_before).map, 2)
-    seen_after = F.avg_pool2d(between(unit_truth, unit_after).map, 2)
     fine_before, coarse_before = structures(truth, before)
     fine_after, coarse_after = structures(truth, after)
     shown = (1 - fine_before).clamp(0, 1)  # how much of the fine structure before still shows
     structure_before = (shown * fine_before + coarse_before) / (1 + shown)
     structure_after = (shown * fine_after + coarse_after) / (1 + shown)
 
-    by_features = _log_ratio(seen_before, seen_after, FEATURE_FLOOR)
+    by_features = torch.zeros_like(fine_before)
+    open_ = ((before != truth).flatten(1).any(1) & (after != truth).flatten(1).any(1)).nonzero()[:, 0]
+    if len(open_):  # elsewhere the pixels alone decide
+        truths, befores, afters = (features.unit(x[open_]) for x in (truth, before, after))
+        seen_before, seen_after = (F.avg_pool2d(between(truths, x).map, 2) for x in (befores, afters))
+        by_features[open_] = _log_ratio(seen_before, seen_after, FEATURE_FLOOR)
     by_structure = _log_ratio(structure_before, structure_after, STRUCTURE_FLOOR)
     ratio = FEATURE_SHARE * by_features + (1 - FEATURE_SHARE) * by_structure
     better = torch.sigmoid(SLOPE * (ratio - MARGIN))
@@ -136,13 +139,10 @@ def label(features: Features, truth: Tensor, before: Tensor, after: Tensor) -> L
     better = torch.where(wrong_before < VISIBLE - slack, torch.zeros_like(better), better)
     better = torch.where(wrong_after < VISIBLE - slack, torch.ones_like(better), better)
     amount = _cells((after - before).abs().amax(1, keepdim=True))
-    perceived = F.avg_pool2d(between(unit_before, unit_after).map, 2)
-    weight = (amount / (4 / 255) + perceived / 0.1).clamp(max=1)
+    weight = (amount / (4 / 255) + structures(before, after)[0] / 0.2).clamp(max=1)
     weight = 0.1 + 0.9 * weight
     weight = torch.where(change < VISIBLE - slack, torch.zeros_like(weight), weight)
-    return Labels(
-        better, weight, _log(seen_before + structure_before), _log(seen_after + structure_after)
-    )
+    return Labels(better, weight, _log(fine_before + coarse_before), _log(fine_after + coarse_after))
 
 
 def _log_ratio(before: Tensor, after: Tensor, floor: float) -> Tensor:
