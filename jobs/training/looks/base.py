@@ -230,8 +230,9 @@ def ink(rng: np.random.Generator) -> Colour:
 
 def ramped(tone: Floats, stops: list[Colour]) -> Floats:
     """``tone`` in [0, 1] through a colour map of even ``stops``; (h, w, 3) in 0..255."""
-    places = np.linspace(0, 1, len(stops))
-    return np.stack([np.interp(tone, places, [c[i] for c in stops]) for i in range(3)], -1).astype(np.float32)
+    places, fine = np.linspace(0, 1, len(stops)), np.linspace(0, 1, 4096)
+    table = np.stack([np.interp(fine, places, [c[i] for c in stops]) for i in range(3)], -1).astype(np.float32)
+    return table[np.clip(tone * 4095 + 0.5, 0, 4095).astype(np.int32)]
 
 
 # Drawing
@@ -262,7 +263,7 @@ class Sheet:
 
     def line(self, points: NDArray[np.floating], fill: Colour, width: float = 1) -> None:
         """A polyline; ``width`` in pixels of the result."""
-        joint = "curve" if len(points) > 2 and width * self.scale > 2 else None
+        joint = "curve" if len(points) > 2 and width * self.scale > 5.5 else None
         self.pen.line(self.at(points), fill=fill, width=max(1, round(width * self.scale)), joint=joint)
 
     def disc(self, x: float, y: float, radius: float, fill: Colour | None, line: Colour | None = None, width: float = 1) -> None:

@@ -29,8 +29,8 @@ def pencil(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     dark = 1 - stretched(grey(image), rng)
     tone = to_uint8((1 - dark) * 255)
     contour = np.clip(np.abs(tone.astype(np.float32) - blurred(tone, rng.uniform(1.5, 4))) / 40, 0, 1)
-    tooth = fractal(size, rng.uniform(0.3, 0.7), rng, rng.uniform(1, 4), rng.uniform(0, math.pi))
-    shade = np.clip(dark * rng.uniform(0.5, 1) * (1 + rng.uniform(0.2, 0.7) * tooth), 0, 1)
+    tooth = fractal(size, rng.uniform(0.6, 1.0), rng, rng.uniform(1, 5), rng.uniform(0, math.pi))
+    shade = np.clip(dark * rng.uniform(0.5, 1) * (1 + rng.uniform(0.1, 0.35) * tooth), 0, 1)
     return to_uint8(mix(np.array(paper(rng)), np.array(ink(rng)), np.clip(np.maximum(shade, contour), 0, 0.95)))
 
 
@@ -38,10 +38,10 @@ def pencil(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
 def charcoal(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Broad black on rough paper, white heightening on grey or brown."""
     tone = stretched(grey(crop(photo, size, rng)), rng)
-    tooth = 0.35 * fractal(size, rng.uniform(0.4, 0.8), rng)
+    tooth = 0.2 * fractal(size, rng.uniform(0.7, 1.1), rng, rng.uniform(1, 3), rng.uniform(0, math.pi))
     stock = np.array(paper(rng) if rng.random() < 0.5 else colour(rng, 0.4, 0.7))
-    values = mix(stock, np.array([20, 19, 18]), smoothstep(0.1, 0.75, 1 - tone + tooth - 0.25))
-    return to_uint8(mix(values, np.array([245, 242, 235]), smoothstep(0.6, 1.2, tone + tooth) * 0.8))
+    values = mix(stock, np.array([20, 19, 18]), smoothstep(0.0, 0.9, 1 - tone + tooth - 0.15))
+    return to_uint8(mix(values, np.array([245, 242, 235]), smoothstep(0.7, 1.3, tone + tooth) * 0.8))
 
 
 @look(photo=True)
@@ -181,17 +181,15 @@ def street_map(photo: Image | None, size: int, rng: np.random.Generator) -> Imag
 @look(held_out=True)
 def contour_map(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Thin lines of equal height, every fifth thicker, with or without tints."""
-    big = size * 2
-    field = smooth_noise(big, rng.uniform(2, 5), rng) + 0.35 * smooth_noise(big, rng.uniform(6, 12), rng)
+    field = smooth_noise(size, rng.uniform(2, 5), rng) + 0.35 * smooth_noise(size, rng.uniform(6, 12), rng)
     level = field * rng.uniform(3, 9)
     gy, gx = np.gradient(level)
     slope = np.hypot(gy, gx) + 1e-6
     distance = np.abs(level - np.rint(level)) / slope
-    wide = np.where(np.rint(level) % 5 == 0, 1.8, 0.8)
-    mark = ramp(wide - distance, 1.2)
+    wide = np.where(np.rint(level) % 5 == 0, 0.95, 0.4)
+    mark = ramp(wide - distance)
     page = ramped(unit(field), palette(rng, 4)) if rng.random() < 0.4 else np.array(paper(rng), np.float32)
-    made = to_uint8(mix(page * np.ones((big, big, 1), np.float32), np.array(colour(rng, 0.1, 0.6)), mark))
-    return np.asarray(PIL.fromarray(made).reduce(2))
+    return to_uint8(mix(page * np.ones((size, size, 1), np.float32), np.array(colour(rng, 0.1, 0.6)), mark))
 
 
 @look()
@@ -270,12 +268,12 @@ def text_page(photo: Image | None, size: int, rng: np.random.Generator) -> Image
     pen, script = ImageDraw.Draw(made), int(rng.choice([0, 0, 0, 1, 2]))
     columns, y = int(rng.choice([1, 1, 2, 3])), float(rng.integers(-10, 20))
     body = int(log_uniform(rng, 8, 24))
-    face = font(rng, body)
+    face = font(rng, body, script)
     while y < size:
         kind = rng.random()
         if kind < 0.1:
             large = int(body * rng.uniform(1.3, 3))
-            pen.text((8, y), line(rng, 3, script), fill=front, font=font(rng, large))
+            pen.text((8, y), line(rng, 3, script), fill=front, font=font(rng, large, script))
             y += large * 1.4
         elif kind < 0.2:
             for row in range(int(rng.integers(2, 6))):
@@ -286,7 +284,9 @@ def text_page(photo: Image | None, size: int, rng: np.random.Generator) -> Image
         else:
             for _ in range(int(rng.integers(2, 9))):
                 for c in range(columns):
-                    text = line(rng, 14, script)[: int(size / columns / body * 1.75)]
+                    text = line(rng, 14, script)
+                    while text and face.getlength(text) > size / columns - 12:
+                        text = text[:-2]
                     pen.text((8 + c * size / columns, y), text, fill=front, font=face)
                 y += body * 1.3
         y += body * 0.8
@@ -399,14 +399,14 @@ def comic_page(photo: Image | None, size: int, rng: np.random.Generator) -> Imag
             for _ in range(int(rng.integers(1, 4))):
                 px, py = rng.uniform(x0 + m, x1 - m), rng.uniform(y0 + m, y1 - m)
                 r = min(size * rng.uniform(0.04, 0.16), px - x0 - m, x1 - m - px, py - y0 - m, y1 - m - py)
-                sheet.disc(px, py, max(r, 1), (128, 128, 128) if mono else colour(rng), (0, 0, 0), 1.5)
+                sheet.disc(px, py, max(r, 1), (127, 128, 129) if mono else colour(rng), (0, 0, 0), 1.5)
             sheet.polygon(box, None, (0, 0, 0), 1.6)
     for _ in range(int(rng.integers(0, 4))):
         x, y, w = *(rng.uniform(0.05, 0.6, 2) * size), size * rng.uniform(0.2, 0.4)
         sheet.pen.ellipse(tuple(float(v) * 2 for v in (x, y, x + w, y + w * 0.5)), fill=(255, 255, 255), outline=(0, 0, 0), width=3)
         sheet.pen.text(((x + w * 0.15) * 2, (y + w * 0.17) * 2), line(rng, 2)[:12].upper(), fill=(0, 0, 0), font=font(rng, int(size * 0.08)))
     made = sheet.done().astype(np.float32)
-    tone = (np.abs(made - 128).max(-1) < 6)[..., None]
+    tone = (np.abs(made - [127, 128, 129]).max(-1) < 0.5)[..., None]
     dots = np.clip((screen(size, math.pi / 4, rng.uniform(3.5, 6), 0) - 0.55) * 6, 0, 1)[..., None] * 255
     return to_uint8(np.where(tone, 255 - dots, made))
 
@@ -416,7 +416,7 @@ def scribbles(photo: Image | None, size: int, rng: np.random.Generator) -> Image
     """Handwriting and doodles in pen on plain, ruled or squared paper."""
     stock = paper(rng)
     sheet, pen = Sheet(size, stock, 3), ink(rng)
-    pitch, ruled = rng.uniform(10, 26), rng.integers(3)
+    pitch, ruled = rng.uniform(12, 44), rng.integers(3)
     rule: Colour = tuple(int(c * 0.85) for c in stock)  # type: ignore[assignment]
     for y in np.arange(pitch, size, pitch):
         if ruled:

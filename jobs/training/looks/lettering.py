@@ -7,8 +7,6 @@ from functools import lru_cache
 import numpy as np
 from PIL import ImageFont
 
-Font = "ImageFont.FreeTypeFont | ImageFont.ImageFont"
-
 FILES = (
     "DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "DejaVuSerif.ttf", "DejaVuSerif-Bold.ttf", "DejaVuSansMono.ttf",
     "LiberationSans-Regular.ttf", "LiberationSerif-Italic.ttf", "FreeSerif.ttf", "NotoSans-Regular.ttf",
@@ -24,10 +22,18 @@ def _load(name: str, pixels: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFon
         return ImageFont.load_default(pixels)
 
 
-def font(rng: np.random.Generator, pixels: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Any of the fonts, or Pillow's own."""
+def font(rng: np.random.Generator, pixels: int, script: int = 0) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Any of the fonts, or Pillow's own; for a ``script`` other than Latin one of those that have its letters."""
     number = int(rng.integers(len(FILES) + 3))
+    if script:
+        number %= 5
     return _load(FILES[number] if number < len(FILES) else "", pixels)
+
+
+@lru_cache(maxsize=1)
+def has_scripts() -> bool:
+    """Whether a font with Cyrillic and Greek letters is at hand; Pillow's own has Latin alone."""
+    return isinstance(_load(FILES[0], 16), ImageFont.FreeTypeFont) and "DejaVu" in str(_load(FILES[0], 16).getname()[0])
 
 
 @lru_cache(maxsize=1)
@@ -45,7 +51,7 @@ def word(rng: np.random.Generator, script: int = 0) -> str:
     length = int(rng.integers(1, 6))
     if script == 3:
         return str(round(float(10 ** rng.uniform(0, 5)), int(rng.integers(0, 3))))
-    if script in (1, 2):
+    if script in (1, 2) and has_scripts():
         letters = _OTHER[script - 1]
         return "".join(letters[int(i)] for i in rng.integers(0, len(letters), length + 2))
     text = "".join(_LATIN[int(i)] for i in rng.integers(0, len(_LATIN), length + 1))

@@ -231,7 +231,7 @@ def cracked_mud(photo: Image | None, size: int, rng: np.random.Generator) -> Ima
     """Plates of dry earth, lava or old glaze: dark or glowing cracks between rough pieces."""
     ys, xs = scattered(size, int((size / log_uniform(rng, 14, 60)) ** 2) + 4, rng)
     index, first, second = nearest(size, ys, xs)
-    gap = (second - first) / 2 + 1.6 * fractal(size, 1.9, rng)
+    gap = (second - first) / 2 + 0.8 * fractal(size, 1.4, rng)
     base = np.array(colour(rng, 0.3, 0.8)) * 0.4 + np.array([95, 75, 55])
     surface = base * (1 + 0.1 * fractal(size, 0.8, rng) + 0.06 * np.sin(index * 2.4))[..., None]
     crack = np.array([255, rng.uniform(60, 170), 10]) if rng.random() < 0.25 else base * 0.15

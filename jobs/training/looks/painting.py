@@ -330,7 +330,7 @@ def pastel(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Chalk pastel or crayon: strokes of pigment that catch on the paper's tooth."""
     image = crop(photo, size, rng)
     tooth = fractal(size, rng.uniform(0.5, 0.9), rng, rng.uniform(4, 9), rng.uniform(0, math.pi))
-    cover_ = np.clip(0.6 + (tooth + rng.uniform(0.3, 1.0)) * 0.45, rng.uniform(0.2, 0.5), 1)
+    cover_ = np.clip(0.6 + (tooth + rng.uniform(0.3, 1.0)) * 0.4, rng.uniform(0.4, 0.65), 1)
     flat = image.astype(np.float32)
     flat = flat.mean(-1, keepdims=True) + (flat - flat.mean(-1, keepdims=True)) * rng.uniform(1, 1.6)
     stock = np.array(paper(rng) if rng.random() < 0.6 else colour(rng, 0.1, 0.5))

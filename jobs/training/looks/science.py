@@ -18,7 +18,7 @@ def cells(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     ground, stain, core = (np.array(c, np.float32) for c in ((240, 225, 238), colour(rng, 0.6, 0.9), colour(rng, 0.15, 0.45)))
     if rng.random() < 0.25:
         ground, stain, core = np.array([4, 6, 10]), np.array(colour(rng, 0.5)) * 0.6, np.array(colour(rng, 0.8))
-    pitch = log_uniform(rng, 12, 50)
+    pitch = log_uniform(rng, 16, 50)
     ys, xs = scattered(size, int((size / pitch) ** 2) + 2, rng)
     y, x = plane(size)
     bend = (smooth_noise(size, size / pitch * 1.5, rng) * pitch * 0.12, smooth_noise(size, size / pitch * 1.5, rng) * pitch * 0.12)
