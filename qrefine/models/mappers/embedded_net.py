@@ -1,0 +1,155 @@
+"""The embedded quality mapper's network: one convolutional pass, RoI average-max pooling, a head per patch.
+
+As Faster-RCNN and PaQ-2-PiQ have it (Q-Refine, equations 1 and 2), with three additions. Pixels are normalised by
+the contrast around them, for damage is seen relative to it. The log energies of Haar bands at three scales are
+given beside them: blur, noise and ringing are ratios between bands, which become differences. And nothing is
+convolved at full resolution, since that is what costs: the front end takes 2 x 2 pixels at a time.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from qrefine.models.mappers.roi import roi_average_max
+
+ARCHITECTURE = "qrefine-mapper-1"
+"""Name and version, written into the weights file: other names are refused."""
+
+FAMILIES = ("blur", "noise", "compression", "resampling", "surface", "content", "mixture")
+"""Causes of damage, in the order of the network's answers."""
+
+_COARSEST = 16
+
+
+class Convolution(nn.Sequential):
+    """3 x 3, then batch normalisation: training needs it, and ``folded`` takes it away."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> None:
+        convolution = nn.Conv2d(inputs, outputs, 3, stride, dilation, dilation, bias=False)
+        super().__init__(convolution, nn.BatchNorm2d(outputs))
+
+
+class Residual(nn.Module):
+    """relu(x + conv(relu(conv(x)))), both 3 x 3, the second dilated."""
+
+    def __init__(self, channels: int, dilation: int = 1) -> None:
+        super().__init__()
+        self.first = Convolution(channels, channels)
+        self.second = Convolution(channels, channels, dilation=dilation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.second(F.relu(self.first(x))))
+
+
+def contrast_normalised(cells: Tensor) -> Tensor:
+    """Cells of 2 x 2 RGB pixels (b, 12, h, w) in [0, 1] -> (b, 16, h, w).
+
+    The twelve values less the mean colour around and over the deviation around, then the log of the deviation,
+    and the mean colour. "Around" is 3 x 3 cells.
+    """
+    b, _, h, w = cells.shape
+    grouped = cells.view(b, 3, 4, h, w)
+    moments = torch.cat([grouped.mean(2), cells.square().mean(1, keepdim=True)], 1)
+    moments = _mean3(moments)
+    mean, square = moments[:, :3], moments[:, 3:]
+    deviation = (square - mean.square().mean(1, keepdim=True)).clamp_min(0).add(1e-5).sqrt()
+    normalised = (grouped - mean[:, :, None]) / (deviation[:, :, None] + 0.02)
+    return torch.cat([normalised.view(b, 12, h, w), deviation.log() * 0.5 + 1, mean * 2 - 1], 1)
+
+
+def band_energies(cells: Tensor) -> Tensor:
+    """Cells of 2 x 2 RGB pixels (b, 12, h, w), h and w multiples of 4 -> log energies (b, 15, h/2, w/2).
+
+    Horizontal, vertical and diagonal Haar bands: of luma and two colour differences between pixels, then of luma
+    between 2 x 2 and between 4 x 4 pixels; magnitudes averaged over 12 pixels, 24 at the coarsest.
+    """
+    b, _, h, w = cells.shape
+    red, green, blue = cells.view(b, 3, 4, h, w).unbind(1)
+    luma = 0.3 * red + 0.6 * green + 0.1 * blue
+    finest = torch.cat([_haar(luma), _haar(red - green), _haar(blue - green)], 1)
+    middle_cells = F.pixel_unshuffle(luma.mean(1, keepdim=True), 2)
+    coarse_cells = F.pixel_unshuffle(middle_cells.mean(1, keepdim=True), 2)
+    finest = _mean3(F.avg_pool2d(finest.abs(), 2))
+    middle = _mean3(_haar(middle_cells).abs())
+    coarse = F.interpolate(_mean3(_haar(coarse_cells).abs()), scale_factor=2.0, mode="nearest")
+    return torch.cat([finest, middle, coarse], 1).add(2e-4).log().add(4) * 0.4
+
+
+def _haar(cells: Tensor) -> Tensor:
+    """Cells of four pixels in reading order (b, 4, h, w) -> across, down and diagonal differences (b, 3, h, w)."""
+    a, b, c, d = cells.unbind(1)
+    return torch.stack([a - b + c - d, a + b - c - d, a - b - c + d], 1) / 2
+
+
+def _mean3(x: Tensor) -> Tensor:
+    return F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
+
+
+class MapperNet(nn.Module):
+    """RGB (b, 3, h, w) in [0, 1], of any size -> logits (b, n, n, 1 + families): sigmoid is 0 clean, 1 ruined.
+
+    The first is the severity of all damage, the others of each family (``FAMILIES``), which training needs to
+    tell them apart.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = Convolution(16, 32, stride=2)
+        self.level4 = Convolution(32 + 16, 48)
+        self.down8 = Convolution(48, 64, stride=2)
+        self.level8 = nn.Sequential(Residual(64), Residual(64))
+        self.down16 = Convolution(64, 112, stride=2)
+        self.level16 = nn.Sequential(Residual(112), Residual(112, 2), Residual(112, 2))
+        self.head = nn.Sequential(nn.Linear(2 * (64 + 112), 96), nn.ReLU(), nn.Linear(96, 1 + len(FAMILIES)))
+
+    def forward(self, pixels: Tensor, n: int) -> Tensor:
+        return self.head(self.patches(pixels, n))
+
+    def patches(self, pixels: Tensor, n: int) -> Tensor:
+        """What the head sees of each patch, (b, n, n, 2c): P of equation 1, pooled."""
+        size = (pixels.shape[-2], pixels.shape[-1])
+        pixels = _padded(pixels)
+        cells = F.pixel_unshuffle(pixels, 2)
+        energies = F.pad(band_energies(cells), (0, 0, 0, 0, 0, 1))  # 16 channels: kernels like whole vectors
+        x = torch.cat([F.relu(self.stem(contrast_normalised(cells))), energies], 1)
+        x = F.relu(self.level4(x))
+        fine = self.level8(F.relu(self.down8(x)))
+        coarse = self.level16(F.relu(self.down16(fine)))
+        pooled = [roi_average_max(f.float(), s, size, n) for f, s in ((fine, 8), (coarse, 16))]
+        return torch.cat(pooled, -1)
+
+
+def _padded(pixels: Tensor) -> Tensor:
+    """Mirrored to the right and below up to a multiple of 16; single rows and columns are repeated."""
+    height, width = pixels.shape[-2:]
+    down, right = -height % _COARSEST, -width % _COARSEST
+    if not (down or right):
+        return pixels
+    mirror_y = _mirror(height, height + down).to(pixels.device)
+    mirror_x = _mirror(width, width + right).to(pixels.device)
+    return pixels[:, :, mirror_y][..., mirror_x]
+
+
+def _mirror(size: int, padded: int) -> Tensor:
+    """Indices 0, 1, ..., size - 1, size - 2, ..., 1, 0, 1, ... of length ``padded``."""
+    period = max(2 * size - 2, 1)
+    place = torch.arange(padded) % period
+    return torch.minimum(place, period - place) if size > 1 else torch.zeros(padded, dtype=torch.long)
+
+
+def folded(net: MapperNet) -> MapperNet:
+    """A copy for inference whose convolutions have taken in their batch normalisations."""
+    net = deepcopy(net).eval()
+    for module in list(net.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, Convolution):
+                convolution, norm = child
+                assert isinstance(convolution, nn.Conv2d)
+                assert isinstance(norm, nn.BatchNorm2d)
+                setattr(module, name, fuse_conv_bn_eval(convolution, norm))
+    return net
