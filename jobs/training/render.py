@@ -33,12 +33,21 @@ def picture(sources: Sequence[Image], names: Sequence[str], size: int, seed: Seq
 
 
 def _fill(
-    sources: Sequence[Image], names: Sequence[str], size: int, seed: int, worker: int, first: int, out: Any, stop: Any
+    sources: Sequence[Image],
+    names: Sequence[str],
+    size: int,
+    seed: int,
+    worker: int,
+    first: int,
+    out: Any,
+    stop: Any,
 ) -> None:
     """A worker: messages of ``_BATCH`` pictures (uint8), their families and how many looks failed, until ``stop``."""
     number = first
     while not stop.is_set():
-        images, families, failed = [], [], 0
+        images: list[Image] = []
+        families: list[int] = []
+        failed = 0
         while len(images) < _BATCH and not stop.is_set():
             try:
                 made, family = picture(sources, names, size, (seed, worker, number))

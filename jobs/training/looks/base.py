@@ -6,6 +6,7 @@ import colorsys
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,8 @@ from PIL import ImageDraw, ImageFilter
 
 Image = NDArray[np.uint8]
 """(h, w, 3) RGB."""
-Floats = NDArray[np.float32]
+Floats = NDArray[Any]
+"""Planes (h, w) and images (h, w, 3) in floating point: 32 bits wherever speed matters."""
 Colour = tuple[int, int, int]
 Render = Callable[["Image | None", int, np.random.Generator], Image]
 
@@ -219,7 +221,9 @@ def paper(rng: np.random.Generator) -> Colour:
     """White, cream, grey or a light tint."""
     if rng.random() < 0.4:
         return (255, 255, 255)
-    r, g, b = colorsys.hsv_to_rgb(rng.random() if rng.random() < 0.3 else 0.11, rng.uniform(0, 0.25), rng.uniform(0.8, 1))
+    r, g, b = colorsys.hsv_to_rgb(
+        rng.random() if rng.random() < 0.3 else 0.11, rng.uniform(0, 0.25), rng.uniform(0.8, 1)
+    )
     return int(r * 255), int(g * 255), int(b * 255)
 
 
@@ -253,7 +257,9 @@ class Sheet:
         """Points (n, 2) as x, y in pixels of the result, for the pen."""
         return [(x, y) for x, y in (np.asarray(points) * self.scale).tolist()]
 
-    def polygon(self, points: NDArray[np.floating], fill: Colour | None, line: Colour | None = None, width: float = 1) -> None:
+    def polygon(
+        self, points: NDArray[np.floating], fill: Colour | None, line: Colour | None = None, width: float = 1
+    ) -> None:
         """A filled and/or outlined polygon."""
         at = self.at(points)
         if fill is not None:
@@ -266,7 +272,9 @@ class Sheet:
         joint = "curve" if len(points) > 2 and width * self.scale > 5.5 else None
         self.pen.line(self.at(points), fill=fill, width=max(1, round(width * self.scale)), joint=joint)
 
-    def disc(self, x: float, y: float, radius: float, fill: Colour | None, line: Colour | None = None, width: float = 1) -> None:
+    def disc(
+        self, x: float, y: float, radius: float, fill: Colour | None, line: Colour | None = None, width: float = 1
+    ) -> None:
         """A disc or a ring."""
         s = self.scale
         box = ((x - radius) * s, (y - radius) * s, (x + radius) * s, (y + radius) * s)
@@ -278,7 +286,13 @@ class Sheet:
 
 
 def splat(
-    canvas: Floats, ys: NDArray, xs: NDArray, sigmas: NDArray, colours: NDArray, reach: int | None = None, disc: bool = False
+    canvas: Floats,
+    ys: NDArray,
+    xs: NDArray,
+    sigmas: NDArray,
+    colours: NDArray,
+    reach: int | None = None,
+    disc: bool = False,
 ) -> None:
     """Adds points with sub-pixel places to ``canvas`` (h, w, 3) in 0..255, in place.
 

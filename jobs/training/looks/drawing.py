@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -9,8 +10,29 @@ from PIL import Image as PIL
 from PIL import ImageDraw
 
 from training.looks.base import (
-    Colour, Floats, Image, Sheet, blurred, colour, crop, fractal, grey, ink, log_uniform, look, mix, palette, paper,
-    plane, ramp, ramped, smooth_noise, smoothstep, stretched, to_uint8, unit,
+    Colour,
+    Floats,
+    Image,
+    Sheet,
+    blurred,
+    colour,
+    crop,
+    fractal,
+    grey,
+    ink,
+    log_uniform,
+    look,
+    mix,
+    palette,
+    paper,
+    plane,
+    ramp,
+    ramped,
+    smooth_noise,
+    smoothstep,
+    stretched,
+    to_uint8,
+    unit,
 )  # fmt: skip
 from training.looks.lettering import font, line, word
 
@@ -54,7 +76,9 @@ def ink_lines(photo: Image | None, size: int, rng: np.random.Generator) -> Image
         again = np.random.default_rng(0)
         again.bit_generator.state = state
         image = crop(photo, size, again)
-        flat = PIL.fromarray(blurred(image, 3)).quantize(int(rng.integers(4, 12)), method=PIL.Quantize.FASTOCTREE, dither=PIL.Dither.NONE)
+        flat = PIL.fromarray(blurred(image, 3)).quantize(
+            int(rng.integers(4, 12)), method=PIL.Quantize.FASTOCTREE, dither=PIL.Dither.NONE
+        )
         page = np.asarray(flat.convert("RGB"), np.float32) * 0.6 + 100
     return to_uint8(mix(page, np.array(ink(rng)), lines))
 
@@ -62,7 +86,10 @@ def ink_lines(photo: Image | None, size: int, rng: np.random.Generator) -> Image
 @look(photo=True, held_out=True)
 def chalkboard(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Chalk on a wiped board: a sketch, words, sums, arrows."""
-    board = np.array([[30, 60, 45], [38, 40, 44], [25, 40, 60]][int(rng.integers(3))]) + 5 * fractal(size, 1.6, rng, 3)[..., None]
+    board = (
+        np.array([[30, 60, 45], [38, 40, 44], [25, 40, 60]][int(rng.integers(3))])
+        + 5 * fractal(size, 1.6, rng, 3)[..., None]
+    )
     sheet = Sheet(size, (0, 0, 0), 2)
     for _ in range(int(rng.integers(3, 12))):
         place = tuple((rng.uniform(-0.05, 0.8, 2) * size * 2).tolist())
@@ -73,7 +100,9 @@ def chalkboard(photo: Image | None, size: int, rng: np.random.Generator) -> Imag
         elif kind == 1:
             sheet.line(rng.uniform(0, size, (int(rng.integers(2, 5)), 2)), (255, 255, 255), rng.uniform(1, 3))
         else:
-            sheet.disc(*rng.uniform(0, size, 2), rng.uniform(5, size / 4), None, (255, 255, 255), rng.uniform(1, 2.5))
+            sheet.disc(
+                *rng.uniform(0, size, 2), rng.uniform(5, size / 4), None, (255, 255, 255), rng.uniform(1, 2.5)
+            )
     mask = sheet.done()[..., 0].astype(np.float32) / 255
     if photo is not None and rng.random() < 0.5:
         mask = np.maximum(mask, edges(photo, size, rng, 1.2) * 0.9)
@@ -102,12 +131,28 @@ def childs_drawing(photo: Image | None, size: int, rng: np.random.Generator) -> 
     sx, sy, r = size * rng.uniform(0.1, 0.9), size * 0.15, size * 0.08
     sheet.disc(sx, sy, r, (250, 210, 40))
     for a in np.arange(0, 6.28, 0.6):
-        stroke([(sx + math.cos(a) * r * 1.2, sy + math.sin(a) * r * 1.2), (sx + math.cos(a) * r * 2, sy + math.sin(a) * r * 2)], (250, 190, 30))
+        stroke(
+            [
+                (sx + math.cos(a) * r * 1.2, sy + math.sin(a) * r * 1.2),
+                (sx + math.cos(a) * r * 2, sy + math.sin(a) * r * 2),
+            ],
+            (250, 190, 30),
+        )
     for _ in range(int(rng.integers(1, 4))):
         x, w, tint = rng.uniform(0, 0.8) * size, size * rng.uniform(0.15, 0.3), colour(rng)
         if rng.random() < 0.6:
             scribble(x, base - w, w, w, tint)
-            stroke([(x, base), (x, base - w), (x + w / 2, base - w * 1.6), (x + w, base - w), (x + w, base), (x, base)], colour(rng, 0, 0.4))
+            stroke(
+                [
+                    (x, base),
+                    (x, base - w),
+                    (x + w / 2, base - w * 1.6),
+                    (x + w, base - w),
+                    (x + w, base),
+                    (x, base),
+                ],
+                colour(rng, 0, 0.4),
+            )
         else:
             stroke([(x, base), (x + w / 4, base - w / 2), (x + w / 2, base)], tint)
             stroke([(x + w / 4, base - w / 2), (x + w / 4, base - w)], tint)
@@ -122,7 +167,10 @@ def childs_drawing(photo: Image | None, size: int, rng: np.random.Generator) -> 
 def blueprint(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Plans: thin pale lines, dimensions, a grid, on blue or white."""
     blue = rng.random() < 0.7
-    ground, pen = (colour(rng, 0.3, 0.6) if rng.random() < 0.3 else (24, 60, 120)) if blue else (255, 255, 255), (230, 238, 250) if blue else ink(rng)
+    ground, pen = (
+        (colour(rng, 0.3, 0.6) if rng.random() < 0.3 else (24, 60, 120)) if blue else (255, 255, 255),
+        (230, 238, 250) if blue else ink(rng),
+    )
     sheet = Sheet(size, ground, 3)
     faint: Colour = tuple(int(g + 0.18 * (p - g)) for g, p in zip(ground, pen, strict=True))  # type: ignore[assignment]
     pitch = rng.uniform(6, 30)
@@ -151,7 +199,10 @@ def blueprint(photo: Image | None, size: int, rng: np.random.Generator) -> Image
 @look()
 def street_map(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Roads of several widths with casing, blocks, water, parks, names."""
-    sheet, pale = Sheet(size, [(242, 239, 233), (250, 250, 250), (38, 44, 58)][int(rng.integers(3))], 3), rng.random() < 0.7
+    sheet, pale = (
+        Sheet(size, [(242, 239, 233), (250, 250, 250), (38, 44, 58)][int(rng.integers(3))], 3),
+        rng.random() < 0.7,
+    )
     for _ in range(int(rng.integers(1, 6))):
         angle, centre = np.sort(rng.uniform(0, 2 * math.pi, 9)), rng.uniform(0, size, 2)
         shape = centre + np.stack([np.cos(angle), np.sin(angle)], -1) * (size * rng.uniform(0.08, 0.3, (9, 1)))
@@ -222,12 +273,24 @@ def charts(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
                 sheet.line(path, colours[k], rng.uniform(0.6, 2))
             elif kind == 1:
                 base = [(m + w, size - m), (m, size - m)]
-                path = np.stack([m + np.linspace(0, w, 20), size - m - w * (0.9 - 0.2 * k) * (0.5 + 0.4 * rng.random(20))], -1)
+                path = np.stack(
+                    [m + np.linspace(0, w, 20), size - m - w * (0.9 - 0.2 * k) * (0.5 + 0.4 * rng.random(20))], -1
+                )
                 sheet.polygon(np.concatenate([path, base]), colours[k])
             else:
                 for i, value in enumerate(rng.random(n)):
                     x = m + w * (i + 0.15 + 0.2 * k) / n
-                    sheet.polygon(np.array([(x, size - m), (x, size - m - w * value * 0.9), (x + w / n * 0.18, size - m - w * value * 0.9), (x + w / n * 0.18, size - m)]), colours[k])
+                    sheet.polygon(
+                        np.array(
+                            [
+                                (x, size - m),
+                                (x, size - m - w * value * 0.9),
+                                (x + w / n * 0.18, size - m - w * value * 0.9),
+                                (x + w / n * 0.18, size - m),
+                            ]
+                        ),
+                        colours[k],
+                    )
         sheet.line(np.array([(m, m / 2), (m, size - m), (size - m / 2, size - m)]), pen, 1)
     sheet.pen.text((m * 3, 8), line(rng, 3), fill=pen, font=face)
     return sheet.done()
@@ -279,7 +342,9 @@ def text_page(photo: Image | None, size: int, rng: np.random.Generator) -> Image
             for row in range(int(rng.integers(2, 6))):
                 pen.line((6, y, size - 6, y), fill=front)
                 for c in range(4):
-                    pen.text((10 + c * size / 4, y + 2), word(rng, 3 if c and row else script), fill=front, font=face)
+                    pen.text(
+                        (10 + c * size / 4, y + 2), word(rng, 3 if c and row else script), fill=front, font=face
+                    )
                 y += body * 1.5
         else:
             for _ in range(int(rng.integers(2, 9))):
@@ -309,7 +374,9 @@ def sheet_music(photo: Image | None, size: int, rng: np.random.Generator) -> Ima
             else:
                 place = y + gap / 2 * int(rng.integers(-2, 10))
                 filled = rng.random() < 0.75
-                head = np.array([[math.cos(t) * gap * 0.62, math.sin(t) * gap * 0.42] for t in np.linspace(0, 2 * math.pi, 14)])
+                head = np.array(
+                    [[math.cos(t) * gap * 0.62, math.sin(t) * gap * 0.42] for t in np.linspace(0, 2 * math.pi, 14)]
+                )
                 head = head @ np.array([[0.94, -0.34], [0.34, 0.94]]) + [x, place]
                 sheet.polygon(head, pen if filled else None, pen, 0.8)
                 up = place > y + 2 * gap
@@ -347,7 +414,12 @@ def icons(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
             elif kind == 6:
                 sheet.line(np.array([(cx - r, cy), (cx + r, cy), (cx + r * 0.3, cy - r * 0.6)]), a, r * 0.2)
             else:
-                sheet.pen.text(((cx - r * 0.4) * 3, (cy - r * 0.75) * 3), word(rng)[0].upper(), fill=b, font=font(rng, max(8, int(r * 3.6))))
+                sheet.pen.text(
+                    ((cx - r * 0.4) * 3, (cy - r * 0.75) * 3),
+                    word(rng)[0].upper(),
+                    fill=b,
+                    font=font(rng, max(8, int(r * 3.6))),
+                )
     return sheet.done()
 
 
@@ -355,8 +427,16 @@ def icons(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
 def flat_art(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Vector pictures: hills, houses, trees, sun, with flat fills or gentle gradients, hard edges."""
     y, _ = plane(size)
-    sheet, colours = Sheet(size, to_uint8(ramped(y / size, [colour(rng, 0.6), colour(rng, 0.8)])), 3), palette(rng, 7)
-    sheet.disc(*(rng.uniform(0.1, 0.5, 2) * size), size * rng.uniform(0.05, 0.16), colour(rng, 0.9))
+    sheet, colours = (
+        Sheet(size, to_uint8(ramped(y / size, [colour(rng, 0.6), colour(rng, 0.8)])), 3),
+        palette(rng, 7),
+    )
+    sheet.disc(
+        rng.uniform(0.1, 0.5) * size,
+        rng.uniform(0.1, 0.5) * size,
+        size * rng.uniform(0.05, 0.16),
+        colour(rng, 0.9),
+    )
     for _ in range(int(rng.integers(0, 5))):
         x, cy, r = *rng.uniform(0, size * 0.5, 2), size * rng.uniform(0.03, 0.08)
         for k in range(4):
@@ -371,9 +451,32 @@ def flat_art(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
             if rng.random() < 0.5:
                 sheet.polygon(np.array([(x - h / 3, base), (x, base - h), (x + h / 3, base)]), colours[4])
             else:
-                sheet.polygon(np.array([(x - h / 2, base), (x - h / 2, base - h * 0.7), (x + h / 2, base - h * 0.7), (x + h / 2, base)]), colours[5])
-                sheet.polygon(np.array([(x - h * 0.6, base - h * 0.7), (x, base - h * 1.1), (x + h * 0.6, base - h * 0.7)]), colours[6])
-                sheet.polygon(np.array([(x - h * 0.12, base), (x - h * 0.12, base - h * 0.35), (x + h * 0.12, base - h * 0.35), (x + h * 0.12, base)]), colours[3])
+                sheet.polygon(
+                    np.array(
+                        [
+                            (x - h / 2, base),
+                            (x - h / 2, base - h * 0.7),
+                            (x + h / 2, base - h * 0.7),
+                            (x + h / 2, base),
+                        ]
+                    ),
+                    colours[5],
+                )
+                sheet.polygon(
+                    np.array([(x - h * 0.6, base - h * 0.7), (x, base - h * 1.1), (x + h * 0.6, base - h * 0.7)]),
+                    colours[6],
+                )
+                sheet.polygon(
+                    np.array(
+                        [
+                            (x - h * 0.12, base),
+                            (x - h * 0.12, base - h * 0.35),
+                            (x + h * 0.12, base - h * 0.35),
+                            (x + h * 0.12, base),
+                        ]
+                    ),
+                    colours[3],
+                )
     return sheet.done()
 
 
@@ -386,15 +489,18 @@ def comic_page(photo: Image | None, size: int, rng: np.random.Generator) -> Imag
     mono = rng.random() < 0.5
     xs = [0, size * rng.uniform(0.35, 0.65), size] if rng.random() < 0.7 else [0, size]
     ys = [0, size * rng.uniform(0.3, 0.7), size]
-    for x0, x1 in zip(xs, xs[1:], strict=False):
-        for y0, y1 in zip(ys, ys[1:], strict=False):
+    for x0, x1 in itertools.pairwise(xs):
+        for y0, y1 in itertools.pairwise(ys):
             box = np.array([(x0 + m, y0 + m), (x1 - m, y0 + m), (x1 - m, y1 - m), (x0 + m, y1 - m)])
             sheet.polygon(box, (255, 255, 255) if mono else colour(rng, 0.7))
             cx, cy = (x0 + x1) / 2, (y0 + y1) / 2
             if rng.random() < 0.5:
                 for a in rng.uniform(0, 2 * math.pi, 60):
                     far, near = size * 0.5, size * rng.uniform(0.12, 0.2)
-                    p, q = (np.clip([cx + math.cos(a) * d, cy + math.sin(a) * d], [x0 + m, y0 + m], [x1 - m, y1 - m]) for d in (near, far))
+                    p, q = (
+                        np.clip([cx + math.cos(a) * d, cy + math.sin(a) * d], [x0 + m, y0 + m], [x1 - m, y1 - m])
+                        for d in (near, far)
+                    )
                     sheet.line(np.array([p, q]), (0, 0, 0), rng.uniform(0.5, 2))
             for _ in range(int(rng.integers(1, 4))):
                 px, py = rng.uniform(x0 + m, x1 - m), rng.uniform(y0 + m, y1 - m)
@@ -403,8 +509,18 @@ def comic_page(photo: Image | None, size: int, rng: np.random.Generator) -> Imag
             sheet.polygon(box, None, (0, 0, 0), 1.6)
     for _ in range(int(rng.integers(0, 4))):
         x, y, w = *(rng.uniform(0.05, 0.6, 2) * size), size * rng.uniform(0.2, 0.4)
-        sheet.pen.ellipse(tuple(float(v) * 2 for v in (x, y, x + w, y + w * 0.5)), fill=(255, 255, 255), outline=(0, 0, 0), width=3)
-        sheet.pen.text(((x + w * 0.15) * 2, (y + w * 0.17) * 2), line(rng, 2)[:12].upper(), fill=(0, 0, 0), font=font(rng, int(size * 0.08)))
+        sheet.pen.ellipse(
+            tuple(float(v) * 2 for v in (x, y, x + w, y + w * 0.5)),
+            fill=(255, 255, 255),
+            outline=(0, 0, 0),
+            width=3,
+        )
+        sheet.pen.text(
+            ((x + w * 0.15) * 2, (y + w * 0.17) * 2),
+            line(rng, 2)[:12].upper(),
+            fill=(0, 0, 0),
+            font=font(rng, int(size * 0.08)),
+        )
     made = sheet.done().astype(np.float32)
     tone = (np.abs(made - [127, 128, 129]).max(-1) < 0.5)[..., None]
     dots = np.clip((screen(size, math.pi / 4, rng.uniform(3.5, 6), 0) - 0.55) * 6, 0, 1)[..., None] * 255
@@ -435,5 +551,3 @@ def scribbles(photo: Image | None, size: int, rng: np.random.Generator) -> Image
             sheet.line(np.stack([px, py], -1), pen, wide)
             x = px[-1] + pitch * rng.uniform(0.4, 0.9)
     return sheet.done()
-
-

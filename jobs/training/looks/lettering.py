@@ -33,16 +33,46 @@ def font(rng: np.random.Generator, pixels: int, script: int = 0) -> ImageFont.Fr
 @lru_cache(maxsize=1)
 def has_scripts() -> bool:
     """Whether a font with Cyrillic and Greek letters is at hand; Pillow's own has Latin alone."""
-    return isinstance(_load(FILES[0], 16), ImageFont.FreeTypeFont) and "DejaVu" in str(_load(FILES[0], 16).getname()[0])
+    return isinstance(_load(FILES[0], 16), ImageFont.FreeTypeFont) and "DejaVu" in str(
+        _load(FILES[0], 16).getname()[0]
+    )
 
 
 @lru_cache(maxsize=1)
 def bitmap_font() -> ImageFont.ImageFont:
     """Pillow's small bitmap font: hard pixels."""
-    return ImageFont.load_default_imagefont() if hasattr(ImageFont, "load_default_imagefont") else ImageFont.load_default()
+    return (
+        ImageFont.load_default_imagefont()
+        if hasattr(ImageFont, "load_default_imagefont")
+        else ImageFont.load_default()
+    )
 
 
-_LATIN = ("a", "e", "i", "o", "u", "th", "st", "r", "l", "n", "m", "d", "c", "p", "s", "t", "g", "b", "v", "k", "y", "er", "ing")
+_LATIN = (
+    "a",
+    "e",
+    "i",
+    "o",
+    "u",
+    "th",
+    "st",
+    "r",
+    "l",
+    "n",
+    "m",
+    "d",
+    "c",
+    "p",
+    "s",
+    "t",
+    "g",
+    "b",
+    "v",
+    "k",
+    "y",
+    "er",
+    "ing",
+)
 _OTHER = ("абвгдежзиклмнопрстуфхцчшыэюя", "αβγδεζηθικλμνξοπρστυφχψω")
 
 

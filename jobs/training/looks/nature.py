@@ -7,8 +7,27 @@ import math
 import numpy as np
 
 from training.looks.base import (
-    Floats, Image, Sheet, blurred, colour, fractal, log_uniform, look, mix, nearest, palette, plane, ramp, ramped,
-    scattered, smooth_noise, smoothstep, splat, to_uint8, turned, unit,
+    Floats,
+    Image,
+    Sheet,
+    blurred,
+    colour,
+    fractal,
+    log_uniform,
+    look,
+    mix,
+    nearest,
+    palette,
+    plane,
+    ramp,
+    ramped,
+    scattered,
+    smooth_noise,
+    smoothstep,
+    splat,
+    to_uint8,
+    turned,
+    unit,
 )  # fmt: skip
 from training.looks.points import add_stars, night
 
@@ -17,7 +36,10 @@ from training.looks.points import add_stars, night
 def foliage(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Leaves over leaves, lit and shaded halves, dark gaps between."""
     sheet = Sheet(size, (18, 28, 14), 2)
-    hue, reach = np.array([rng.uniform(30, 190), rng.uniform(90, 200), rng.uniform(10, 80)]), log_uniform(rng, 5, 26)
+    hue, reach = (
+        np.array([rng.uniform(30, 190), rng.uniform(90, 200), rng.uniform(10, 80)]),
+        log_uniform(rng, 5, 26),
+    )
     t = np.linspace(0, math.pi, 7)
     count = int(min(1400, 2.5 * (size / reach) ** 2)) + 20
     for number in range(count):
@@ -25,13 +47,18 @@ def foliage(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
         x, y, a, r = *rng.uniform(-5, size + 5, 2), rng.uniform(0, 2 * math.pi), reach * rng.uniform(0.6, 1.3)
         along, across = -np.cos(t) * r, np.sin(t) * r * rng.uniform(0.25, 0.5)
         for side, shade in ((1, 1.0), (-1, 0.78)):
-            px, py = along * math.cos(a) - side * across * math.sin(a), along * math.sin(a) + side * across * math.cos(a)
+            px, py = (
+                along * math.cos(a) - side * across * math.sin(a),
+                along * math.sin(a) + side * across * math.cos(a),
+            )
             cr, cg, cb = np.clip(hue * light * shade + rng.normal(0, 4, 3), 0, 255).astype(int).tolist()
             sheet.polygon(np.stack([x + px, y + py], -1), (cr, cg, cb))
     return sheet.done()
 
 
-def strands(size: int, count: int, length: float, width: float, lie: Floats, hues: list[Floats], rng: np.random.Generator) -> Image:
+def strands(
+    size: int, count: int, length: float, width: float, lie: Floats, hues: list[Floats], rng: np.random.Generator
+) -> Image:
     """Curved hairs along the angles ``lie``, back to front, each with its own light."""
     sheet = Sheet(size, tuple(int(min(255, c * 0.45)) for c in hues[0]), 2)  # type: ignore[arg-type]
     for number in range(count):
@@ -52,8 +79,18 @@ def strands(size: int, count: int, length: float, width: float, lie: Floats, hue
 def fur(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Fur with whorls, one or several colours, in spots or stripes of light."""
     lie = rng.uniform(0, 2 * math.pi) + smooth_noise(size, rng.uniform(1, 4), rng) * rng.uniform(0.3, 0.9)
-    base = np.array(colour(rng, 0.5, 1.0), np.float32) * 0.35 + np.array([165, 135, 105], np.float32) * rng.uniform(0.4, 1)
-    return strands(size, int(3200 * (size / 320) ** 2), rng.uniform(12, 34), rng.uniform(1.0, 2.2), lie, [base, base * 0.8, base * 1.15], rng)
+    base = np.array(colour(rng, 0.5, 1.0), np.float32) * 0.35 + np.array(
+        [165, 135, 105], np.float32
+    ) * rng.uniform(0.4, 1)
+    return strands(
+        size,
+        int(2400 * (size / 320) ** 2),
+        rng.uniform(12, 34),
+        rng.uniform(1.0, 2.2),
+        lie,
+        [base, base * 0.8, base * 1.15],
+        rng,
+    )
 
 
 @look(held_out=True)
@@ -61,7 +98,9 @@ def hair(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Long strands that run together in waves, with bands of shine."""
     u, v = turned(size, rng.uniform(0, math.pi))
     wave = smooth_noise(size, 2, rng) * rng.uniform(5, 25) + rng.uniform(2, 14) * np.sin(u / rng.uniform(15, 60))
-    line = np.interp((v + wave) * 0.6, np.arange(-size * 2, size * 2), rng.standard_normal(size * 4)).astype(np.float32)
+    line = np.interp((v + wave) * 0.6, np.arange(-size * 2, size * 2), rng.standard_normal(size * 4)).astype(
+        np.float32
+    )
     lock = np.interp((v + wave) / 6, np.arange(-size, size), rng.standard_normal(size * 2)).astype(np.float32)
     shine = np.exp(-((u / size - rng.uniform(-0.3, 0.3) + 0.02 * lock) ** 2) / 0.02)
     base = np.array(colour(rng, 0.2, 0.9), np.float32) * 0.4 + np.array([90, 60, 35], np.float32)
@@ -74,7 +113,15 @@ def grass(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Blades that stand up, dark below, light tips, a few flowers."""
     lie = np.full((size, size), -math.pi / 2, np.float32) + smooth_noise(size, 6, rng) * rng.uniform(0.15, 0.4)
     base = np.array([rng.uniform(60, 170), rng.uniform(110, 190), rng.uniform(20, 80)], np.float32)
-    made = strands(size, int(2200 * (size / 320) ** 2), rng.uniform(12, 40), rng.uniform(1, 2.6), lie, [base, base * 0.8, base * [1.2, 1.1, 0.8]], rng)
+    made = strands(
+        size,
+        int(2200 * (size / 320) ** 2),
+        rng.uniform(12, 40),
+        rng.uniform(1, 2.6),
+        lie,
+        [base, base * 0.8, base * [1.2, 1.1, 0.8]],
+        rng,
+    )
     if rng.random() < 0.4:
         sheet, tint = Sheet(size, made, 2), colour(rng, 0.8)
         for _ in range(int(rng.integers(5, 60))):
@@ -116,7 +163,9 @@ def marble(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     vein = np.abs(np.sin(u * math.pi / (size * rng.uniform(0.1, 0.5)) + field * rng.uniform(1, 3)))
     fine = 1 - np.clip(np.abs(fractal(size, 2.0, rng)) * rng.uniform(6, 14), 0, 1)
     base = ramped(vein ** rng.uniform(0.3, 1.2), palette(rng, 3))
-    return to_uint8(mix(base, np.array(colour(rng)), fine * rng.uniform(0.2, 0.8)) + 1.5 * fractal(size, 0.3, rng)[..., None])
+    return to_uint8(
+        mix(base, np.array(colour(rng)), fine * rng.uniform(0.2, 0.8)) + 1.5 * fractal(size, 0.3, rng)[..., None]
+    )
 
 
 @look()
@@ -140,8 +189,14 @@ def wood(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
 def water(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Waves with the sky's light on them, or a pool's bright web of caustics."""
     if rng.random() < 0.5:
-        field = sum(np.sin(turned(size, rng.normal(math.pi / 2, 0.5))[0] * rng.uniform(0.05, 0.5) + fractal(size, 2, rng)) for _ in range(4))
-        values = ramped(unit(field + 0.9 * fractal(size, 1.2, rng, 5, math.pi / 2)), [(10, 30, 60), (40, 90, 130), (120, 170, 190), (235, 245, 245)])
+        field = sum(
+            np.sin(turned(size, rng.normal(math.pi / 2, 0.5))[0] * rng.uniform(0.05, 0.5) + fractal(size, 2, rng))
+            for _ in range(4)
+        )
+        values = ramped(
+            unit(field + 0.9 * fractal(size, 1.2, rng, 5, math.pi / 2)),
+            [(10, 30, 60), (40, 90, 130), (120, 170, 190), (235, 245, 245)],
+        )
         return to_uint8(values)
     a, b = (np.abs(fractal(size, rng.uniform(1.6, 2.0), rng)) for _ in range(2))
     web = np.exp(-a * rng.uniform(4, 9)) + 0.6 * np.exp(-b * 6)
@@ -154,13 +209,15 @@ def aurora(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Curtains of light over stars and a dark ridge."""
     canvas = night(size, rng)
     add_stars(canvas, int(rng.uniform(20, 400)), rng)
-    y, x = plane(size)
+    y, _x = plane(size)
     for _ in range(int(rng.integers(1, 4))):
         foot = size * rng.uniform(0.35, 0.75) + smooth_noise(size, 3, rng)[0] * size * 0.08
         rays = 0.6 + 0.4 * np.interp(np.arange(size), np.arange(0, size, 3), rng.random(len(range(0, size, 3))))
         rise = foot[None] - y
         light = np.where(rise > 0, np.exp(-rise / (size * rng.uniform(0.12, 0.3))), np.exp(rise / 5)) * rays[None]
-        canvas += light[..., None] * np.array([rng.uniform(10, 110), 200, rng.uniform(60, 190)]) * rng.uniform(0.4, 1)
+        canvas += (
+            light[..., None] * np.array([rng.uniform(10, 110), 200, rng.uniform(60, 190)]) * rng.uniform(0.4, 1)
+        )
     ridge = size * rng.uniform(0.8, 0.95) + size * 0.05 * smooth_noise(size, 10, rng)[0]
     return to_uint8(mix(canvas, np.array([4, 6, 8]), ramp(y - ridge[None])))
 
@@ -178,14 +235,16 @@ def nebula(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
         cy, cx = rng.uniform(0.3, 0.7, 2) * size
         d, a = np.hypot((y - cy) * rng.uniform(1, 2.5), x - cx) + 1, np.arctan2(y - cy, x - cx)
         arms = 0.5 + 0.5 * np.cos(2 * a - np.log(d) * rng.uniform(3, 6)) + 0.2 * fractal(size, 1.3, rng)
-        canvas += (np.exp(-d / (size * 0.15)) * (60 + 150 * arms) + 255 * np.exp(-d / (size * 0.03)))[..., None] * np.array([0.95, 0.92, 1])
+        canvas += (np.exp(-d / (size * 0.15)) * (60 + 150 * arms) + 255 * np.exp(-d / (size * 0.03)))[
+            ..., None
+        ] * np.array([0.95, 0.92, 1])
     add_stars(canvas, int(rng.uniform(100, 1500)), rng)
     sheet = Sheet(size, (0, 0, 0), 3)
     for _ in range(int(rng.integers(0, 8))):
         px, py, r = *rng.uniform(0, size, 2), rng.uniform(5, 20)
         for k in range(2):
             step = np.array([r, 0]) if k else np.array([0, r])
-            sheet.line(np.array([[px, py] - step, [px, py] + step]), (150, 160, 200), 0.6)
+            sheet.line(np.array([[px, py] - step, np.array([px, py]) + step]), (150, 160, 200), 0.6)
         splat(canvas, np.array([py]), np.array([px]), np.array([1.8]), np.full((1, 3), 350.0))
     return to_uint8(canvas + sheet.done())
 
@@ -204,10 +263,16 @@ def frost(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
         if depth:
             for share in np.arange(0.2, 1, 0.22 if depth > 1 else 0.16):
                 for side in (-t, t):
-                    branch(x + (end[0] - x) * share, y + (end[1] - y) * share, a + side + rng.normal(0, 0.08), length * 0.4 * (1.1 - share * 0.6), depth - 1)
+                    branch(
+                        x + (end[0] - x) * share,
+                        y + (end[1] - y) * share,
+                        a + side + rng.normal(0, 0.08),
+                        length * 0.4 * (1.1 - share * 0.6),
+                        depth - 1,
+                    )
 
     for _ in range(int(rng.integers(2, 5))):
-        branch(*(rng.uniform(0, size, 2)), rng.uniform(0, 6.28), size * rng.uniform(0.3, 0.8), 2)
+        branch(rng.uniform(0, size), rng.uniform(0, size), rng.uniform(0, 6.28), size * rng.uniform(0.3, 0.8), 2)
     return sheet.done()
 
 
@@ -252,7 +317,12 @@ def mountains(photo: Image | None, size: int, rng: np.random.Generator) -> Image
         rough = sum(smooth_noise(size, c, rng)[0] / c for c in (2, 5, 12, 30, 80))
         ridge = size * (0.35 + 0.6 * i / layers) + rough * size * 0.12
         if i == layers - 1 and rng.random() < 0.6:
-            ridge = ridge - np.abs((np.arange(size) % 9) - 4.5) * rng.uniform(0, 3) * rng.random(size // 9 + 1).repeat(9)[:size]
+            ridge = (
+                ridge
+                - np.abs((np.arange(size) % 9) - 4.5)
+                * rng.uniform(0, 3)
+                * rng.random(size // 9 + 1).repeat(9)[:size]
+            )
         tint = np.array(sky[1]) * (1 - (i + 1) / layers) + near * (i + 1) / layers
         canvas = mix(canvas, tint, ramp(y - ridge[None].astype(np.float32)))
     return to_uint8(canvas)
@@ -264,7 +334,12 @@ def petals(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     u, _ = turned(size, rng.uniform(0, 6))
     sheet = Sheet(size, blurred(to_uint8(ramped(unit(u), palette(rng, 2))), 2), 3)
     for _ in range(int(rng.integers(1, 12))):
-        cx, cy, reach, tint, count = *rng.uniform(0, size, 2), size * rng.uniform(0.06, 0.3), np.array(colour(rng, 0.6)), int(rng.integers(5, 14))
+        cx, cy, reach, tint, count = (
+            *rng.uniform(0, size, 2),
+            size * rng.uniform(0.06, 0.3),
+            np.array(colour(rng, 0.6)),
+            int(rng.integers(5, 14)),
+        )
         t = np.linspace(0, math.pi, 12)
         for ring in range(int(rng.integers(1, 4))):
             r = reach * (1 - 0.25 * ring)

@@ -8,8 +8,27 @@ import numpy as np
 from PIL import Image as PIL
 
 from training.looks.base import (
-    Floats, Image, Sheet, blurred, colour, crop, fractal, grey, log_uniform, look, mix, palette, plane, ramp, ramped,
-    smooth_noise, smoothstep, stretched, to_uint8, turned, unit,
+    Floats,
+    Image,
+    Sheet,
+    blurred,
+    colour,
+    crop,
+    fractal,
+    grey,
+    log_uniform,
+    look,
+    mix,
+    palette,
+    plane,
+    ramp,
+    ramped,
+    smooth_noise,
+    smoothstep,
+    stretched,
+    to_uint8,
+    turned,
+    unit,
 )  # fmt: skip
 
 
@@ -18,7 +37,10 @@ def disc_blurred(image: Image, radius: float) -> Floats:
     reach = math.ceil(radius) + 1
     padded = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="symmetric").astype(np.float32)
     height, width, _ = padded.shape
-    y, x = np.minimum(np.arange(height), height - np.arange(height)), np.minimum(np.arange(width), width - np.arange(width))
+    y, x = (
+        np.minimum(np.arange(height), height - np.arange(height)),
+        np.minimum(np.arange(width), width - np.arange(width)),
+    )
     kernel = np.clip(radius + 0.5 - np.hypot(y[:, None], x[None]), 0, 1).astype(np.float32)
     spectrum = np.fft.rfft2(kernel / kernel.sum())[..., None]
     made = np.fft.irfft2(np.fft.rfft2(padded, axes=(0, 1)) * spectrum, (height, width), axes=(0, 1))
@@ -33,7 +55,10 @@ def blurred_by(image: Image, depth: Floats, most: float) -> Image:
     for i, layer in enumerate(layers):
         below = radii[i - 1] if i else -1.0
         above = radii[i + 1] if i < 3 else most + 1
-        weight = np.minimum(np.clip((place - below) / (radii[i] - below), 0, 1), np.clip((above - place) / (above - radii[i]), 0, 1))
+        weight = np.minimum(
+            np.clip((place - below) / (radii[i] - below), 0, 1),
+            np.clip((above - place) / (above - radii[i]), 0, 1),
+        )
         values += weight[..., None] * layer
     return to_uint8(values)
 
@@ -44,7 +69,9 @@ def tilt_shift(photo: Image | None, size: int, rng: np.random.Generator) -> Imag
     image = crop(photo, size, rng)
     _, v = turned(size, rng.normal(0, 0.3) + (math.pi / 2 if rng.random() < 0.15 else 0))
     away = np.abs(v / size - rng.uniform(-0.25, 0.25))
-    return blurred_by(image, smoothstep(rng.uniform(0.08, 0.2), rng.uniform(0.35, 0.6), away), log_uniform(rng, 3, 9))
+    return blurred_by(
+        image, smoothstep(rng.uniform(0.08, 0.2), rng.uniform(0.35, 0.6), away), log_uniform(rng, 3, 9)
+    )
 
 
 def subject(size: int, rng: np.random.Generator) -> Floats:
@@ -71,7 +98,11 @@ def bokeh_background(photo: Image | None, size: int, rng: np.random.Generator) -
     for _ in range(int(rng.integers(0, 14))):
         y, x = plane(size)
         cy, cx, radius = *rng.uniform(0, size, 2), size * rng.uniform(0.02, 0.06)
-        far += ramp(radius - np.hypot(y - cy, x - cx), 1.5)[..., None] * np.array(colour(rng, 0.6)) * rng.uniform(0.2, 0.6)
+        far += (
+            ramp(radius - np.hypot(y - cy, x - cx), 1.5)[..., None]
+            * np.array(colour(rng, 0.6))
+            * rng.uniform(0.2, 0.6)
+        )
     return to_uint8(mix(far, front, ramp(-subject(size, rng) * size, 1.6)))
 
 
@@ -99,7 +130,9 @@ def zoom_burst(photo: Image | None, size: int, rng: np.random.Generator) -> Imag
     for step in np.linspace(0, reach, steps):
         scale = 1 - step * near
         rows, columns = cy + (y - cy) * scale, cx + (x - cx) * scale
-        total += image[np.clip(np.rint(rows), 0, size - 1).astype(int), np.clip(np.rint(columns), 0, size - 1).astype(int)]
+        total += image[
+            np.clip(np.rint(rows), 0, size - 1).astype(int), np.clip(np.rint(columns), 0, size - 1).astype(int)
+        ]
     return to_uint8(total / steps)
 
 
@@ -174,7 +207,10 @@ def vintage_photo(photo: Image | None, size: int, rng: np.random.Generator) -> I
 def thermal(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """False colours of a heat camera."""
     tone = stretched(grey(blurred(crop(photo, size, rng), rng.uniform(0.3, 0.8))), rng)
-    maps = [[(0, 0, 20), (60, 0, 140), (200, 20, 90), (255, 150, 0), (255, 255, 200)], [(0, 0, 130), (0, 200, 255), (60, 230, 60), (255, 230, 0), (200, 0, 0)]]
+    maps = [
+        [(0, 0, 20), (60, 0, 140), (200, 20, 90), (255, 150, 0), (255, 255, 200)],
+        [(0, 0, 130), (0, 200, 255), (60, 230, 60), (255, 230, 0), (200, 0, 0)],
+    ]
     return to_uint8(ramped(tone, maps[int(rng.integers(2))]))  # type: ignore[arg-type]
 
 
@@ -192,7 +228,9 @@ def false_colours(photo: Image | None, size: int, rng: np.random.Generator) -> I
         r, g, b = np.moveaxis(image.astype(np.float32), -1, 0)
         return to_uint8(np.stack([np.clip(1.6 * g - 0.3 * b, 0, 255), r * 0.7, b * 0.8], -1))
     if kind == 3:
-        return to_uint8(ramped((1 - stretched(grey(image), rng)) ** 1.5, [(0, 2, 8), (70, 100, 130), (225, 240, 250)]))
+        return to_uint8(
+            ramped((1 - stretched(grey(image), rng)) ** 1.5, [(0, 2, 8), (70, 100, 130), (225, 240, 250)])
+        )
     return to_uint8(ramped(stretched(grey(image), rng), palette(rng, int(rng.integers(3, 7)))))
 
 
@@ -212,9 +250,15 @@ def lens_flare(photo: Image | None, size: int, rng: np.random.Generator) -> Imag
     sy, sx = rng.uniform(0.05, 0.6, 2) * size
     d, angle = np.hypot(y - sy, x - sx) + 1, np.arctan2(y - sy, x - sx)
     rays = (0.5 + 0.5 * np.cos(angle * int(rng.integers(3, 12)) + rng.uniform(0, 6))) ** 8
-    canvas += (255 * np.exp(-d / (size * rng.uniform(0.03, 0.12))) + 90 * rays * np.exp(-d / (size * 0.25)))[..., None] * np.array([1, 0.93, 0.8])
+    canvas += (255 * np.exp(-d / (size * rng.uniform(0.03, 0.12))) + 90 * rays * np.exp(-d / (size * 0.25)))[
+        ..., None
+    ] * np.array([1, 0.93, 0.8])
     for t in rng.uniform(0.3, 2.2, int(rng.integers(2, 8))):
-        gy, gx, radius = sy + (size / 2 - sy) * t * 1.4, sx + (size / 2 - sx) * t * 1.4, size * rng.uniform(0.01, 0.1)
+        gy, gx, radius = (
+            sy + (size / 2 - sy) * t * 1.4,
+            sx + (size / 2 - sx) * t * 1.4,
+            size * rng.uniform(0.01, 0.1),
+        )
         share = ramp(radius - np.hypot(y - gy, x - gx), 2) * rng.uniform(0.05, 0.25)
         canvas += share[..., None] * np.array(colour(rng, 0.6))
     return to_uint8(canvas)
@@ -229,7 +273,12 @@ def light_trails(photo: Image | None, size: int, rng: np.random.Generator) -> Im
         tint = [(255, 60, 40), (255, 235, 200), (255, 170, 60), colour(rng, 0.8)][int(rng.integers(4))]
         points = rng.uniform(-0.2, 1.2, (4, 2)) * size
         t = np.linspace(0, 1, 40)[:, None]
-        path = (1 - t) ** 3 * points[0] + 3 * t * (1 - t) ** 2 * points[1] + 3 * t * t * (1 - t) * points[2] + t**3 * points[3]
+        path = (
+            (1 - t) ** 3 * points[0]
+            + 3 * t * (1 - t) ** 2 * points[1]
+            + 3 * t * t * (1 - t) * points[2]
+            + t**3 * points[3]
+        )
         for _ in range(int(rng.integers(3, 14))):
             shift = rng.normal(0, 7, 2) * (0.3 + t)
             sheet.line(path + shift, tuple(int(c * rng.uniform(0.4, 1)) for c in tint), rng.uniform(0.5, 1.8))  # type: ignore[arg-type]
@@ -253,16 +302,28 @@ def neon(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
         sheet, tint, kind = Sheet(size, (0, 0, 0), 2), np.array(colour(rng, 0.9), np.float32), rng.integers(3)
         if kind == 0:
             face = font(rng, int(size * rng.uniform(0.2, 0.5)))
-            sheet.pen.text(tuple((rng.uniform(0, 0.6, 2) * size * 2).tolist()), word(rng), font=face, fill=(0, 0, 0), stroke_width=4, stroke_fill=(255, 255, 255))
+            sheet.pen.text(
+                tuple((rng.uniform(0, 0.6, 2) * size * 2).tolist()),
+                word(rng),
+                font=face,
+                fill=(0, 0, 0),
+                stroke_width=4,
+                stroke_fill=(255, 255, 255),
+            )
         elif kind == 1:
-            sheet.disc(*(rng.uniform(0.2, 0.8, 2) * size), size * rng.uniform(0.08, 0.3), None, (255, 255, 255), 2.2)
+            sheet.disc(
+                *(rng.uniform(0.2, 0.8, 2) * size), size * rng.uniform(0.08, 0.3), None, (255, 255, 255), 2.2
+            )
         else:
             t = np.linspace(0, 1, 30)[:, None]
             a, b, c = rng.uniform(0, size, (3, 2))
             sheet.line((1 - t) ** 2 * a + 2 * t * (1 - t) * b + t * t * c, (255, 255, 255), 2.2)
         mask = sheet.done()[..., 0]
         core = (mask / 255.0)[..., None]
-        light += core * (0.4 * tint + 150) + (blurred(mask, 3) / 255.0 * 1.2 + blurred(mask, 14) / 255.0 * 2.5)[..., None] * tint * 0.7
+        light += (
+            core * (0.4 * tint + 150)
+            + (blurred(mask, 3) / 255.0 * 1.2 + blurred(mask, 14) / 255.0 * 2.5)[..., None] * tint * 0.7
+        )
     return to_uint8(wall * (1 + light.mean(-1, keepdims=True) / 120) + light)
 
 
@@ -311,7 +372,12 @@ def video_tape(photo: Image | None, size: int, rng: np.random.Generator) -> Imag
     from PIL import ImageDraw
 
     if rng.random() < 0.6:
-        ImageDraw.Draw(made).text((12, size - 30), f"{rng.integers(1, 29):02d}.{rng.integers(1, 13):02d}.1994", fill=(245, 245, 235), font=font(rng, 18))
+        ImageDraw.Draw(made).text(
+            (12, size - 30),
+            f"{rng.integers(1, 29):02d}.{rng.integers(1, 13):02d}.1994",
+            fill=(245, 245, 235),
+            font=font(rng, 18),
+        )
     return np.asarray(made)
 
 
@@ -319,7 +385,11 @@ def video_tape(photo: Image | None, size: int, rng: np.random.Generator) -> Imag
 def hologram(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Iridescent foil: hues that run with angle and relief, fine lines, brushed metal."""
     u, _ = turned(size, rng.uniform(0, math.pi))
-    relief = fractal(size, rng.uniform(1.2, 2.0), rng) if photo is None or rng.random() < 0.5 else grey(blurred(crop(photo, size, rng), 2)) * 4
+    relief = (
+        fractal(size, rng.uniform(1.2, 2.0), rng)
+        if photo is None or rng.random() < 0.5
+        else grey(blurred(crop(photo, size, rng), 2)) * 4
+    )
     phase = u / size * rng.uniform(1, 6) + relief * rng.uniform(0.1, 0.6)
     values = 150 + 95 * np.cos(2 * math.pi * (phase[..., None] + np.array([0, 1 / 3, 2 / 3])))
     brush = fractal(size, 0.4, rng, 30, rng.uniform(0, math.pi))
@@ -338,5 +408,3 @@ def double_exposure(photo: Image | None, size: int, rng: np.random.Generator) ->
         return to_uint8(a * 0.55 + b * 0.45)
     shade = ramp((stretched(grey(to_uint8(a)), rng) - 0.5) * 12)
     return to_uint8(mix(b, np.array([240, 238, 232]), shade))
-
-

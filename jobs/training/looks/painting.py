@@ -8,8 +8,32 @@ import numpy as np
 from PIL import Image as PIL
 
 from training.looks.base import (
-    Floats, Image, Sheet, blurred, colour, crop, fractal, grey, log_uniform, look, median, mix, nearest, palette,
-    paper, plane, ramp, resized, sampled, scattered, smooth_noise, smoothstep, soft, stretched, to_uint8, turned,
+    Floats,
+    Image,
+    Sheet,
+    blurred,
+    colour,
+    crop,
+    fractal,
+    grey,
+    log_uniform,
+    look,
+    median,
+    mix,
+    nearest,
+    palette,
+    paper,
+    plane,
+    ramp,
+    resized,
+    sampled,
+    scattered,
+    smooth_noise,
+    smoothstep,
+    soft,
+    stretched,
+    to_uint8,
+    turned,
 )  # fmt: skip
 
 
@@ -17,7 +41,10 @@ def flow(image: Image, sigma: float) -> Floats:
     """Angle along the edges of ``image``, (h, w)."""
     tone = blurred(image, sigma) @ np.array([0.299, 0.587, 0.114], np.float32)
     gy, gx = np.gradient(tone)
-    j = [blurred(to_uint8(np.clip(v * 4 + 128, 0, 255)), sigma).astype(np.float32) - 128 for v in (gx * gx - gy * gy, 2 * gx * gy)]
+    j = [
+        blurred(to_uint8(np.clip(v * 4 + 128, 0, 255)), sigma).astype(np.float32) - 128
+        for v in (gx * gx - gy * gy, 2 * gx * gy)
+    ]
     return (0.5 * np.arctan2(j[1], j[0]) + math.pi / 2).astype(np.float32)
 
 
@@ -37,7 +64,9 @@ def brush_strokes(photo: Image | None, size: int, rng: np.random.Generator) -> I
         if width < top:
             kept = detail[iy, ix] > rng.uniform(2, 14, len(y)) * width / top
             y, x, iy, ix = y[kept], x[kept], iy[kept], ix[kept]
-        tints = np.clip(sampled(blurred(image, width / 3), y, x) + rng.normal(0, 7, (len(y), 1)), 0, 255).astype(int)
+        tints = np.clip(sampled(blurred(image, width / 3), y, x) + rng.normal(0, 7, (len(y), 1)), 0, 255).astype(
+            int
+        )
         turn = angles[iy, ix] + rng.normal(0, 0.15, len(y))
         length = width * rng.uniform(1.2, 3, len(y))
         for cy, cx, a, reach, tint in zip(y, x, turn, length, tints.tolist(), strict=True):
@@ -78,7 +107,13 @@ def pointillism(photo: Image | None, size: int, rng: np.random.Generator) -> Ima
     for _ in range(2):
         y, x = scattered(size, int((size / radius / 1.5) ** 2), rng)
         tints = sampled(blurred(image, radius / 2), y, x).astype(np.float32)
-        tints = np.clip(tints.mean(-1, keepdims=True) + (tints - tints.mean(-1, keepdims=True)) * 1.5 + rng.normal(0, 24, tints.shape), 0, 255)
+        tints = np.clip(
+            tints.mean(-1, keepdims=True)
+            + (tints - tints.mean(-1, keepdims=True)) * 1.5
+            + rng.normal(0, 24, tints.shape),
+            0,
+            255,
+        )
         for i in rng.permutation(len(y)):
             r, g, b = tints[i].astype(int).tolist()
             sheet.disc(x[i], y[i], radius * rng.uniform(0.7, 1.1), (r, g, b))
@@ -99,8 +134,15 @@ def water_colour(photo: Image | None, size: int, rng: np.random.Generator) -> Im
     grain = fractal(size, 0.5, rng)
     wash = 1 + 0.05 * smooth_noise(size, 5, rng)
     light = 255 - (255 - flat) * rng.uniform(0.6, 0.9)
-    values = light * wash[..., None] * (1 - 0.25 * edge[..., None]) + grain[..., None] * (2 + 6 * (1 - light / 255))
-    border = smoothstep(0.02, 0.06, np.minimum.reduce([*plane(size), size - 1 - plane(size)[0], size - 1 - plane(size)[1]]) / size + 0.02 * smooth_noise(size, 9, rng))
+    values = light * wash[..., None] * (1 - 0.25 * edge[..., None]) + grain[..., None] * (
+        2 + 6 * (1 - light / 255)
+    )
+    border = smoothstep(
+        0.02,
+        0.06,
+        np.minimum.reduce([*plane(size), size - 1 - plane(size)[0], size - 1 - plane(size)[1]]) / size
+        + 0.02 * smooth_noise(size, 9, rng),
+    )
     page = np.array(paper(rng)) + 3 * grain[..., None]
     return to_uint8(mix(page, values, border) if rng.random() < 0.4 else values)
 
@@ -157,7 +199,10 @@ def mosaic(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
         index, first, second = nearest(size, ys, xs)
         gap = (second - first) / 2
     count = np.bincount(index.ravel(), minlength=int(index.max()) + 1)
-    means = np.stack([np.bincount(index.ravel(), image[..., c].ravel(), len(count)) for c in range(3)], -1) / np.maximum(count, 1)[:, None]
+    means = (
+        np.stack([np.bincount(index.ravel(), image[..., c].ravel(), len(count)) for c in range(3)], -1)
+        / np.maximum(count, 1)[:, None]
+    )
     means = means * rng.uniform(0.92, 1.08, (len(means), 1))
     flat = means[index] * (1 + rng.uniform(0, 0.2) * np.clip(1 - gap / 2.5, 0, 1))[..., None]
     grout = np.array(colour(rng, 0.1, 0.9)) * 0.4 + 70 + 4 * rng.standard_normal((size, size, 1))
@@ -188,7 +233,10 @@ def voronoi_facets(photo: Image | None, size: int, rng: np.random.Generator) -> 
     made = sampled(image, ys, xs)[index]
     if rng.random() < 0.3:
         return made
-    parts = [sampled(image, ys, xs)[nearest(size, ys + a, xs + b)[0]].astype(np.float32) for a, b in ((0.3, 0.3), (-0.3, -0.3))]
+    parts = [
+        sampled(image, ys, xs)[nearest(size, ys + a, xs + b)[0]].astype(np.float32)
+        for a, b in ((0.3, 0.3), (-0.3, -0.3))
+    ]
     return to_uint8(np.mean(parts, 0))
 
 
@@ -217,14 +265,21 @@ def cross_stitch(photo: Image | None, size: int, rng: np.random.Generator) -> Im
     """Crosses of thread on white cloth with holes."""
     pitch = int(rng.integers(5, 13))
     n = -(-size // pitch)
-    small = PIL.fromarray(resized(crop(photo, size, rng), n, PIL.Resampling.BOX)).quantize(int(rng.integers(6, 28))).convert("RGB")
+    small = (
+        PIL.fromarray(resized(crop(photo, size, rng), n, PIL.Resampling.BOX))
+        .quantize(int(rng.integers(6, 28)))
+        .convert("RGB")
+    )
     flat = np.repeat(np.repeat(np.asarray(small), pitch, 0), pitch, 1)[:size, :size].astype(np.float32)
     y, x = (v % pitch - pitch / 2 + 0.5 for v in plane(size))
     width = pitch * rng.uniform(0.16, 0.24)
     one, two = np.abs(x + y) / 1.414, np.abs(x - y) / 1.414
     shade = np.where(one < width, 1.06 - 0.35 * (one / width) ** 2, 0.92 - 0.35 * (two / width) ** 2)
     thread = np.maximum(ramp(width - one), ramp(width - two))
-    cloth = np.array(paper(rng)) * (1 - 0.35 * (np.hypot(np.abs(y) - pitch / 2, np.abs(x) - pitch / 2) < pitch * 0.14))[..., None]
+    cloth = (
+        np.array(paper(rng))
+        * (1 - 0.35 * (np.hypot(np.abs(y) - pitch / 2, np.abs(x) - pitch / 2) < pitch * 0.14))[..., None]
+    )
     return to_uint8(mix(cloth, flat * shade[..., None], thread))
 
 
@@ -238,10 +293,15 @@ def knit(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     v = y / pitch * 1.25 - f * 0.9
     row = np.floor(v)
     inside = v - row - 0.5
-    small = resized(resized(crop(photo, size, rng), int(size / pitch), PIL.Resampling.BOX), size, PIL.Resampling.NEAREST)
+    small = resized(
+        resized(crop(photo, size, rng), int(size / pitch), PIL.Resampling.BOX), size, PIL.Resampling.NEAREST
+    )
     if rng.random() < 0.6:
         colours = np.array(palette(rng, int(rng.integers(2, 5))), np.uint8)
-        pick = (row.astype(int) // int(rng.integers(1, 9)) + (column.astype(int) // int(rng.integers(2, 8))) * int(rng.integers(0, 2))) % len(colours)
+        pick = (
+            row.astype(int) // int(rng.integers(1, 9))
+            + (column.astype(int) // int(rng.integers(2, 8))) * int(rng.integers(0, 2))
+        ) % len(colours)
         small = colours[pick]
     shade = (1 - 1.9 * inside**2) * (0.72 + 0.45 * np.maximum(np.sin(f * math.pi), 0) ** 0.7)
     fibre = 1 + 0.06 * fractal(size, 0.5, rng)
@@ -294,7 +354,9 @@ def canvas_print(photo: Image | None, size: int, rng: np.random.Generator) -> Im
     y, x = plane(size)
     pitch = rng.uniform(2.6, 6)
     if kind == 0:
-        relief = np.sin(x * 2 * math.pi / pitch + 0.5 * smooth_noise(size, 30, rng)) * np.sin(y * 2 * math.pi / pitch + 0.5 * smooth_noise(size, 30, rng))
+        relief = np.sin(x * 2 * math.pi / pitch + 0.5 * smooth_noise(size, 30, rng)) * np.sin(
+            y * 2 * math.pi / pitch + 0.5 * smooth_noise(size, 30, rng)
+        )
     elif kind == 1:
         relief = 0.6 * fractal(size, 0.5, rng, 12, 0) + 0.6 * fractal(size, 0.5, rng, 12, math.pi / 2)
     else:
@@ -317,7 +379,9 @@ def cut_paper(photo: Image | None, size: int, rng: np.random.Generator) -> Image
     values = np.broadcast_to(np.array(colours[0], np.float32), (size, size, 3))
     drop = int(rng.integers(2, 6))
     for i, level in enumerate(np.linspace(0.2, 0.85, count)):
-        mask = np.asarray(PIL.fromarray(((tone > level) * 255).astype(np.uint8)).reduce(2)).astype(np.float32) / 255
+        mask = (
+            np.asarray(PIL.fromarray(((tone > level) * 255).astype(np.uint8)).reduce(2)).astype(np.float32) / 255
+        )
         shadow = np.roll(soft(mask, rng.uniform(2, 5)), (drop, drop), (0, 1)) * 0.45
         values = values * (1 - shadow[..., None])
         sheet = np.array(colours[i + 1]) + fractal(size, 0.4, rng)[..., None] * 2.5
@@ -356,6 +420,6 @@ def collage(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
             piece = np.broadcast_to(np.array(colour(rng), np.uint8), (size, size, 3))
         else:
             u, _ = turned(size, rng.uniform(0, math.pi))
-            piece = to_uint8(mix(np.array(colour(rng)), np.array(colour(rng)), ramp((np.abs(u % 16 - 8) - 4))))
+            piece = to_uint8(mix(np.array(colour(rng)), np.array(colour(rng)), ramp(np.abs(u % 16 - 8) - 4)))
         values = to_uint8(mix(values, piece, mask))
     return values

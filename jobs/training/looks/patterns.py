@@ -8,8 +8,28 @@ import numpy as np
 from PIL import Image as PIL
 
 from training.looks.base import (
-    Floats, Image, Sheet, blurred, colour, crop, fractal, ink, log_uniform, look, mix, palette, paper, plane, ramp,
-    ramped, resized, scattered, smooth_noise, to_uint8, turned, unit,
+    Floats,
+    Image,
+    Sheet,
+    blurred,
+    colour,
+    crop,
+    fractal,
+    ink,
+    log_uniform,
+    look,
+    mix,
+    palette,
+    paper,
+    plane,
+    ramp,
+    ramped,
+    resized,
+    scattered,
+    smooth_noise,
+    to_uint8,
+    turned,
+    unit,
 )  # fmt: skip
 
 
@@ -118,16 +138,26 @@ def truchet(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
             s = sheet.scale
             if kind == 0:
                 for cx, cy in ((x, y), (x + pitch, y + pitch)) if flip else ((x + pitch, y), (x, y + pitch)):
-                    start = {(True, True): 0, (False, True): 90, (False, False): 180, (True, False): 270}[(cx == x, cy == y)]
+                    start = {(True, True): 0, (False, True): 90, (False, False): 180, (True, False): 270}[
+                        (cx == x, cy == y)
+                    ]
                     r = (pitch + wide) / 2
-                    sheet.pen.arc(tuple(float(v) * s for v in (cx - r, cy - r, cx + r, cy + r)), start, start + 90, fill=pen, width=max(1, round(wide * s)))
+                    sheet.pen.arc(
+                        tuple(float(v) * s for v in (cx - r, cy - r, cx + r, cy + r)),
+                        start,
+                        start + 90,
+                        fill=pen,
+                        width=max(1, round(wide * s)),
+                    )
             elif kind == 1:
                 ends = [(x, y), (x + pitch, y + pitch)] if flip else [(x + pitch, y), (x, y + pitch)]
                 sheet.line(np.array(ends), pen, wide * 0.6)
             else:
                 corners = [(x, y), (x + pitch, y), (x + pitch, y + pitch), (x, y + pitch)]
                 k = int(rng.integers(4))
-                sheet.polygon(np.array([corners[k], corners[(k + 1) % 4], corners[(k + 2) % 4]]), colours[int(flip)])
+                sheet.polygon(
+                    np.array([corners[k], corners[(k + 1) % 4], corners[(k + 2) % 4]]), colours[int(flip)]
+                )
     return sheet.done()
 
 
@@ -192,7 +222,9 @@ def fractals(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     assert best is not None  # six tries
     big = size * 2 if size <= 400 else size
     tone = escape_time(*best, big, steps)
-    tone = np.interp(tone, np.quantile(tone[::4, ::4], np.linspace(0, 1, 9)), np.linspace(0, 1, 9)).astype(np.float32)
+    tone = np.interp(tone, np.quantile(tone[::4, ::4], np.linspace(0, 1, 9)), np.linspace(0, 1, 9)).astype(
+        np.float32
+    )
     made = to_uint8(ramped(tone, palette(rng, int(rng.integers(4, 9)))))
     return np.asarray(PIL.fromarray(made).reduce(2)) if big != size else made
 
@@ -230,10 +262,16 @@ def kaleidoscope(photo: Image | None, size: int, rng: np.random.Generator) -> Im
     angle, d = np.arctan2(y - size / 2, x - size / 2), np.hypot(y - size / 2, x - size / 2)
     sector = math.pi / int(rng.integers(3, 13))
     angle = np.abs((angle + math.pi) % (2 * sector) - sector) + rng.uniform(0, 6)
-    rows, columns = (np.abs((v + size) % (2 * size - 2) - size + 1) for v in (size / 2 + d * np.sin(angle), size / 2 + d * np.cos(angle)))
+    rows, columns = (
+        np.abs((v + size) % (2 * size - 2) - size + 1)
+        for v in (size / 2 + d * np.sin(angle), size / 2 + d * np.cos(angle))
+    )
     r0, c0 = np.clip(np.floor(rows), 0, size - 2).astype(int), np.clip(np.floor(columns), 0, size - 2).astype(int)
     fr, fc = np.clip(rows - r0, 0, 1)[..., None], np.clip(columns - c0, 0, 1)[..., None]
-    return to_uint8((source[r0, c0] * (1 - fc) + source[r0, c0 + 1] * fc) * (1 - fr) + (source[r0 + 1, c0] * (1 - fc) + source[r0 + 1, c0 + 1] * fc) * fr)
+    return to_uint8(
+        (source[r0, c0] * (1 - fc) + source[r0, c0 + 1] * fc) * (1 - fr)
+        + (source[r0 + 1, c0] * (1 - fc) + source[r0 + 1, c0 + 1] * fc) * fr
+    )
 
 
 @look()
@@ -241,7 +279,11 @@ def geometry(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Abstract art: overlapping discs, bars, triangles, arcs in flat colours, with hard edges."""
     sheet, colours = Sheet(size, paper(rng) if rng.random() < 0.5 else colour(rng), 3), palette(rng, 6)
     for _ in range(int(log_uniform(rng, 3, 50))):
-        x, y, r, tint = *rng.uniform(-0.1, 1.1, 2) * size, size * log_uniform(rng, 0.02, 0.4), colours[int(rng.integers(6))]
+        x, y, r, tint = (
+            *rng.uniform(-0.1, 1.1, 2) * size,
+            size * log_uniform(rng, 0.02, 0.4),
+            colours[int(rng.integers(6))],
+        )
         kind, a = rng.integers(5), rng.uniform(0, 2 * math.pi)
         along = np.array([math.cos(a), math.sin(a)])
         if kind == 0:
@@ -249,7 +291,9 @@ def geometry(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
         elif kind == 1:
             sheet.disc(x, y, r, None, tint, r * rng.uniform(0.05, 0.4))
         elif kind == 2:
-            sheet.line(np.array([[x, y] - along * r * 2, [x, y] + along * r * 2]), tint, r * rng.uniform(0.05, 0.5))
+            sheet.line(
+                np.array([[x, y] - along * r * 2, [x, y] + along * r * 2]), tint, r * rng.uniform(0.05, 0.5)
+            )
         elif kind == 3:
             corners = a + np.arange(int(rng.integers(3, 6))) * 2 * math.pi / 4.1
             sheet.polygon([x, y] + np.stack([np.cos(corners), np.sin(corners)], -1) * r, tint)
@@ -268,18 +312,35 @@ def tilings(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     for row in range(-1, int(size / pitch * 2) + 2):
         for column in range(-1, int(size / pitch * 2) + 2):
             if kind == 0:
-                x, y, n = column * pitch, row * pitch, int(8)
+                x, y, n = column * pitch, row * pitch, 8
                 t = np.arange(2 * n) * math.pi / n
                 r = np.where(np.arange(2 * n) % 2, 0.34, 0.5)[:, None] * pitch
-                sheet.polygon([x, y] + np.stack([np.cos(t), np.sin(t)], -1) * r, colours[(row + column) % 3], pen, wide)
+                sheet.polygon(
+                    [x, y] + np.stack([np.cos(t), np.sin(t)], -1) * r, colours[(row + column) % 3], pen, wide
+                )
             elif kind == 1:
                 x, y = (column + (row % 2) / 2) * pitch, row * pitch * 0.866
                 t = np.arange(6) * math.pi / 3 + math.pi / 6
-                sheet.polygon([x, y] + np.stack([np.cos(t), np.sin(t)], -1) * pitch * 0.577, colours[(row + column * 2) % 3], pen, wide)
+                sheet.polygon(
+                    [x, y] + np.stack([np.cos(t), np.sin(t)], -1) * pitch * 0.577,
+                    colours[(row + column * 2) % 3],
+                    pen,
+                    wide,
+                )
             else:
                 x, y, h = (column - row) * pitch / 2, (column + row - 8) * pitch / 2, pitch / 2
-                sheet.polygon(np.array([(x, y), (x + 2 * h, y), (x + 2 * h, y + h), (x, y + h)]), colours[column % 3], pen, wide)
-                sheet.polygon(np.array([(x, y + h), (x + h, y + h), (x + h, y + 3 * h), (x, y + 3 * h)]), colours[row % 3], pen, wide)
+                sheet.polygon(
+                    np.array([(x, y), (x + 2 * h, y), (x + 2 * h, y + h), (x, y + h)]),
+                    colours[column % 3],
+                    pen,
+                    wide,
+                )
+                sheet.polygon(
+                    np.array([(x, y + h), (x + h, y + h), (x + h, y + 3 * h), (x, y + 3 * h)]),
+                    colours[row % 3],
+                    pen,
+                    wide,
+                )
     return sheet.done()
 
 
@@ -293,7 +354,11 @@ def spirograph(photo: Image | None, size: int, rng: np.random.Generator) -> Imag
         r, ratio, arm = size * rng.uniform(0.1, 0.4), rng.uniform(1.5, 9), rng.uniform(0.1, 0.9)
         x = np.cos(t) + arm * np.cos(t * ratio)
         y = np.sin(t) - arm * np.sin(t * ratio)
-        sheet.line(rng.uniform(0.3, 0.7, 2) * size + np.stack([x, y], -1) * r / (1 + arm), colours[k % 3], rng.uniform(0.35, 0.9))
+        sheet.line(
+            rng.uniform(0.3, 0.7, 2) * size + np.stack([x, y], -1) * r / (1 + arm),
+            colours[k % 3],
+            rng.uniform(0.35, 0.9),
+        )
     return sheet.done()
 
 

@@ -9,8 +9,21 @@ from PIL import Image as PIL
 from PIL import ImageDraw
 
 from training.looks.base import (
-    Colour, Image, Sheet, colour, crop, fractal, ink, log_uniform, look, palette, paper, plane, resized,
-    smooth_noise, to_uint8,
+    Colour,
+    Image,
+    Sheet,
+    colour,
+    crop,
+    fractal,
+    ink,
+    log_uniform,
+    look,
+    palette,
+    paper,
+    plane,
+    resized,
+    smooth_noise,
+    to_uint8,
 )  # fmt: skip
 from training.looks.lettering import bitmap_font, font, line, word
 
@@ -85,7 +98,7 @@ def tile_map(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     if rng.random() < 0.3:
         which = rng.integers(0, len(tiles), which.shape)
     made = np.concatenate([np.concatenate([tiles[i] for i in row], 1) for row in which], 0)
-    colours = palette(rng, 3) + [(0, 0, 0)]
+    colours = [*palette(rng, 3), (0, 0, 0)]
     for _ in range(int(rng.integers(0, count * 2 + 1))):
         pixels, solid = sprite(side, rng, colours)
         top, left = (int(v) * side for v in rng.integers(0, count, 2))
@@ -111,7 +124,9 @@ def sprites(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
             colours = palette(rng, 4)
         pixels, solid = sprite(side, rng, colours)
         part = made[y : y + side, x : x + side]
-        part[solid[: part.shape[0], : part.shape[1]]] = pixels[: part.shape[0], : part.shape[1]][solid[: part.shape[0], : part.shape[1]]]
+        part[solid[: part.shape[0], : part.shape[1]]] = pixels[: part.shape[0], : part.shape[1]][
+            solid[: part.shape[0], : part.shape[1]]
+        ]
     return enlarged(made, scale, size)
 
 
@@ -149,7 +164,10 @@ def isometric(photo: Image | None, size: int, rng: np.random.Generator) -> Image
                 pen.polygon(at, fill=shaded(tint, light), outline=shaded(tint, 0.35) if outline else None)
             if texture:
                 dots = rng.integers(-w // 2, max(1, w // 2), (3, 2))
-                pen.point([((cx + int(a)) * factor, (cy - high + int(b) // 2) * factor) for a, b in dots], fill=shaded(tint, 1.25))
+                pen.point(
+                    [((cx + int(a)) * factor, (cy - high + int(b) // 2) * factor) for a, b in dots],
+                    fill=shaded(tint, 1.25),
+                )
     made = np.asarray(image.reduce(3) if smooth else image)
     return enlarged(made, scale, size)
 
@@ -168,8 +186,12 @@ def voxels(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
             cx, cy = (column + (row % 2) / 2) * width, row * width / 4 - round(high) * width / 2 + width
             tint = colours[int(np.clip(high + 2.5, 0, 5))]
             w, h, d = width / 2, width / 4, width * 1.2
-            sheet.polygon(np.array([(cx - w, cy), (cx, cy + h), (cx, cy + h + d), (cx - w, cy + d)]), shaded(tint, 0.6))
-            sheet.polygon(np.array([(cx + w, cy), (cx, cy + h), (cx, cy + h + d), (cx + w, cy + d)]), shaded(tint, 0.8))
+            sheet.polygon(
+                np.array([(cx - w, cy), (cx, cy + h), (cx, cy + h + d), (cx - w, cy + d)]), shaded(tint, 0.6)
+            )
+            sheet.polygon(
+                np.array([(cx + w, cy), (cx, cy + h), (cx, cy + h + d), (cx + w, cy + d)]), shaded(tint, 0.8)
+            )
             sheet.polygon(np.array([(cx - w, cy), (cx, cy - h), (cx + w, cy), (cx, cy + h)]), shaded(tint, 1.05))
     return sheet.done()
 
@@ -179,7 +201,11 @@ def bricks_with_studs(photo: Image | None, size: int, rng: np.random.Generator) 
     """Toy bricks: each pixel a plate with a stud, light from above left."""
     pitch = int(rng.integers(8, 22))
     n = -(-size // pitch)
-    small = PIL.fromarray(resized(crop(photo, size, rng), n, PIL.Resampling.BOX)).quantize(int(rng.integers(4, 20))).convert("RGB")
+    small = (
+        PIL.fromarray(resized(crop(photo, size, rng), n, PIL.Resampling.BOX))
+        .quantize(int(rng.integers(4, 20)))
+        .convert("RGB")
+    )
     flat = enlarged(np.asarray(small), pitch, size).astype(np.float32)
     y, x = (v % pitch - pitch / 2 + 0.5 for v in plane(size))
     d, radius = np.hypot(y, x), pitch * 0.3
@@ -195,10 +221,16 @@ def crt_screen(photo: Image | None, size: int, rng: np.random.Generator) -> Imag
     image = crop(photo, size, rng).astype(np.float32)
     if rng.random() < 0.5:
         scale = int(rng.integers(2, 5))
-        image = enlarged(resized(to_uint8(image), -(-size // scale), PIL.Resampling.BOX), scale, size).astype(np.float32)
+        image = enlarged(resized(to_uint8(image), -(-size // scale), PIL.Resampling.BOX), scale, size).astype(
+            np.float32
+        )
     y, x = (v.astype(int) for v in plane(size))
     low = rng.uniform(0.3, 0.8)
-    lines = np.where(y % pitch == 0, low, 1.0) if rng.random() < 0.5 else low + (1 - low) * np.sin(math.pi * (y + 0.5) / pitch) ** 2
+    lines = (
+        np.where(y % pitch == 0, low, 1.0)
+        if rng.random() < 0.5
+        else low + (1 - low) * np.sin(math.pi * (y + 0.5) / pitch) ** 2
+    )
     mask = np.ones((size, size, 3), np.float32)
     if rng.random() < 0.6:
         phase = (x + (y // (2 * pitch) % 2 if rng.random() < 0.5 else 0)) % 3
@@ -250,7 +282,11 @@ def letters_as_pixels(photo: Image | None, size: int, rng: np.random.Generator) 
             if k:
                 pen.text((j * w, i * h - 1), glyphs[k], fill=255, font=face)
     share = (np.asarray(page)[:size, :size] / 255)[..., None]
-    tint = np.repeat(np.repeat(small, h, 0), w, 1)[:size, :size] * 1.3 if rng.random() < 0.3 else np.array(colour(rng, 0.7) if dark else ink(rng))
+    tint = (
+        np.repeat(np.repeat(small, h, 0), w, 1)[:size, :size] * 1.3
+        if rng.random() < 0.3
+        else np.array(colour(rng, 0.7) if dark else ink(rng))
+    )
     base = np.array((8, 10, 8) if dark else paper(rng))
     return to_uint8(base * (1 - share) + tint * share)
 
@@ -347,7 +383,9 @@ def screenshot(photo: Image | None, size: int, rng: np.random.Generator) -> Imag
     while y < size:
         kind = rng.integers(5)
         if kind == 0:
-            pen.rounded_rectangle((x, y, x + wide, y + pixels + 8), 4, fill=accent if rng.random() < 0.4 else None, outline=front)
+            pen.rounded_rectangle(
+                (x, y, x + wide, y + pixels + 8), 4, fill=accent if rng.random() < 0.4 else None, outline=front
+            )
             pen.text((x + 6, y + 3), word(rng), fill=front, font=face)
         elif kind == 1:
             pen.rectangle((x, y, x + 10, y + 10), outline=front)
@@ -364,5 +402,3 @@ def screenshot(photo: Image | None, size: int, rng: np.random.Generator) -> Imag
     pen.rectangle((size - 8, 0, size, size), fill=shaded(back, 0.9))
     pen.rectangle((size - 7, size // 4, size - 1, size // 2), fill=shaded(back, 0.7))
     return np.asarray(page)
-
-

@@ -7,8 +7,31 @@ import math
 import numpy as np
 
 from training.looks.base import (
-    Floats, Image, Sheet, blurred, colour, cover, crop, fractal, ink, log_uniform, look, mix, nearest, palette, paper, plane,
-    ramp, ramped, scattered, smooth_noise, smoothstep, splat, to_uint8, turned, unit,
+    Floats,
+    Image,
+    Sheet,
+    blurred,
+    colour,
+    cover,
+    crop,
+    fractal,
+    ink,
+    log_uniform,
+    look,
+    mix,
+    nearest,
+    palette,
+    paper,
+    plane,
+    ramp,
+    ramped,
+    scattered,
+    smooth_noise,
+    smoothstep,
+    splat,
+    to_uint8,
+    turned,
+    unit,
 )  # fmt: skip
 
 
@@ -104,7 +127,7 @@ def constellation_chart(photo: Image | None, size: int, rng: np.random.Generator
             x, y = points[0] * sheet.scale
             sheet.pen.text((x + 9, y), word(rng), fill=line, font=font(rng, 27))
     for _ in range(int(rng.uniform(20, 200))):
-        sheet.disc(*rng.uniform(0, size, 2), log_uniform(rng, 0.4, 1.8), line)
+        sheet.disc(rng.uniform(0, size), rng.uniform(0, size), log_uniform(rng, 0.4, 1.8), line)
     return sheet.done()
 
 
@@ -150,23 +173,28 @@ def streaks(size: int, count: int, angle: float, length: float, width: float, rn
 def rain(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Slanted streaks before a darkened scene."""
     canvas = ground(photo, size, rng, 0.2).astype(np.float32) * rng.uniform(0.4, 0.8)
-    share = streaks(size, int(rng.uniform(80, 500)), math.pi / 2 + rng.normal(0, 0.2), rng.uniform(8, 40), 0.7, rng)
+    share = streaks(
+        size, int(rng.uniform(80, 500)), math.pi / 2 + rng.normal(0, 0.2), rng.uniform(8, 40), 0.7, rng
+    )
     return to_uint8(mix(canvas, np.array([225, 232, 240]), share * rng.uniform(0.4, 0.9)))
 
 
-@look(photo=True, marks=True)
+@look(marks=True)
 def meteor_sparks(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Sparks and embers that fly from a fire: short bright strokes with a glow, on dark."""
     canvas = night(size, rng)
     tint = np.array([255, rng.uniform(90, 200), rng.uniform(10, 120)])
     angle = rng.uniform(0, 2 * math.pi)
-    for count, length, width in ((int(rng.uniform(20, 200)), rng.uniform(2, 10), 1.0), (30, rng.uniform(8, 40), 0.8)):
+    for count, length, width in (
+        (int(rng.uniform(20, 200)), rng.uniform(2, 10), 1.0),
+        (30, rng.uniform(8, 40), 0.8),
+    ):
         share = streaks(size, count, angle + rng.normal(0, 0.1), length, width, rng)
         canvas += share[..., None] * tint + 1.5 * (blurred(to_uint8(share * 255), 4) / 255.0)[..., None] * tint
     return to_uint8(canvas)
 
 
-@look(photo=True, marks=True)
+@look(marks=True)
 def glitter(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Facets of which a few flash: dense, bright and dark, with small crosses of light."""
     base = np.array(colour(rng, 0.3, 0.9), np.float32)
@@ -174,7 +202,9 @@ def glitter(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     n = -(-size // step)
     tone = rng.gamma(rng.uniform(0.6, 3), 0.5, (n, n)).astype(np.float32)
     tone = np.kron(tone, np.ones((step, step), np.float32))[:size, :size]
-    tint = 1 + rng.uniform(0, 0.3) * np.kron(rng.standard_normal((n, n, 3)), np.ones((step, step, 1)))[:size, :size]
+    tint = (
+        1 + rng.uniform(0, 0.3) * np.kron(rng.standard_normal((n, n, 3)), np.ones((step, step, 1)))[:size, :size]
+    )
     canvas = (base * tone[..., None] * tint).astype(np.float32)
     if rng.random() < 0.5:
         canvas *= np.clip(0.7 + 0.4 * smooth_noise(size, 3, rng), 0.15, 1.5)[..., None]
@@ -190,14 +220,19 @@ def flake(x: float, y: float, reach: float, rng: np.random.Generator) -> Floats:
     turn, thin = rng.uniform(0, 2 * math.pi), rng.uniform(0.3, 1)
     angle = turn + np.arange(corners) * 2 * math.pi / corners + math.pi / 4
     px, py = np.cos(angle) * reach, np.sin(angle) * reach * thin
-    return np.stack([x + px * math.cos(turn) - py * math.sin(turn), y + px * math.sin(turn) + py * math.cos(turn)], -1)
+    return np.stack(
+        [x + px * math.cos(turn) - py * math.sin(turn), y + px * math.sin(turn) + py * math.cos(turn)], -1
+    )
 
 
 @look(photo=True, marks=True)
 def confetti(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Coloured scraps over a scene or a flat ground, many."""
     sheet = Sheet(size, ground(photo, size, rng), 2)
-    colours, reach = palette(rng, 8) if rng.random() < 0.5 else [colour(rng, 0.5) for _ in range(8)], log_uniform(rng, 2, 9)
+    colours, reach = (
+        palette(rng, 8) if rng.random() < 0.5 else [colour(rng, 0.5) for _ in range(8)],
+        log_uniform(rng, 2, 9),
+    )
     for _ in range(int(rng.uniform(0.1, 0.5) * size * size / reach**2 / 3) + 5):
         x, y, r = *rng.uniform(0, size, 2), reach * rng.uniform(0.6, 1.4)
         if rng.random() < 0.3:
@@ -221,9 +256,9 @@ def sparse_scraps(photo: Image | None, size: int, rng: np.random.Generator) -> I
         elif kind == 1:
             sheet.disc(x, y, r, None, tint, 0.8)
         elif kind == 2:
-            sheet.line(np.array([[x, y] - along, [x, y] + along]), tint, 1)
+            sheet.line(np.array([[x, y] - along, np.array([x, y]) + along]), tint, 1)
         elif kind == 3:
-            sheet.line(np.array([[x, y] - along, [x, y] + along]), tint, 1)
+            sheet.line(np.array([[x, y] - along, np.array([x, y]) + along]), tint, 1)
             sheet.line(np.array([[x, y] - along[::-1] * [1, -1], [x, y] + along[::-1] * [1, -1]]), tint, 1)
         else:
             sheet.polygon(flake(x, y, r, rng), tint)
@@ -301,13 +336,17 @@ def bubbles(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     y, x = plane(size)
     for _ in range(int(log_uniform(rng, 4, 60))):
         cy, cx, radius = *rng.uniform(0, size, 2), log_uniform(rng, 2, size / 6)
-        t, l, b, r = (int(np.clip(v, 0, size)) for v in (cy - radius - 2, cx - radius - 2, cy + radius + 3, cx + radius + 3))
+        t, l, b, r = (
+            int(np.clip(v, 0, size)) for v in (cy - radius - 2, cx - radius - 2, cy + radius + 3, cx + radius + 3)
+        )
         if b <= t or r <= l:
             continue
         dy, dx = y[t:b, l:r] - cy, x[t:b, l:r] - cx
         d = np.hypot(dy, dx)
         rim = ramp(radius - d) * np.clip((d / radius) ** 6, 0, 1) * rng.uniform(0.4, 0.9)
-        shine = np.clip(1.3 - np.hypot(dy + radius * 0.4, dx + radius * 0.4) / (radius * 0.22), 0, 1) * ramp(radius - d)
+        shine = np.clip(1.3 - np.hypot(dy + radius * 0.4, dx + radius * 0.4) / (radius * 0.22), 0, 1) * ramp(
+            radius - d
+        )
         canvas[t:b, l:r] = mix(canvas[t:b, l:r], np.array([235, 245, 255]), np.maximum(rim, shine * 0.9))
     return to_uint8(canvas)
 
@@ -320,7 +359,9 @@ def water_drops(photo: Image | None, size: int, rng: np.random.Generator) -> Ima
     y, x = plane(size)
     for _ in range(int(rng.uniform(20, 120))):
         cy, cx, radius = *rng.uniform(0, size, 2), log_uniform(rng, 2.5, 16)
-        t, l, b, r = (int(np.clip(v, 0, size)) for v in (cy - radius - 2, cx - radius - 2, cy + radius + 3, cx + radius + 3))
+        t, l, b, r = (
+            int(np.clip(v, 0, size)) for v in (cy - radius - 2, cx - radius - 2, cy + radius + 3, cx + radius + 3)
+        )
         if b <= t or r <= l:
             continue
         dy, dx = y[t:b, l:r] - cy, x[t:b, l:r] - cx
@@ -337,8 +378,12 @@ def water_drops(photo: Image | None, size: int, rng: np.random.Generator) -> Ima
 def sand(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Grains of several colours, lit from one side, over low ripples."""
     grain = rng.uniform(0, 0.5)
-    base = np.array(colour(rng, 0.3, 0.9), np.float32) * 0.2 + np.array([150, 125, 90], np.float32) * rng.uniform(0.4, 1.1)
-    values = rng.standard_normal((size, size, 1)) * rng.uniform(8, 25) + rng.standard_normal((size, size, 3)) * rng.uniform(2, 9)
+    base = np.array(colour(rng, 0.3, 0.9), np.float32) * 0.2 + np.array([150, 125, 90], np.float32) * rng.uniform(
+        0.4, 1.1
+    )
+    values = rng.standard_normal((size, size, 1)) * rng.uniform(8, 25) + rng.standard_normal(
+        (size, size, 3)
+    ) * rng.uniform(2, 9)
     if grain > 0.25:
         values = blurred(to_uint8(values + 128), grain + 0.2).astype(np.float32) * 2 - 256
     ripple = fractal(size, 1.8, rng, rng.uniform(1, 4), rng.uniform(0, math.pi)) * rng.uniform(0, 18)
@@ -350,17 +395,18 @@ def sand(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
 def gravel(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Pebbles with shaded sides and dark gaps."""
 
-
     y, x = scattered(size, int((size / log_uniform(rng, 7, 30)) ** 2) + 4, rng)
     index, first, second = nearest(size, y, x, rng.uniform(0.8, 1.25))
-    colours = np.array(palette(rng, 7), np.float32)[rng.integers(0, 7, len(y))] * rng.uniform(0.6, 1.1, (len(y), 1))
+    colours = np.array(palette(rng, 7), np.float32)[rng.integers(0, 7, len(y))] * rng.uniform(
+        0.6, 1.1, (len(y), 1)
+    )
     gap = np.clip((second - first) / rng.uniform(2, 6), 0, 1)
     side = (y[index] - plane(size)[0] + x[index] - plane(size)[1]) / (second + first + 1)
     light = (0.35 + 0.65 * gap) * (1 + 0.45 * side) + 0.04 * rng.standard_normal((size, size))
     return to_uint8(colours[index] * light[..., None])
 
 
-@look(photo=True, marks=True)
+@look(marks=True)
 def bokeh_discs(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Lights out of focus: translucent discs with brighter rims on dark or colour."""
     canvas = night(size, rng) + np.array(colour(rng, 0, 0.3), np.float32)
@@ -368,7 +414,9 @@ def bokeh_discs(photo: Image | None, size: int, rng: np.random.Generator) -> Ima
     colours, reach = palette(rng, 5), size * log_uniform(rng, 0.02, 0.12)
     for _ in range(int(log_uniform(rng, 6, 80))):
         cy, cx, radius = *rng.uniform(0, size, 2), reach * rng.uniform(0.6, 1.3)
-        t, l, b, r = (int(np.clip(v, 0, size)) for v in (cy - radius - 2, cx - radius - 2, cy + radius + 3, cx + radius + 3))
+        t, l, b, r = (
+            int(np.clip(v, 0, size)) for v in (cy - radius - 2, cx - radius - 2, cy + radius + 3, cx + radius + 3)
+        )
         if b <= t or r <= l:
             continue
         d = np.hypot(y[t:b, l:r] - cy, x[t:b, l:r] - cx)
@@ -407,7 +455,7 @@ def thin_lines(photo: Image | None, size: int, rng: np.random.Generator) -> Imag
     return sheet.done()
 
 
-@look(photo=True, marks=True)
+@look(marks=True)
 def flock(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Distant birds as small dark strokes on a sky."""
     u, _ = turned(size, math.pi / 2)

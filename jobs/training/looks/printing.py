@@ -8,8 +8,28 @@ import numpy as np
 from PIL import Image as PIL
 
 from training.looks.base import (
-    Floats, Image, blurred, colour, cover, crop, grey, ink, log_uniform, look, mix, palette, paper, plane, ramp,
-    resized, sampled, scattered, smooth_noise, stretched, to_uint8, turned,
+    Floats,
+    Image,
+    blurred,
+    colour,
+    cover,
+    crop,
+    grey,
+    ink,
+    log_uniform,
+    look,
+    mix,
+    palette,
+    paper,
+    plane,
+    ramp,
+    resized,
+    sampled,
+    scattered,
+    smooth_noise,
+    stretched,
+    to_uint8,
+    turned,
 )  # fmt: skip
 
 
@@ -92,7 +112,11 @@ def ordered_dither(photo: Image | None, size: int, rng: np.random.Generator) -> 
     n = -(-size // scale)
     small = resized(crop(photo, size, rng), n, PIL.Resampling.BOX)
     side = int(rng.choice([2, 4, 8]))
-    matrix = _BAYER[:side, :side] / 64 if side == 8 else np.argsort(np.argsort(_BAYER[:side, :side].ravel())).reshape(side, side) / side**2
+    matrix = (
+        _BAYER[:side, :side] / 64
+        if side == 8
+        else np.argsort(np.argsort(_BAYER[:side, :side].ravel())).reshape(side, side) / side**2
+    )
     threshold = np.tile(matrix, (n // side + 1, n // side + 1))[:n, :n].astype(np.float32)
     if rng.random() < 0.5:
         share = (stretched(grey(small), rng) > threshold * 0.98 + 0.01).astype(np.float32)
@@ -112,7 +136,7 @@ def error_diffusion(photo: Image | None, size: int, rng: np.random.Generator) ->
     if rng.random() < 0.25:
         made = small.convert("1").convert("RGB")
     elif rng.random() < 0.5:
-        chosen = palette(rng, int(rng.integers(2, 9))) + [(0, 0, 0), (255, 255, 255)]
+        chosen = [*palette(rng, int(rng.integers(2, 9))), (0, 0, 0), (255, 255, 255)]
         table = PIL.new("P", (1, 1))
         table.putpalette(np.resize(np.array(chosen, np.uint8), 768).tolist())
         made = small.quantize(palette=table).convert("RGB")
@@ -138,7 +162,7 @@ def strokes(tone: Floats, size: int, layers: list[tuple[float, float]], pitch: f
     """Ink of hatching layers (angle, least darkness): lines of ``width`` px that fade where it is lighter."""
     page = np.zeros((size, size), np.float32)
     for angle, least in layers:
-        u, v = turned(size, angle)
+        _u, v = turned(size, angle)
         v = v + wobble * smooth_noise(size, 6, rng)
         number = np.floor(v / pitch)
         distance = np.abs(v / pitch - number - 0.5) * pitch

@@ -7,21 +7,42 @@ import math
 import numpy as np
 
 from training.looks.base import (
-    Image, Sheet, blurred, colour, cover, fractal, log_uniform, look, mix, palette, plane, ramp, ramped, scattered,
-    smooth_noise, splat, to_uint8, unit,
+    Image,
+    Sheet,
+    blurred,
+    colour,
+    cover,
+    fractal,
+    log_uniform,
+    look,
+    mix,
+    palette,
+    plane,
+    ramp,
+    ramped,
+    scattered,
+    smooth_noise,
+    splat,
+    to_uint8,
+    unit,
 )  # fmt: skip
 
 
 @look()
 def cells(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Tissue under a microscope: stained bodies with dark nuclei and granules."""
-    ground, stain, core = (np.array(c, np.float32) for c in ((240, 225, 238), colour(rng, 0.6, 0.9), colour(rng, 0.15, 0.45)))
+    ground, stain, core = (
+        np.array(c, np.float32) for c in ((240, 225, 238), colour(rng, 0.6, 0.9), colour(rng, 0.15, 0.45))
+    )
     if rng.random() < 0.25:
         ground, stain, core = np.array([4, 6, 10]), np.array(colour(rng, 0.5)) * 0.6, np.array(colour(rng, 0.8))
     pitch = log_uniform(rng, 16, 50)
     ys, xs = scattered(size, int((size / pitch) ** 2) + 2, rng)
     y, x = plane(size)
-    bend = (smooth_noise(size, size / pitch * 1.5, rng) * pitch * 0.12, smooth_noise(size, size / pitch * 1.5, rng) * pitch * 0.12)
+    bend = (
+        smooth_noise(size, size / pitch * 1.5, rng) * pitch * 0.12,
+        smooth_noise(size, size / pitch * 1.5, rng) * pitch * 0.12,
+    )
     values = ground * (1 + 0.03 * fractal(size, 1.2, rng))[..., None]
     for cy, cx in zip(ys, xs, strict=True):
         radius = pitch * rng.uniform(0.3, 0.6)
@@ -50,7 +71,10 @@ def vessels(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
         ground = ramped(unit(fractal(size, 1.8, rng)), palette(rng, 3)) * (0.35 if kind == 1 else 1)
         pen = (235, 235, 255) if kind == 1 else colour(rng, 0, 0.4)
     sheet = Sheet(size, to_uint8(ground), 2)
-    stack = [(*(rng.uniform(0.2, 0.8, 2) * size), a, rng.uniform(2, 5)) for a in rng.uniform(0, 6.28, int(rng.integers(3, 7)))]
+    stack = [
+        (*(rng.uniform(0.2, 0.8, 2) * size), a, rng.uniform(2, 5))
+        for a in rng.uniform(0, 6.28, int(rng.integers(3, 7)))
+    ]
     drawn = 0
     while stack and drawn < 900:
         px, py, a, w = stack.pop()
@@ -78,7 +102,9 @@ def circuit_board(photo: Image | None, size: int, rng: np.random.Generator) -> I
         path, a = [place], int(rng.integers(8))
         for _ in range(int(rng.integers(1, 5))):
             a = (a + int(rng.integers(-1, 2))) % 8
-            place = place + np.rint([math.cos(a * math.pi / 4), math.sin(a * math.pi / 4)]) * pitch * int(rng.integers(1, 6))
+            place = place + np.rint([math.cos(a * math.pi / 4), math.sin(a * math.pi / 4)]) * pitch * int(
+                rng.integers(1, 6)
+            )
             path.append(place)
         sheet.line(np.array(path), copper, pitch * 0.22)  # type: ignore[arg-type]
         for x, y in (path[0], path[-1]):
@@ -88,10 +114,28 @@ def circuit_board(photo: Image | None, size: int, rng: np.random.Generator) -> I
         x, y = np.rint(rng.uniform(0, size, 2) / pitch) * pitch
         n, w = int(rng.integers(3, 9)), pitch * int(rng.integers(2, 5))
         for k in range(n):
-            sheet.polygon(np.array([(x - pitch * 0.6, y + k * pitch), (x + w + pitch * 0.6, y + k * pitch), (x + w + pitch * 0.6, y + (k + 0.45) * pitch), (x - pitch * 0.6, y + (k + 0.45) * pitch)]), (190, 190, 195))
-        sheet.polygon(np.array([(x, y - pitch * 0.4), (x + w, y - pitch * 0.4), (x + w, y + n * pitch), (x, y + n * pitch)]), (28, 28, 30))
+            sheet.polygon(
+                np.array(
+                    [
+                        (x - pitch * 0.6, y + k * pitch),
+                        (x + w + pitch * 0.6, y + k * pitch),
+                        (x + w + pitch * 0.6, y + (k + 0.45) * pitch),
+                        (x - pitch * 0.6, y + (k + 0.45) * pitch),
+                    ]
+                ),
+                (190, 190, 195),
+            )
+        sheet.polygon(
+            np.array([(x, y - pitch * 0.4), (x + w, y - pitch * 0.4), (x + w, y + n * pitch), (x, y + n * pitch)]),
+            (28, 28, 30),
+        )
         sheet.pen.text((x * 3 + 6, y * 3), word(rng, 3), fill=(210, 210, 210), font=font(rng, 24))
-        sheet.pen.text((x * 3, (y - pitch * 1.7) * 3), "U" + str(int(rng.integers(1, 40))), fill=(240, 240, 240), font=font(rng, 24))
+        sheet.pen.text(
+            (x * 3, (y - pitch * 1.7) * 3),
+            "U" + str(int(rng.integers(1, 40))),
+            fill=(240, 240, 240),
+            font=font(rng, 24),
+        )
     return sheet.done()
 
 
@@ -106,7 +150,11 @@ def spectrogram(photo: Image | None, size: int, rng: np.random.Generator) -> Ima
         on = ramp(x - start, 4) * ramp(start + length - x, 4)
         for h in range(1, int(rng.integers(2, 12))):
             field += on * np.exp(-(((size - y) - bend * h) ** 2) / rng.uniform(2, 8)) / h**0.5
-    maps = [[(0, 0, 10), (80, 10, 110), (220, 70, 60), (255, 240, 160)], [(68, 1, 84), (33, 145, 140), (253, 231, 37)], [(255, 255, 255), (0, 0, 0)]]
+    maps = [
+        [(0, 0, 10), (80, 10, 110), (220, 70, 60), (255, 240, 160)],
+        [(68, 1, 84), (33, 145, 140), (253, 231, 37)],
+        [(255, 255, 255), (0, 0, 0)],
+    ]
     return to_uint8(ramped(np.clip(field, 0, 1), maps[int(rng.integers(3))]))  # type: ignore[arg-type]
 
 
@@ -115,8 +163,12 @@ def heat_map(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """A matrix in colours: cells with hard borders, blocks, dendrogram lines."""
     pitch = int(rng.integers(2, 26))
     n = -(-size // pitch)
-    values = smooth_noise(max(n, 4), rng.uniform(2, 8), rng)[:n, :n] + rng.uniform(0.1, 1) * rng.standard_normal((n, n))
-    made = np.repeat(np.repeat(ramped(unit(values), palette(rng, int(rng.integers(2, 5)))), pitch, 0), pitch, 1)[:size, :size]
+    values = smooth_noise(max(n, 4), rng.uniform(2, 8), rng)[:n, :n] + rng.uniform(0.1, 1) * rng.standard_normal(
+        (n, n)
+    )
+    made = np.repeat(np.repeat(ramped(unit(values), palette(rng, int(rng.integers(2, 5)))), pitch, 0), pitch, 1)[
+        :size, :size
+    ]
     if pitch > 6 and rng.random() < 0.5:
         made[::pitch], made[:, ::pitch] = 255, 255
     return to_uint8(made)
@@ -136,7 +188,11 @@ def oscilloscope(photo: Image | None, size: int, rng: np.random.Generator) -> Im
         wave = sum(rng.normal(0, 1) * np.sin(t * rng.uniform(0.01, 0.4) + rng.uniform(0, 6)) for _ in range(3))
         if rng.random() < 0.4:
             phase = (t / rng.uniform(40, 90)) % 1
-            wave = 5 * np.exp(-(((phase - 0.4) / 0.02) ** 2)) - 1.2 * np.exp(-(((phase - 0.46) / 0.02) ** 2)) + 0.7 * np.exp(-(((phase - 0.7) / 0.06) ** 2))
+            wave = (
+                5 * np.exp(-(((phase - 0.4) / 0.02) ** 2))
+                - 1.2 * np.exp(-(((phase - 0.46) / 0.02) ** 2))
+                + 0.7 * np.exp(-(((phase - 0.7) / 0.06) ** 2))
+            )
         path = np.stack([t, size * rng.uniform(0.2, 0.8) - wave * size * 0.06], -1)
         trace.line(path, (255, 255, 255), rng.uniform(0.6, 1.2))
     core = trace.done()
@@ -157,7 +213,14 @@ def particle_tracks(photo: Image | None, size: int, rng: np.random.Generator) ->
             turn = a + curve * step * (1 + step / n * 2)
             y, x = vy + np.cumsum(np.sin(turn)) * 1.4, vx + np.cumsum(np.cos(turn)) * 1.4
             kept = rng.random(n) < rng.uniform(0.4, 1)
-            splat(canvas, y[kept], x[kept], np.full(kept.sum(), 0.55), np.full((int(kept.sum()), 3), rng.uniform(90, 220)), 2)
+            splat(
+                canvas,
+                y[kept],
+                x[kept],
+                np.full(kept.sum(), 0.55),
+                np.full((int(kept.sum()), 3), rng.uniform(90, 220)),
+                2,
+            )
     if light:
         return to_uint8(np.array([225, 222, 212]) - canvas * 0.9)
     return to_uint8(np.array(colour(rng, 0, 0.15)) + canvas)
