@@ -110,7 +110,8 @@ def make_pairs(
     clean = toned(bank.crops(count, side, rng, recipe.sources), generator)
     untouched = round(count * recipe.clean)
     touched = count - untouched
-    clean[: int(untouched * recipe.finished)] = finished(clean[: int(untouched * recipe.finished)], generator)
+    if some := int(untouched * recipe.finished):
+        clean[:some] = finished(clean[:some], generator)
     damaged, severity = clean.clone(), clean.new_zeros(count, 1, side, side)
     families = clean.new_zeros(count, len(FAMILIES), side // CELL, side // CELL)
     names, chances = recipe.chances()
