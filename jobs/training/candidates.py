@@ -28,7 +28,7 @@ class Mix:
     """What triples are drawn from; shares are probabilities. ``net`` falls to the filters where there is none."""
 
     damaged: float = 0.6
-    truth: float = 0.42
+    truth: float = 0.45
     filter: float = 0.13
     net: float = 0.2
     damage: float = 0.05
@@ -100,7 +100,7 @@ _DAMAGES = _by_family()
 
 
 def _where(mask: Tensor, draw: Draw) -> Tensor:
-    """Where a restorer changes anything: mostly where the damage is, or wider; sometimes elsewhere or everywhere."""
+    """Where a restorer changes anything: mostly where the damage is, or wider; else elsewhere or everywhere."""
     b, _, height, width = mask.shape
     choice = draw.uniform(0, 1)
     if choice < 0.2:
@@ -117,7 +117,8 @@ def _where(mask: Tensor, draw: Draw) -> Tensor:
 def _kind(is_damaged: bool, mix: Mix, nets: Sequence[Net], draw: Draw) -> str:
     """``truth``, ``filter``, ``net``, ``damage`` or ``lie``."""
     chance = draw.uniform(0, 1)
-    shares = {"truth": mix.truth if is_damaged else 0.0, "filter": mix.filter, "net": mix.net, "damage": mix.damage}
+    truth = mix.truth if is_damaged else 0.0
+    shares = {"truth": truth, "filter": mix.filter, "net": mix.net, "damage": mix.damage}
     for name, share in shares.items():
         if chance < share:
             return "filter" if name == "net" and not nets else name

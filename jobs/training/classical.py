@@ -1,4 +1,4 @@
-"""Filters of the textbooks as batched torch functions: images (b, 3, h, w) in [0, 1], one set of parameters a call.
+"""Filters of the textbooks as batched torch functions: images (b, 3, h, w) in [0, 1], one set of parameters fo.
 
 They stand for restorers that mend a little and harm a little, and the lying restorers are made of them.
 Borders are mirrored. Nothing here rounds or clips; ``levels`` does.
@@ -48,7 +48,7 @@ def box(images: Tensor, reach: int) -> Tensor:
 
 def _neighbours(images: Tensor, reach: int) -> Tensor:
     """All pixels of (2 reach + 1)^2 windows, (b, c, k, h, w)."""
-    b, c, h, w = images.shape
+    h, w = images.shape[-2:]
     padded = F.pad(images, (reach, reach, reach, reach), mode="reflect")
     side = range(2 * reach + 1)
     return torch.stack([padded[..., y : y + h, x : x + w] for y in side for x in side], 2)

@@ -7,19 +7,27 @@ truth, help the features along. Mixes of sources, seeds and masks are the judge'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training import lies
-from training.candidates import Mix, Net, Triples, triples
+from qrefine.models.judges.comparator_net import ARCHITECTURE, ComparatorNet
+from training import lies, looks
+from training.candidates import Mix, Triples, triples
 from training.data import Bank, toned
 from training.labels import Labels, label
-from training.perceptual import Features
+from training.loop import Samples
+from training.pack import Pack
+from training.perceptual import load
+from training.render import LookBank
+from training.snapshots import Snapshots
+from training.sources import LOOK_SIZE, Sources, Supply
 
 SIZE = 192
 """Pixels along a side of a crop: a cell sees 5 to 11 cells around it."""
@@ -41,14 +49,15 @@ HELD_OUT = replace(MIX, damaged=0.45, net=0.25, lies=lies.held_out_names())
 """Of validation: lies that training never tells."""
 
 
-def loss(net: nn.Module, sample: Triples, labels: Labels) -> Tensor:
-    """Weighted cross-entropy of the first answer, and squared errors of the other two."""
-    answers = net(sample.before, sample.after).float()
+def loss(net: nn.Module, samples: Samples) -> Tensor:
+    """Weighted cross-entropy of the first answer, and errors of the other two."""
+    answers = net(samples["before"], samples["after"]).float()
+    labels = Labels(*(samples[name] for name in Labels._fields))
     each = F.binary_cross_entropy_with_logits(answers[:, :1], labels.better, reduction="none")
     weight = labels.weight * (1 + (HARM - 1) * (1 - labels.better))
     total = weight.sum() + 1e-3
     judged = (weight * each).sum() / total
-    targets = torch.cat([labels.before, labels.after], 1) * 0.5
+    targets = torch.cat([labels.apart_before, labels.apart_after], 1) * 0.5
     apart = F.smooth_l1_loss(answers[:, 1:], targets, reduction="none").mean(1, keepdim=True)
     return judged + AUXILIARY * (weight * apart).sum() / total
 
@@ -73,9 +82,10 @@ def operating_point(scores: Tensor, better: Tensor, risk: float) -> Point:
 
 @dataclass(frozen=True)
 class Validation:
-    """Triples with held-out lies and looks, made once."""
+    """Triples with held-out lies and looks. ``restorers``: how many networks were among the restorers."""
 
     samples: Sequence[tuple[Triples, Labels]]
+    restorers: int = 0
 
     @torch.no_grad()
     def line(self, net: nn.Module) -> str:
@@ -111,31 +121,96 @@ def _group(damage: str, kind: str) -> int:
     return (0 if kind in lies.LIES else 2) + (0 if damage else 1)
 
 
-@dataclass
-class JudgeTask:
-    """What a training loop needs: a batch's loss for a step, and a line of validation."""
+@dataclass(frozen=True)
+class JudgeSettings:
+    """``batch_size`` crops of ``size`` px. ``validate``: seconds between two validations, of ``batches`` each."""
 
-    bank: Bank
-    features: Features
-    nets: Callable[[], Sequence[Net]]
-    seed: int = 0
     batch_size: int = 128
+    size: int = SIZE
     mix: Mix = MIX
+    validate: float = 60.0
+    batches: int = 4
 
-    def batch(self, step: int, mix: Mix | None = None, seed: int = SEED) -> tuple[Triples, Labels]:
-        """Triples and labels, a function of the seed, the step and what the bank holds."""
-        rng = np.random.default_rng((seed, self.seed, step))
-        clean = self.bank.crops(self.batch_size, SIZE, rng, SHARES)
-        clean = clean[torch.from_numpy(rng.permutation(len(clean))).to(clean.device)]
-        generator = torch.Generator(clean.device).manual_seed(int(rng.integers(2**62)))
-        clean = toned(clean, generator, 0.3)
-        group = max(2, self.batch_size // 24)
-        sample = triples(clean, mix or self.mix, self.nets(), int(rng.integers(2**62)), group)
+
+class JudgeTask:
+    """Training of ``ComparatorNet``."""
+
+    title, architecture, stored = "judge", ARCHITECTURE, torch.float16
+
+    def __init__(
+        self, supply: Supply, settings: JudgeSettings = JudgeSettings(), restorers: Sequence[Path] = ()
+    ) -> None:
+        self.settings, self.sources = settings, Sources(replace(supply, seed=supply.seed + SEED))
+        self.snapshots = Snapshots(tuple(restorers), supply.device)
+        self.features = load(supply.pack).to(supply.device)
+        self._supply, self._net, self._validation = supply, None, None
+        self._every = settings.validate * (1 if supply.device.startswith("cuda") else 10)
+        self._validated, self._line = time.monotonic(), ""
+        self._held_out = _held_out_bank(supply)
+
+    def network(self) -> nn.Module:
+        return ComparatorNet()
+
+    def samples(self, step: int, rng: np.random.Generator, generator: torch.Generator) -> Samples:
+        """``before`` and ``after`` (b, 3, s, s); the four planes of ``Labels``, (b, 1, s / 16, s / 16)."""
+        self.sources.refill()
+        self.snapshots.refresh()
+        own = np.random.default_rng((SEED, int(rng.integers(2**62))))
+        sample, labels = self.batch(self.sources.bank, own, self.settings.mix)
+        return {"before": sample.before, "after": sample.after, **labels._asdict()}
+
+    def batch(self, bank: Bank, rng: np.random.Generator, mix: Mix) -> tuple[Triples, Labels]:
+        """Triples and their labels, a function of ``rng``, the bank and the restorers."""
+        count = self.settings.batch_size
+        clean = bank.crops(count, self.settings.size, rng, SHARES)
+        clean = clean[torch.from_numpy(rng.permutation(count)).to(clean.device)]
+        clean = toned(clean, torch.Generator(clean.device).manual_seed(int(rng.integers(2**62))), 0.3)
+        nets = [net for net in (self.snapshots.pick(rng) for _ in range(3)) if net is not None]
+        sample = triples(clean, mix, nets, int(rng.integers(2**62)), 4 if count >= 64 else 2)
         return sample, label(self.features, sample.truth, sample.before, sample.after)
 
-    def loss(self, net: nn.Module, step: int) -> Tensor:
-        return loss(net, *self.batch(step))
+    def loss(self, net: nn.Module, samples: Samples, step: int) -> Tensor:
+        self._net = net
+        return loss(net, samples)
 
-    def validation(self, batches: int) -> Validation:
-        """From this task's bank, which should hold photographs and looks that training does not see."""
-        return Validation([self.batch(i, HELD_OUT, SEED + 1) for i in range(batches)])
+    def notes(self) -> str:
+        """Looks, restorers, and now and then the line of validation."""
+        line, now = "", time.monotonic()
+        if self._net is not None and now - self._validated > self._every:
+            line = "  " + self.validation().line(self._net)
+            self._validated = time.monotonic()
+        return f"{self.sources.notes()}, {len(self.snapshots)} restorers{line}"
+
+    @torch.no_grad()
+    def validation(self) -> Validation:
+        """Triples that training does not see, made when first asked for and again when restorers have come."""
+        known = len(self.snapshots)
+        if self._validation is None or (known and not self._validation.restorers):
+            if self._held_out.looks is not None:
+                self._held_out.bank.add_looks(self._held_out.looks.take())
+            batches = [
+                self.batch(self._held_out.bank, np.random.default_rng((SEED, 1, i)), HELD_OUT)
+                for i in range(self.settings.batches)
+            ]
+            self._validation = Validation(batches, known)
+        return self._validation
+
+    def close(self) -> None:
+        self.sources.close()
+        if self._held_out.looks is not None:
+            self._held_out.looks.close()
+
+
+@dataclass
+class _HeldOut:
+    bank: Bank
+    looks: LookBank | None
+
+
+def _held_out_bank(supply: Supply) -> _HeldOut:
+    """Photographs and kinds of looks that training does not see."""
+    photos = Pack(supply.pack).photos("check")
+    bank = Bank(torch.device(supply.device), {"photos": photos}, 96, LOOK_SIZE)
+    if not supply.processes:
+        return _HeldOut(bank, None)
+    return _HeldOut(bank, LookBank(photos, looks.held_out_names(), LOOK_SIZE, 96, 1, supply.seed + SEED))

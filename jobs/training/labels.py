@@ -7,7 +7,8 @@ Which term decides where:
   worse, whatever features say: both are decided by the pixels alone.
 - **Elsewhere a perceptual distance and structure decide together**, by the logarithm of the ratio of before's
   distance from the truth to after's. Structure is the correlation of luma with the truth in small windows at two
-  scales. The fine scale counts as far as *before* still shows it: where damage left nothing, detail may be drawn.
+  scales. The fine scale counts as far as *before* still shows it: where damage left nothing, detail may be drawn,
+  and half of the perceptual distance compares the statistics of features around the cell, not their places.
 - **The low frequencies are the floor** (PSNR's part): where after's error of 8 px means or of the cell's mean
   colour grew beyond before's, it contradicts what before shows, and is worse whatever the rest says. So is a cell
   whose worst 2 x 2 pixels err far more than before's: a star that went, a speck that came.
@@ -55,14 +56,14 @@ MARK_RATIO = 2.0
 class Labels(NamedTuple):
     """``better``: in [0, 1], 1 where after is nearer the truth; ``weight``: in [0, 1], 0 where nothing is seen.
 
-    ``before`` and ``after``: log distances of structure from the truth (auxiliary targets). All (b, 1, h / 16,
-    w / 16).
+    ``apart_before`` and ``apart_after``: log distances of structure from the truth (auxiliary targets). All
+    (b, 1, h / 16, w / 16).
     """
 
     better: Tensor
     weight: Tensor
-    before: Tensor
-    after: Tensor
+    apart_before: Tensor
+    apart_after: Tensor
 
 
 def _cells(plane: Tensor) -> Tensor:
@@ -117,11 +118,10 @@ def label(features: Features, truth: Tensor, before: Tensor, after: Tensor) -> L
     structure_after = (shown * fine_after + coarse_after) / (1 + shown)
 
     by_features = torch.zeros_like(fine_before)
-    open_ = ((before != truth).flatten(1).any(1) & (after != truth).flatten(1).any(1)).nonzero()[:, 0]
-    if len(open_):  # elsewhere the pixels alone decide
-        truths, befores, afters = (features.unit(x[open_]) for x in (truth, before, after))
-        seen_before, seen_after = (F.avg_pool2d(between(truths, x).map, 2) for x in (befores, afters))
-        by_features[open_] = _log_ratio(seen_before, seen_after, FEATURE_FLOOR)
+    undecided = ((before != truth).flatten(1).any(1) & (after != truth).flatten(1).any(1)).nonzero()[:, 0]
+    if len(undecided):  # elsewhere the pixels alone decide
+        at = _rounded_up(undecided)
+        by_features[at] = _by_features(features, truth[at], before[at], after[at], shown[at])
     by_structure = _log_ratio(structure_before, structure_after, STRUCTURE_FLOOR)
     ratio = FEATURE_SHARE * by_features + (1 - FEATURE_SHARE) * by_structure
     better = torch.sigmoid(SLOPE * (ratio - MARGIN))
@@ -143,6 +143,26 @@ def label(features: Features, truth: Tensor, before: Tensor, after: Tensor) -> L
     weight = 0.1 + 0.9 * weight
     weight = torch.where(change < VISIBLE - slack, torch.zeros_like(weight), weight)
     return Labels(better, weight, _log(fine_before + coarse_before), _log(fine_after + coarse_after))
+
+
+def _by_features(features: Features, truth: Tensor, before: Tensor, after: Tensor, shown: Tensor) -> Tensor:
+    """The perceptual log ratio by cell. Where before shows little, half of it compares looks instead of places."""
+    device = truth.device.type
+    with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+        (unit, look), of_before, of_after = (features.both(x) for x in (truth, before, after))
+    (placed_b, look_b), (placed_a, look_a) = (
+        (F.avg_pool2d(between(unit, u).map, 2), F.avg_pool2d(between(look, v).map, 2))
+        for u, v in (of_before, of_after)
+    )
+    by_place = _log_ratio(placed_b, placed_a, FEATURE_FLOOR)
+    by_look = _log_ratio(look_b, look_a, FEATURE_FLOOR / 2)
+    return by_place + (1 - shown) * 0.5 * (by_look - by_place)
+
+
+def _rounded_up(index: Tensor, multiple: int = 16) -> Tensor:
+    """``index`` with its last entry repeated: few lengths, for a GPU chooses kernels anew for each."""
+    missing = -len(index) % multiple if index.device.type == "cuda" else 0
+    return torch.cat([index, index[-1:].expand(missing)])
 
 
 def _log_ratio(before: Tensor, after: Tensor, floor: float) -> Tensor:

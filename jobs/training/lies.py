@@ -139,7 +139,8 @@ def upside_down(case: Case, draw: Draw) -> Tensor:
 
 
 def mirrored(case: Case, draw: Draw) -> Tensor:
-    return _about_centre(case, [[-1.0, 0.0], [0.0, 1.0]] if draw.uniform(0, 1) < 0.5 else [[1.0, 0.0], [0.0, -1.0]])
+    across = draw.uniform(0, 1) < 0.5
+    return _about_centre(case, [[-1.0, 0.0], [0.0, 1.0]] if across else [[1.0, 0.0], [0.0, -1.0]])
 
 
 def rotated(case: Case, draw: Draw) -> Tensor:

@@ -160,14 +160,31 @@ class Features(nn.Module):
         return between(self.unit(a), self.unit(b))
 
 
+    def both(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """``unit`` and ``look`` of images in one pass."""
+        found = [f.float() for f in self(images)]
+        return [_unit(f) for f in found], [_look(f, images.shape[-1] // CELL) for f in found]
+
+
+def _look(features: Tensor, width: int) -> Tensor:
+    """Means and deviations of features over 24 px around each cell, together of length 1: texture, not its place.
+
+    (Statistics as in DISTS, Ding et al., arXiv 2004.07728, but local.)
+    """
+    pool = max(1, features.shape[-1] // width)
+    mean, square = (F.avg_pool2d(x, pool) if pool > 1 else x for x in (features, features.square()))
+    mean, square = (F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1) for x in (mean, square))
+    return _unit(torch.cat([mean, (square - mean.square()).clamp_min(1e-6).sqrt()], 1))
+
+
 def _unit(features: Tensor) -> Tensor:
     return features * (features.square().sum(1, keepdim=True) + 1e-4).rsqrt()
 
 
 def between(a: list[Tensor], b: list[Tensor]) -> Distance:
-    """``Features.distance`` of two images whose unit features are known."""
+    """``Features.distance`` of two images whose unit features (or looks) are known."""
     total: Tensor | None = None
-    height, width = a[0].shape[-2] * 2 // CELL, a[0].shape[-1] * 2 // CELL
+    height, width = a[2].shape[-2:]  # of the stage at ``CELL`` px a place
     for weight, first, second in zip(TAPS.values(), a, b, strict=True):
         difference = (first - second).square().sum(1, keepdim=True)
         if difference.shape[-1] >= width:

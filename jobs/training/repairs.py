@@ -1,7 +1,7 @@
-"""Honest restorers: the truth in part or drawn anew, and the filters that everybody has. Batched torch functions.
+"""Honest restorers: the truth in part or drawn anew, and the filters that all have. Batched torch functions.
 
-``REPAIRS`` by name, with the signature of the lies. Honest is the intent: what they did to a cell is for the labels
-to say, and a filter on the wrong damage does harm.
+``REPAIRS`` by name, with the signature of the lies. Honest is the intent: what they did to a cell the labels
+say, and a filter on the wrong damage does harm.
 """
 
 from __future__ import annotations

@@ -150,7 +150,7 @@ class ComparatorNet(nn.Module):
 
 
 def _inside_outside(x: Tensor, change: Tensor) -> Tensor:
-    """Means of features (b, c, h, w) where cells changed and where not, and the share of the latter: (b, 2c + 1)."""
+    """Means of features (b, c, h, w) where cells changed and where not, and the latter's share: (b, 2c + 1)."""
     inside = (x * change).sum((2, 3)) / (change.sum((2, 3)) + 1e-3)
     still = 1 - change
     outside = (x * still).sum((2, 3)) / (still.sum((2, 3)) + 1e-3)
