@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from training.data import Bank
@@ -51,15 +54,23 @@ class Sources:
         drawn = [scene.permute(1, 2, 0).numpy() for scene in made]
         self.bank = Bank(device, {"photos": photos, "art": pack.art(), "scenes": drawn}, supply.looks, LOOK_SIZE)
         self._looks: Looks | None = None
-        if supply.looks and supply.processes:
-            try:
-                from training.looks import training_names
-                from training.render import LookBank
+        self._closed = False
+        if supply.looks and supply.processes:  # starting processes takes seconds: training begins meanwhile
+            self._starting = threading.Thread(target=self._start, args=(photos, supply), daemon=True)
+            self._starting.start()
 
-                names = training_names()
-                self._looks = LookBank(photos, names, LOOK_SIZE, 256, supply.processes, supply.seed)
-            except Exception as error:
-                _warn(error)
+    def _start(self, photos: list[NDArray[np.uint8]], supply: Supply) -> None:
+        try:
+            from training.looks import training_names
+            from training.render import LookBank
+
+            looks = LookBank(photos, training_names(), LOOK_SIZE, 256, supply.processes, supply.seed)
+            if self._closed:
+                looks.close()
+            else:
+                self._looks = looks
+        except Exception as error:
+            _warn(error)
 
     def refill(self) -> None:
         """Takes in what looks are ready."""
@@ -75,6 +86,7 @@ class Sources:
 
     def close(self) -> None:
         """Ends the processes."""
+        self._closed = True
         looks, self._looks = self._looks, None
         if looks is not None:
             looks.close()
