@@ -1,4 +1,4 @@
-"""Filters of the textbooks as batched torch functions: images (b, 3, h, w) in [0, 1], one set of parameters fo.
+"""Filters of the textbooks as batched torch functions: images (b, 3, h, w) in [0, 1], parameters shared by all.
 
 They stand for restorers that mend a little and harm a little, and the lying restorers are made of them.
 Borders are mirrored. Nothing here rounds or clips; ``levels`` does.

@@ -24,7 +24,7 @@ from training.data import Bank, toned
 from training.labels import Labels, label
 from training.loop import Samples
 from training.pack import Pack
-from training.perceptual import load
+from training.perceptual import Features, load
 from training.render import LookBank
 from training.snapshots import Snapshots
 from training.sources import LOOK_SIZE, Sources, Supply
@@ -138,12 +138,14 @@ class JudgeTask:
     title, architecture, stored = "judge", ARCHITECTURE, torch.float16
 
     def __init__(
-        self, supply: Supply, settings: JudgeSettings = JudgeSettings(), restorers: Sequence[Path] = ()
-    ) -> None:
+        self, supply: Supply, settings: JudgeSettings = JudgeSettings(), restorers: Sequence[Path] = (),
+        features: Features | None = None,
+    ) -> None:  # fmt: skip
         self.settings, self.sources = settings, Sources(replace(supply, seed=supply.seed + SEED))
         self.snapshots = Snapshots(tuple(restorers), supply.device)
-        self.features = load(supply.pack).to(supply.device)
-        self._supply, self._net, self._validation = supply, None, None
+        self.features = (features or load(supply.pack)).to(supply.device)
+        self._net: nn.Module | None = None
+        self._validation: Validation | None = None
         self._every = settings.validate * (1 if supply.device.startswith("cuda") else 10)
         self._validated, self._line = time.monotonic(), ""
         self._held_out = _held_out_bank(supply)
