@@ -56,7 +56,8 @@ def _coded(plane: Tensor, table: Tensor) -> Tensor:
     dct = _dct(8, plane.device)
     blocks = (plane - 128).view(b, c, h // 8, 8, w // 8, 8).transpose(3, 4)
     table = table[:, None, None, None]
-    coefficients = ((dct @ blocks @ dct.T) / table).round() * table
+    coefficients = (dct @ blocks @ dct.T) / table
+    coefficients = (coefficients.abs() + 0.5).floor() * coefficients.sign() * table  # halves go away from 0
     return (dct.T @ coefficients @ dct).transpose(3, 4).reshape(b, c, h, w).add(128).round().clamp(0, 255)
 
 
@@ -70,11 +71,17 @@ def jpeg(images: Tensor, quality: Tensor, subsampled: bool) -> Tensor:
     tables = quantisers(quality)
     y = _coded(y, tables[:, 0])
     if subsampled:
-        half = _coded(F.avg_pool2d(chroma, 2).round(), tables[:, 1])
+        half = _coded(_halved(chroma), tables[:, 1])
         chroma = F.interpolate(half, scale_factor=2.0, mode="bilinear")  # libjpeg's "fancy" triangle
     else:
         chroma = _coded(chroma, tables[:, 1])
     return _rgb(y, chroma - 128)[..., :height, :width]
+
+
+def _halved(chroma: Tensor) -> Tensor:
+    """Means of 2 x 2 levels, rounded as libjpeg does: halves go down and up in turn."""
+    bias = 0.25 + 0.25 * (torch.arange(chroma.shape[-1] // 2, device=chroma.device) % 2)
+    return (F.avg_pool2d(chroma, 2) + bias).floor()
 
 
 def _rgb(y: Tensor, chroma: Tensor) -> Tensor:
