@@ -7,7 +7,7 @@ Which term decides where:
   worse, whatever features say: both are decided by the pixels alone.
 - **Elsewhere a perceptual distance and structure decide together**, by the logarithm of the ratio of before's
   distance from the truth to after's. Structure is the correlation of luma with the truth in small windows at two
-  scales. The fine scale counts as far as *before* still shows it: where damage left nothing, detail may be drawn,
+  scales, each of which counts as far as *before* still shows it: where damage left nothing, detail may be drawn,
   and half of the perceptual distance compares the statistics of features around the cell, not their places.
 - **The low frequencies are the floor** (PSNR's part): where after's error of 8 px means or of the cell's mean
   colour grew beyond before's, it contradicts what before shows, and is worse whatever the rest says. So is a cell
@@ -38,7 +38,7 @@ STRUCTURE_FLOOR = 0.03
 """Distances at which a viewer begins to see a difference: below them, ratios mean little."""
 
 FEATURE_SHARE = 0.6
-"""Weight of the perceptual log ratio; structure has the rest."""
+"""Weight of the perceptual log ratio; structure has the rest, as far as before shows any."""
 
 MARGIN = 0.08
 SLOPE = 12.0
@@ -114,8 +114,10 @@ def label(features: Features, truth: Tensor, before: Tensor, after: Tensor) -> L
     fine_before, coarse_before = structures(truth, before)
     fine_after, coarse_after = structures(truth, after)
     shown = (1 - fine_before).clamp(0, 1)  # how much of the fine structure before still shows
-    structure_before = (shown * fine_before + coarse_before) / (1 + shown)
-    structure_after = (shown * fine_after + coarse_after) / (1 + shown)
+    shown_coarse = (1 - coarse_before).clamp(0, 1)
+    both = shown + shown_coarse + 1e-3
+    structure_before = (shown * fine_before + shown_coarse * coarse_before) / both
+    structure_after = (shown * fine_after + shown_coarse * coarse_after) / both
 
     by_features = torch.zeros_like(fine_before)
     undecided = ((before != truth).flatten(1).any(1) & (after != truth).flatten(1).any(1)).nonzero()[:, 0]
@@ -123,7 +125,8 @@ def label(features: Features, truth: Tensor, before: Tensor, after: Tensor) -> L
         at = _rounded_up(undecided)
         by_features[at] = _by_features(features, truth[at], before[at], after[at], shown[at])
     by_structure = _log_ratio(structure_before, structure_after, STRUCTURE_FLOOR)
-    ratio = FEATURE_SHARE * by_features + (1 - FEATURE_SHARE) * by_structure
+    vote = (1 - FEATURE_SHARE) * torch.maximum(shown, shown_coarse)
+    ratio = (1 - vote) * by_features + vote * by_structure
     better = torch.sigmoid(SLOPE * (ratio - MARGIN))
 
     low_before, low_after = low_error(truth, before), low_error(truth, after)
