@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import queue
+import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,18 +36,36 @@ def picture(sources: Sequence[Image], names: Sequence[str], size: int, seed: Seq
     return made.render(source, size, rng), number
 
 
+@dataclass(frozen=True)
+class _Sources:
+    """Pictures in one file, which all processes map: a hundred photographs are sent to none of them."""
+
+    path: Path
+    shapes: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def written(cls, sources: Sequence[Image], path: Path) -> _Sources:
+        with open(path, "wb") as file:
+            for source in sources:
+                file.write(np.ascontiguousarray(source).tobytes())
+        return cls(path, tuple(source.shape for source in sources))
+
+    def mapped(self) -> list[Image]:
+        if not self.shapes:
+            return []
+        whole, images, start = np.memmap(self.path, np.uint8, "r"), [], 0
+        for shape in self.shapes:
+            count = math.prod(shape)
+            images.append(np.asarray(whole[start : start + count]).reshape(shape))
+            start += count
+        return images
+
+
 def _fill(
-    sources: Sequence[Image],
-    names: Sequence[str],
-    size: int,
-    seed: int,
-    worker: int,
-    first: int,
-    out: Any,
-    stop: Any,
+    of: _Sources, names: Sequence[str], size: int, seed: int, worker: int, first: int, out: Any, stop: Any
 ) -> None:
-    """A worker: messages of ``_BATCH`` pictures (uint8), their families and how many looks failed, until ``stop``."""
-    number = first
+    """A worker: messages of ``_BATCH`` pictures, their families and how many looks failed, until ``stop``."""
+    number, sources = first, of.mapped()
     while not stop.is_set():
         images: list[Image] = []
         families: list[int] = []
@@ -72,7 +94,7 @@ class LookBank:
     """Looks of ``names`` at (size, size) from ``sources``, made by ``processes`` that stand by themselves.
 
     At most ``count`` pictures wait to be taken; when they are taken the processes make others, until ``close``.
-    A look that raises is skipped and counted in ``failed``; a process that dies is started again. Which pictures are
+    A look that raises is skipped and counted in ``failed``; a process that dies starts again. Which pictures are
     made is a function of (seed, worker, number); in which order they come is not, unless there is one process.
     With ``processes`` 0 the caller makes them itself, ``count`` at each ``take``: slow, but the same every time.
     """
@@ -92,6 +114,8 @@ class LookBank:
         self._next = [0] * processes
         self._workers: list[BaseProcess] = []
         if processes:
+            self._folder = tempfile.TemporaryDirectory(prefix="looks-")
+            self._sources = _Sources.written(self.sources, Path(self._folder.name) / "sources")
             context = multiprocessing.get_context("spawn")
             self._stop = context.Event()
             self._queue = context.Queue(max(1, count // _BATCH))
@@ -100,7 +124,7 @@ class LookBank:
     def _start(self, worker: int) -> BaseProcess:
         context = multiprocessing.get_context("spawn")
         arguments = (
-            self.sources, self.names, self.size, self.seed, worker, self._next[worker], self._queue, self._stop
+            self._sources, self.names, self.size, self.seed, worker, self._next[worker], self._queue, self._stop
         )  # fmt: skip
         process = context.Process(target=_fill, args=arguments, daemon=True)
         process.start()
@@ -155,7 +179,7 @@ class LookBank:
         return np.stack(images)
 
     def take(self, wait: float = 0.0) -> torch.Tensor:
-        """What is ready as a uint8 tensor (n, 3, size, size), n may be 0; waits up to ``wait`` seconds for the first."""
+        """What is ready as a uint8 tensor (n, 3, size, size), n may be 0; waits ``wait`` seconds for the first."""
         import torch
 
         return torch.from_numpy(np.ascontiguousarray(self.arrays(wait).transpose(0, 3, 1, 2)))
@@ -177,6 +201,7 @@ class LookBank:
             self._workers = []
             self._queue.cancel_join_thread()
             self._queue.close()
+            self._folder.cleanup()
 
     def __enter__(self) -> LookBank:
         return self
