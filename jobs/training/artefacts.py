@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training import filters
+from training import codecs, filters
+from training.content import displaced
 from training.draws import chance, host, normal, uniform
 from training.filters import gaussian, geometric, luma, per_sample, rounded
 
@@ -59,12 +60,13 @@ def aliased(images: Tensor, severity: Tensor, generator: torch.Generator) -> Ten
 
 
 def chroma_bleed(images: Tensor, severity: Tensor, generator: torch.Generator) -> Tensor:
-    """Colour that runs over its edges by 1.5 to 12 px, moved a little, and sometimes too strong."""
+    """Colour that runs over its edges by 2 to 20 px, moved aside, and sometimes too strong."""
     b = images.shape[0]
     grey = luma(images)
-    reach = geometric(1.5, 12, severity)
+    reach = geometric(2, 20, severity)
     wide = uniform(generator, 0.3, 1.0, b)
-    chroma = gaussian(images - grey, reach * wide, reach)
+    dy, dx = (0.4 * (reach * normal(generator, b))[:, None, None] for _ in range(2))
+    chroma = displaced(gaussian(images - grey, reach * wide, reach), dy, dx)
     return rounded(grey + chroma * per_sample(1 + severity * uniform(generator, 0, 0.5, b)))
 
 
@@ -84,8 +86,6 @@ def bands(images: Tensor, severity: Tensor, generator: torch.Generator) -> Tenso
 
 def small_jpeg(images: Tensor, severity: Tensor, generator: torch.Generator) -> Tensor:
     """A thumbnail: shrunk, saved as JPEG, enlarged, so that blocks are larger than 8 px and soft."""
-    from training import codecs
-
     b, _, height, width = images.shape
     factor = 1 + 2.2 * severity * uniform(generator, 0.5, 1, b)
     area = torch.full((b,), filters.AREA, device=images.device)

@@ -22,7 +22,7 @@ SHARES: Mapping[str, float] = {"photos": 0.45, "looks": 0.35, "art": 0.12, "scen
 
 
 class Bank:
-    """Clean images of several sources on one device. ``looks`` come later and replace the oldest when it is full."""
+    """Clean images on one device, by source. ``looks`` come later; in a full bank they replace the oldest."""
 
     def __init__(self, device: torch.device, sources: Mapping[str, Sequence[NDArray[np.uint8]]], looks: int = 0,
                  look_size: int = 320) -> None:  # fmt: skip
@@ -39,7 +39,8 @@ class Bank:
                 places.append((start, *image.shape[:2]))
                 start += image.size
             self._places[name] = np.array(places, np.int64).reshape(-1, 3)
-        self._looks = np.array([(total + i * 3 * look_size**2, look_size, look_size) for i in range(looks)], np.int64)
+        each = 3 * look_size**2
+        self._looks = np.array([(total + i * each, look_size, look_size) for i in range(looks)], np.int64)
 
     def add_looks(self, images: Tensor) -> None:
         """Takes (n, 3, size, size) uint8 in, ``size`` as the bank was told."""
@@ -53,7 +54,9 @@ class Bank:
         """Images of ``source`` that are there now."""
         return len(self._places.get(source, ()))
 
-    def crops(self, count: int, size: int, rng: np.random.Generator, shares: Mapping[str, float] = SHARES) -> Tensor:
+    def crops(
+        self, count: int, size: int, rng: np.random.Generator, shares: Mapping[str, float] = SHARES
+    ) -> Tensor:
         """(count, 3, size, size) float32 in [0, 1]: half at the images' own scale, the rest shrunk by up to 2.
 
         All are turned and mirrored by chance; their order says nothing. ValueError where there is no image at all.

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from qrefine.models.mappers.embedded_net import ARCHITECTURE, FAMILIES, MapperNet
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from qrefine.models.mappers.embedded_net import ARCHITECTURE, FAMILIES, MapperNet
 from training import damage
 from training.filters import box
 from training.loop import Samples
@@ -59,7 +59,7 @@ class MapperTask:
     title, architecture, stored = "mapper", ARCHITECTURE, torch.float32
 
     def __init__(
-        self, supply: Supply, settings: MapperSettings = MapperSettings(), restorers: Sequence[Path] = ()  # noqa: B008
+        self, supply: Supply, settings: MapperSettings = MapperSettings(), restorers: Sequence[Path] = ()
     ) -> None:
         self.settings, self.sources = settings, Sources(supply)
         self.snapshots = Snapshots(tuple(restorers), supply.device)
@@ -91,7 +91,7 @@ class MapperTask:
         return {"pixels": pixels, "target": target.permute(0, 2, 3, 1)}
 
     def loss(self, net: nn.Module, samples: Samples, step: int) -> Tensor:
-        """Cross-entropy of each patch's mean severity: proper for a mean, and steep near 0, where mild damage lies."""
+        """Cross-entropy of each patch's mean severity: proper for a mean, steep near 0, where mild damage is."""
         pixels, target = samples["pixels"], samples["target"]
         logits = net(pixels.contiguous(memory_format=torch.channels_last), target.shape[1]).float()
         errors = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((0, 1, 2))

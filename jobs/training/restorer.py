@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from qrefine.models.restorers.embedded_net import ARCHITECTURE, RestorerNet
 from torch import Tensor, nn
 
+from qrefine.models.restorers.embedded_net import ARCHITECTURE, RestorerNet
 from training.loop import Samples
 from training.pairs import Recipe, make_pairs
 from training.perceptual import Features, between, load
@@ -58,7 +58,7 @@ class RestorerTask:
 
     title, architecture, stored = "restorer", ARCHITECTURE, torch.float16
 
-    def __init__(self, supply: Supply, settings: RestorerSettings = RestorerSettings()) -> None:  # noqa: B008
+    def __init__(self, supply: Supply, settings: RestorerSettings = RestorerSettings()) -> None:
         self.settings, self.sources = settings, Sources(supply)
         self.features: Features | None = None
         if settings.perceptual > 0:

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from training.damage import EXTRA, KINDS
-from training.loop import Run, train
+from training.loop import Run, Task, train
 from training.pack import Pack
 from training.sources import Supply
 
@@ -29,8 +29,8 @@ def sheet(pack: Pack, device: str, size: int = 144) -> Image.Image:
         cells = [clean, *(kind.apply(clean, torch.full((1,), s, device=clean.device), generator) for s in levels)]
         rows.append(torch.cat(cells, 3))
     half = (len(rows) + 1) // 2
-    columns = [torch.cat(part + [torch.zeros_like(rows[0])] * (half - len(part)), 2) for part in (rows[:half], rows[half:])]
-    return Image.fromarray(_pixels(torch.cat(columns, 3)[0]))
+    rows += [torch.zeros_like(rows[0])] * (2 * half - len(rows))
+    return Image.fromarray(_pixels(torch.cat([torch.cat(part, 2) for part in (rows[:half], rows[half:])], 3)[0]))
 
 
 def _pixels(image: Tensor) -> np.ndarray:
@@ -51,7 +51,8 @@ def smoke(pack: Path, seconds: float, device: str, out: Path, processes: int) ->
             began = time.monotonic()
             supply = Supply(pack, device, 2000 if gpu else 100, processes)
             task = task_of(name, supply, 0, () if name == "restorer" else (restorer,))
-            run = Run(minutes=(time.monotonic() - began + seconds) / 60, device=device, reserve=1, began=began, warmup=20)
+            minutes = (time.monotonic() - began + seconds) / 60
+            run = Run(minutes=minutes, device=device, reserve=1, began=began, warmup=20)
             if gpu:
                 torch.cuda.reset_peak_memory_stats()
             try:
@@ -59,7 +60,8 @@ def smoke(pack: Path, seconds: float, device: str, out: Path, processes: int) ->
             finally:
                 task.close()
             memory = f", {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB" if gpu else ""
-            print(f"{name}: {state.step} steps, {state.crops / state.seconds:.0f} crops/s from the start{memory}", flush=True)
+            speed = state.crops / state.seconds
+            print(f"{name}: {state.step} steps, {speed:.1f} crops/s from the start{memory}", flush=True)
             if gpu:
                 _profiled(task_of(name, Supply(pack, device, 0, 0)), device)
         except Exception:
@@ -68,12 +70,8 @@ def smoke(pack: Path, seconds: float, device: str, out: Path, processes: int) ->
     print("failed: " + ", ".join(failed) if failed else "all tasks work", flush=True)
 
 
-def _profiled(task: object, device: str) -> None:
+def _profiled(of: Task, device: str) -> None:
     """Milliseconds of a step's parts on a GPU: making samples; forward, backward and update."""
-    from training.loop import Task
-
-    assert isinstance(task, object)
-    of: Task = task  # type: ignore[assignment]
     net = of.network().to(device)
     generator = torch.Generator(device).manual_seed(0)
     made, learned = [], []

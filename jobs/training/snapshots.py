@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from qrefine.models.restorers.embedded_net import ARCHITECTURE, RestorerNet
 from torch import Tensor
 
+from qrefine.models.restorers.embedded_net import ARCHITECTURE, RestorerNet
 from training import tensors
 
 Restore = Callable[[Tensor, Tensor], Tensor]

@@ -1,4 +1,4 @@
-"""What all tasks train on: the pack's images and scenes on the device, and looks that arrive while training runs."""
+"""What all tasks train on: the pack's images, scenes, and looks that arrive while training runs."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ LQ, MQ, HQ = 0.4, 0.7, 0.8
 
 
 def estimated_quality(severity: Tensor, generator: torch.Generator) -> Tensor:
-    """1 - severity (b, 1, h, w) as a mapper would tell it: means of coarse patches, with errors, flattened again."""
+    """1 - severity (b, 1, h, w) as a mapper would tell it: means of coarse patches, with errors, flattened."""
     b, _, height, width = severity.shape
     n = int(host(generator).integers(2, 9))
     grid = 1 - F.adaptive_avg_pool2d(severity, n)

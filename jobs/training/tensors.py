@@ -27,9 +27,8 @@ def packed(tensors: Mapping[str, Tensor], notes: Mapping[str, str] | None = None
     chunks, offset = [], 0
     for name, tensor in tensors.items():
         data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-        header[name] = {
-            "dtype": _TYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [offset, offset + len(data)],
-        }  # fmt: skip
+        ends = [offset, offset + len(data)]
+        header[name] = {"dtype": _TYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": ends}
         chunks.append(data)
         offset += len(data)
     head = json.dumps(header, separators=(",", ":")).encode()
@@ -47,7 +46,9 @@ def unpacked(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
         for name, entry in header.items():
             start, stop = entry["data_offsets"]
             dtype, shape = _NAMES[entry["dtype"]], entry["shape"]
-            flat = torch.frombuffer(bytearray(body[start:stop]), dtype=dtype) if stop > start else torch.empty(0, dtype=dtype)
+            flat = torch.empty(0, dtype=dtype)
+            if stop > start:
+                flat = torch.frombuffer(bytearray(body[start:stop]), dtype=dtype)
             tensors[name] = flat.reshape(shape)
         return tensors, notes
     except (struct.error, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:

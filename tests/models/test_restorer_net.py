@@ -1,7 +1,8 @@
-"""The restorer's network: what is not asked for is exact; any size; an answer depends on its surroundings alone."""
+"""The restorer's network: what is not asked for is exact, any size, answers depend on surroundings alone."""
 
 import pytest
 import torch
+
 from qrefine.models.restorers.embedded_net import STRIDE, RestorerNet, padded
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+
 from training import codecs, damage
 from training.damage import EXTRA, KINDS
 from training.filters import AREA, LANCZOS, gaussian, resampled
@@ -113,5 +114,6 @@ def test_filters_keep_a_flat_image_flat_and_a_ramp_in_place() -> None:
     ramp = torch.linspace(0, 1, 64).expand(1, 3, 64, 64)
     for kernel in (AREA, LANCZOS):
         pick = torch.full((1,), kernel)
-        back = resampled(ramp, torch.tensor([2.0]), pick, torch.full((1,), LANCZOS), torch.ones(1, dtype=torch.bool))
+        grow, smooth = torch.full((1,), LANCZOS), torch.ones(1, dtype=torch.bool)
+        back = resampled(ramp, torch.tensor([2.0]), pick, grow, smooth)
         assert (back - ramp)[..., 8:-8].abs().max() < 0.01

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+
 from training import tensors
 from training.loop import Run, train
 
@@ -57,7 +58,8 @@ def test_resuming_gives_the_same_weights(tmp_path: Path) -> None:
         train(Cut(), Run(steps=30, lr=1e-2, warmup=3, saving=0), checkpoint=path)
     pieces, state = train(Line(), Run(steps=30, lr=1e-2, warmup=3), checkpoint=path, resume=True)
     assert state.resumed == [12]
-    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), pieces.state_dict().values(), strict=True))
+    pairs = zip(whole.state_dict().values(), pieces.state_dict().values(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
 
 
 def test_the_clock_ends_it_and_weights_lie_there(tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
+
 from training.data import Bank, toned
-from training.pairs import CELL, Recipe, finished, make_pairs
+from training.pairs import CELL, Pairs, Recipe, finished, make_pairs
 from training.regions import soft_regions
 from training.scenes import scenes
 from training.strengths import estimated_quality, simulated_strength
@@ -27,8 +28,8 @@ def test_crops_are_windows_of_the_images() -> None:
         number = crop[0] * 256 + crop[1]
         y, x = torch.from_numpy(rows)[number // 60, 0], number % 60
         assert int(crop[2].min()) == int(crop[2].max()) == 9
-        steps = torch.stack([y.diff(dim=0).abs()[0, 0] + y.diff(dim=1).abs()[0, 0], x.diff(dim=0).abs()[0, 0] + x.diff(dim=1).abs()[0, 0]])
-        assert steps.tolist() == [1, 1]  # neighbours stay neighbours, turned or mirrored
+        for axis in (y, x):  # neighbours stay neighbours, turned or mirrored
+            assert int(axis.diff(dim=0).abs()[0, 0] + axis.diff(dim=1).abs()[0, 0]) == 1
         assert number.unique().numel() == 1600
     assert columns.max() == 59
 
@@ -70,9 +71,10 @@ def test_severity_is_zero_where_nothing_changed(bank: Bank) -> None:
 
 
 def test_pairs_are_a_function_of_their_seeds(bank: Bank) -> None:
-    first, second = (
-        make_pairs(bank, RECIPE, 6, 64, np.random.default_rng(3), torch.Generator().manual_seed(3)) for _ in range(2)
-    )
+    def made() -> Pairs:
+        return make_pairs(bank, RECIPE, 6, 64, np.random.default_rng(3), torch.Generator().manual_seed(3))
+
+    first, second = made(), made()
     assert torch.equal(first.damaged, second.damaged)
     assert torch.equal(first.severity, second.severity)
 
