@@ -58,6 +58,7 @@ def _training_options(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("--out", type=Path, required=True, help="averaged weights, safetensors, each minute anew")
     parser.add_argument("--checkpoint", type=Path, help="what --resume needs, each minute anew")
     parser.add_argument("--resume", action="store_true", help="go on from --checkpoint where it is")
+    parser.add_argument("--init", type=Path, metavar="WEIGHTS", help="start from these, not from random ones")
     parser.add_argument("--device", default=_device())
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch-size", type=int, default=0)
@@ -100,7 +101,7 @@ def _train(given: argparse.Namespace) -> None:
     task = task_of(name, supply, given.batch_size, tuple(getattr(given, "restorer", ())))
     resume = given.resume and given.checkpoint is not None and given.checkpoint.is_file()
     try:
-        _, state = train(task, run, given.out, given.checkpoint, resume)
+        _, state = train(task, run, given.out, given.checkpoint, resume, None if resume else given.init)
     finally:
         task.close()
     print(f"{name}: {state.step} steps, {state.crops} crops in {state.seconds:.0f} s -> {given.out}", flush=True)

@@ -100,18 +100,22 @@ class State:
 
 
 def train(
-    task: Task, run: Run, out: Path | None = None, checkpoint: Path | None = None, resume: bool = False
-) -> tuple[nn.Module, State]:
+    task: Task, run: Run, out: Path | None = None, checkpoint: Path | None = None, resume: bool = False,
+    init: Path | None = None,
+) -> tuple[nn.Module, State]:  # fmt: skip
     """Trains ``task``; gives the network with averaged weights and the final state.
 
     ``out`` gets the averaged weights, and ``checkpoint`` all that ``resume`` needs, each minute and at the end,
-    each at once or not at all. ValueError where there is nothing to resume.
+    each at once or not at all. ``init``: weights to start from. ValueError where there is nothing to resume, or
+    the weights are another network's.
     """
     device = torch.device(run.device)
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.benchmark = device.type == "cuda"
     torch.manual_seed(run.seed)
     net = task.network().to(device)
+    if init is not None:
+        _filled(net, init, task.architecture)
     _channels_last(net)
     average = deepcopy(net).requires_grad_(False)
     optimiser = torch.optim.AdamW(
@@ -147,6 +151,16 @@ def train(
     log.end()
     _save(task, run, net, average, optimiser, state, out, checkpoint)
     return average, state
+
+
+def _filled(net: nn.Module, path: Path, architecture: str) -> None:
+    weights, notes = tensors.load(path)
+    try:
+        if notes.get("architecture") != architecture:
+            raise RuntimeError(f"found {notes.get('architecture')}")
+        net.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"{path}: not weights of {architecture}: {str(error).splitlines()[0]}") from None
 
 
 def _step(net: nn.Module, optimiser: torch.optim.Optimizer, clip: float) -> None:

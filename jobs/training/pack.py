@@ -103,8 +103,8 @@ def _rgb(data: bytes) -> Image.Image:
 def _encoded(image: Image.Image, share: float) -> bytes:
     """JPEG of quality 95, 4:4:4, with sides ``share`` times as long."""
     if share < 1:
-        size = tuple(max(1, round(side * share)) for side in image.size)
-        image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=None)
+        width, height = (max(1, round(side * share)) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.LANCZOS)
     out = io.BytesIO()
     image.save(out, "JPEG", quality=95, subsampling=0, optimize=True)
     return out.getvalue()
@@ -148,7 +148,7 @@ def build(out: Path, photos: str, art: str, features: Path, held_out: str = "000
         share, whole = 1.0, list(pool.map(lambda s: _encoded(_rgb(s.data), 1.0), train))
         while sum(map(len, whole)) > left:  # bytes go with a power of the side a little below 2
             share *= min(0.98, (left / sum(map(len, whole))) ** 0.55)
-            whole = list(pool.map(lambda s, by=share: _encoded(_rgb(s.data), by), train))  # type: ignore[misc]
+            whole = list(pool.map(lambda s, by=share: _encoded(_rgb(s.data), by), train))
     split = {
         "train": [s.key for s in train], "check": [s.key for s in check], "left_out": sorted(apart),
         "never_trained": sorted(s.key for s in trained if subject(s.source) in apart), "share": round(share, 3),

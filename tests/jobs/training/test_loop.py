@@ -74,6 +74,16 @@ def test_the_clock_ends_it_and_weights_lie_there(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["line.safetensors"]
 
 
+def test_weights_are_a_start_for_their_own_network_alone(tmp_path: Path) -> None:
+    path = tmp_path / "line.safetensors"
+    trained, _ = train(Line(), Run(steps=40, lr=3e-2, warmup=5, ema_decay=0.5), path)
+    again, _ = train(Line(), Run(steps=1, lr=0), init=path)
+    assert torch.allclose(again.get_parameter("0.weight"), trained.get_parameter("0.weight"), atol=2e-3)
+    tensors.save(path, trained.state_dict(), {"architecture": "curve-1"})
+    with pytest.raises(ValueError, match="not weights of line-1"):
+        train(Line(), Run(steps=1), init=path)
+
+
 def test_foreign_checkpoints_and_empty_runs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--steps"):
         Run()
