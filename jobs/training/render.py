@@ -6,12 +6,13 @@ import math
 import multiprocessing
 import queue
 import tempfile
-import time
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ Image = NDArray[np.uint8]
 
 _BATCH = 8
 """Pictures to a message."""
+
+_PATIENCE = 20
+"""Starts in a row of a process from which nothing came, before it is given up."""
 
 
 def picture(sources: Sequence[Image], names: Sequence[str], size: int, seed: Sequence[int]) -> tuple[Image, int]:
@@ -62,41 +66,37 @@ class _Sources:
 
 
 def _fill(
-    of: _Sources, names: Sequence[str], size: int, seed: int, worker: int, first: int, out: Any, stop: Any
+    of: _Sources, names: Sequence[str], size: int, seed: int, worker: int, first: int, out: Connection
 ) -> None:
-    """A worker: messages of ``_BATCH`` pictures, their families and how many looks failed, until ``stop``."""
+    """A worker: sends (its next number, pictures, their families, how many failed) until nobody reads them."""
     number, sources = first, of.mapped()
-    while not stop.is_set():
-        images: list[Image] = []
-        families: list[int] = []
-        failed = 0
-        while len(images) < _BATCH and not stop.is_set():
-            try:
-                made, family = picture(sources, names, size, (seed, worker, number))
-            except Exception:
-                failed += 1
-                if failed > 50 * _BATCH:
-                    break
-            else:
-                images.append(made)
-                families.append(family)
-            number += 1
-        message = (worker, number, np.stack(images) if images else None, families, failed)
-        while not stop.is_set():
-            try:
-                out.put(message, timeout=0.5)
-                break
-            except queue.Full:
-                continue
+    try:
+        while True:
+            images: list[Image] = []
+            families: list[int] = []
+            failed = 0
+            while len(images) < _BATCH and failed < 50 * _BATCH:
+                try:
+                    made, family = picture(sources, names, size, (seed, worker, number))
+                except Exception:
+                    failed += 1
+                else:
+                    images.append(made)
+                    families.append(family)
+                number += 1
+            out.send((number, np.stack(images) if images else None, families, failed))
+    except (BrokenPipeError, ConnectionResetError):
+        return
 
 
 class LookBank:
     """Looks of ``names`` at (size, size) from ``sources``, made by ``processes`` that stand by themselves.
 
-    At most ``count`` pictures wait to be taken; when they are taken the processes make others, until ``close``.
-    A look that raises is skipped and counted in ``failed``; a process that dies starts again. Which pictures are
-    made is a function of (seed, worker, number); in which order they come is not, unless there is one process.
-    With ``processes`` 0 the caller makes them itself, ``count`` at each ``take``: slow, but the same every time.
+    About ``count`` pictures wait to be taken; when they are taken the processes make others, until ``close``.
+    A look that raises is skipped and counted in ``failed``; a process that dies starts again, past what may have
+    killed it. Which pictures are made is a function of (seed, worker, number); in which order they come is not,
+    unless there is one process. With ``processes`` 0 the caller makes ``count`` itself at each ``take``: slow,
+    but the same every time.
     """
 
     def __init__(
@@ -111,53 +111,67 @@ class LookBank:
         self.sources, self.names, self.size, self.count, self.seed = list(sources), tuple(names), size, count, seed
         self.failed, self.made, self._number = 0, 0, 0
         self.families: list[str] = []
-        self._next = [0] * processes
-        self._workers: list[BaseProcess] = []
+        self._closed = False
+        self._ready: queue.Queue[tuple[Image, list[int]]] = queue.Queue(max(1, count // _BATCH))
+        self._workers: list[BaseProcess | None] = [None] * processes
+        self._readers: list[threading.Thread] = []
         if processes:
             self._folder = tempfile.TemporaryDirectory(prefix="looks-")
             self._sources = _Sources.written(self.sources, Path(self._folder.name) / "sources")
-            context = multiprocessing.get_context("spawn")
-            self._stop = context.Event()
-            self._queue = context.Queue(max(1, count // _BATCH))
-            self._workers = [self._start(worker) for worker in range(processes)]
+            self._readers = [threading.Thread(target=self._read, args=(w,), daemon=True) for w in range(processes)]
+            for reader in self._readers:
+                reader.start()
 
-    def _start(self, worker: int) -> BaseProcess:
-        context = multiprocessing.get_context("spawn")
-        arguments = (
-            self._sources, self.names, self.size, self.seed, worker, self._next[worker], self._queue, self._stop
-        )  # fmt: skip
-        process = context.Process(target=_fill, args=arguments, daemon=True)
-        process.start()
-        return process
+    def _read(self, worker: int) -> None:
+        """Keeps one process at work. It has a pipe of its own: one that is killed holds no lock of the others."""
+        context, first, silent = multiprocessing.get_context("spawn"), 0, 0
+        while not self._closed and silent < _PATIENCE:
+            receiver, sender = context.Pipe(duplex=False)
+            arguments = (self._sources, self.names, self.size, self.seed, worker, first, sender)
+            process = context.Process(target=_fill, args=arguments, daemon=True)
+            process.start()
+            sender.close()
+            self._workers[worker] = process
+            silent += 1
+            try:
+                while not self._closed:
+                    if receiver.poll(0.2):
+                        first, images, families, failed = receiver.recv()
+                        self.failed, silent = self.failed + failed, 0
+                        if images is not None:
+                            self._wait_to_put((images, families))
+            except (EOFError, OSError):
+                first += 10_000
+            finally:
+                receiver.close()
+                process.terminate()
+                process.join(2)
+
+    def _wait_to_put(self, ready: tuple[Image, list[int]]) -> None:
+        while not self._closed:
+            try:
+                self._ready.put(ready, timeout=0.2)
+                return
+            except queue.Full:
+                continue
 
     def arrays(self, wait: float = 0.0) -> Image:
         """What is ready, (n, size, size, 3) uint8, n may be 0; waits up to ``wait`` seconds for the first.
 
         ``families`` then names them.
         """
-        if not self._workers:
+        if not self._readers:
             return self._by_itself()
         parts: list[Image] = []
         self.families = []
-        until = time.monotonic() + wait
-        while True:
+        while sum(map(len, parts)) < self.count:
             try:
-                left = until - time.monotonic()
-                message = self._queue.get(timeout=left) if left > 0 and not parts else self._queue.get_nowait()
+                first = wait > 0 and not parts
+                images, families = self._ready.get(timeout=wait) if first else self._ready.get_nowait()
             except queue.Empty:
                 break
-            worker, number, images, families, failed = message
-            self.failed += failed
-            self._next[worker] = number
-            if images is not None:
-                parts.append(images)
-                self.families += [self.names[i] for i in families]
-            if sum(map(len, parts)) >= self.count:
-                break
-        for worker, process in enumerate(self._workers):
-            if not process.is_alive() and not self._stop.is_set():
-                self._next[worker] += 10_000  # past what may have killed it
-                self._workers[worker] = self._start(worker)
+            parts.append(images)
+            self.families += [self.names[i] for i in families]
         self.made += sum(map(len, parts))
         return np.concatenate(parts) if parts else np.zeros((0, self.size, self.size, 3), np.uint8)
 
@@ -186,21 +200,11 @@ class LookBank:
 
     def close(self) -> None:
         """Ends the processes."""
-        if self._workers:
-            self._stop.set()
-            until = time.monotonic() + 3
-            while any(p.is_alive() for p in self._workers) and time.monotonic() < until:
-                try:
-                    self._queue.get(timeout=0.05)
-                except queue.Empty:
-                    continue
-            for process in self._workers:
-                if process.is_alive():
-                    process.terminate()
-                process.join(2)
-            self._workers = []
-            self._queue.cancel_join_thread()
-            self._queue.close()
+        self._closed = True
+        for reader in self._readers:
+            reader.join(5)
+        if self._readers:
+            self._readers = []
             self._folder.cleanup()
 
     def __enter__(self) -> LookBank:

@@ -11,6 +11,8 @@ FILES = (
     "DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "DejaVuSerif.ttf", "DejaVuSerif-Bold.ttf", "DejaVuSansMono.ttf",
     "LiberationSans-Regular.ttf", "LiberationSerif-Italic.ttf", "FreeSerif.ttf", "NotoSans-Regular.ttf",
 )  # fmt: skip
+
+
 """Asked for by name; one that is missing is replaced by Pillow's own font."""
 
 
@@ -33,19 +35,14 @@ def font(rng: np.random.Generator, pixels: int, script: int = 0) -> ImageFont.Fr
 @lru_cache(maxsize=1)
 def has_scripts() -> bool:
     """Whether a font with Cyrillic and Greek letters is at hand; Pillow's own has Latin alone."""
-    return isinstance(_load(FILES[0], 16), ImageFont.FreeTypeFont) and "DejaVu" in str(
-        _load(FILES[0], 16).getname()[0]
-    )
+    found = _load(FILES[0], 16)
+    return isinstance(found, ImageFont.FreeTypeFont) and "DejaVu" in str(found.getname()[0])
 
 
 @lru_cache(maxsize=1)
 def bitmap_font() -> ImageFont.ImageFont:
     """Pillow's small bitmap font: hard pixels."""
-    return (
-        ImageFont.load_default_imagefont()
-        if hasattr(ImageFont, "load_default_imagefont")
-        else ImageFont.load_default()
-    )
+    return ImageFont.load_default_imagefont()
 
 
 _LATIN = (
@@ -73,6 +70,8 @@ _LATIN = (
     "er",
     "ing",
 )
+
+
 _OTHER = ("абвгдежзиклмнопрстуфхцчшыэюя", "αβγδεζηθικλμνξοπρστυφχψω")
 
 

@@ -7,11 +7,10 @@ import math
 import numpy as np
 
 from training.looks.base import (
+    Colour,
     Image,
-    Sheet,
     blurred,
     colour,
-    cover,
     fractal,
     log_uniform,
     look,
@@ -20,22 +19,19 @@ from training.looks.base import (
     plane,
     ramp,
     ramped,
-    scattered,
     smooth_noise,
-    splat,
     to_uint8,
     unit,
-)  # fmt: skip
+)
+from training.looks.pens import Sheet, cover, scattered, splat
 
 
 @look()
 def cells(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     """Tissue under a microscope: stained bodies with dark nuclei and granules."""
-    ground, stain, core = (
-        np.array(c, np.float32) for c in ((240, 225, 238), colour(rng, 0.6, 0.9), colour(rng, 0.15, 0.45))
-    )
+    ground, stain, core = (240, 225, 238), colour(rng, 0.6, 0.9), colour(rng, 0.15, 0.45)
     if rng.random() < 0.25:
-        ground, stain, core = np.array([4, 6, 10]), np.array(colour(rng, 0.5)) * 0.6, np.array(colour(rng, 0.8))
+        ground, stain, core = (4, 6, 10), colour(rng, 0.3, 0.6), colour(rng, 0.8)
     pitch = log_uniform(rng, 16, 50)
     ys, xs = scattered(size, int((size / pitch) ** 2) + 2, rng)
     y, x = plane(size)
@@ -43,19 +39,23 @@ def cells(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
         smooth_noise(size, size / pitch * 1.5, rng) * pitch * 0.12,
         smooth_noise(size, size / pitch * 1.5, rng) * pitch * 0.12,
     )
-    values = ground * (1 + 0.03 * fractal(size, 1.2, rng))[..., None]
+    values = np.array(ground) * (1 + 0.03 * fractal(size, 1.2, rng))[..., None]
     for cy, cx in zip(ys, xs, strict=True):
         radius = pitch * rng.uniform(0.3, 0.6)
-        t, l, b, r = (int(np.clip(v, 0, size)) for v in (cy - pitch, cx - pitch, cy + pitch + 1, cx + pitch + 1))
-        if b <= t or r <= l:
+        corners = (cy - pitch, cx - pitch, cy + pitch + 1, cx + pitch + 1)
+        y0, x0, y1, x1 = (int(np.clip(v, 0, size)) for v in corners)
+        if y1 <= y0 or x1 <= x0:
             continue
-        d = np.hypot(y[t:b, l:r] - cy + bend[0][t:b, l:r], x[t:b, l:r] - cx + bend[1][t:b, l:r])
+        d = np.hypot(y[y0:y1, x0:x1] - cy + bend[0][y0:y1, x0:x1], x[y0:y1, x0:x1] - cx + bend[1][y0:y1, x0:x1])
         body = ramp(radius - d) * (0.45 + 0.4 * (d / radius) ** 3).clip(0, 0.9)
-        values[t:b, l:r] = mix(values[t:b, l:r], stain * rng.uniform(0.85, 1.1), body)
-        n = np.hypot(y[t:b, l:r] - cy - rng.normal(0, radius / 5), x[t:b, l:r] - cx - rng.normal(0, radius / 5))
-        values[t:b, l:r] = mix(values[t:b, l:r], core, ramp(radius * rng.uniform(0.25, 0.5) - n, 1.5) * 0.85)
-    grains = cover(size, *rng.uniform(0, size, (2, 200)), np.full(200, 0.8))
-    return to_uint8(mix(values, core, grains * 0.5))
+        values[y0:y1, x0:x1] = mix(values[y0:y1, x0:x1], np.array(stain) * rng.uniform(0.85, 1.1), body)
+        ny, nx = cy + rng.normal(0, radius / 5), cx + rng.normal(0, radius / 5)
+        n = np.hypot(y[y0:y1, x0:x1] - ny, x[y0:y1, x0:x1] - nx)
+        nucleus = ramp(radius * rng.uniform(0.25, 0.5) - n, 1.5) * 0.85
+        values[y0:y1, x0:x1] = mix(values[y0:y1, x0:x1], np.array(core), nucleus)
+    places = rng.uniform(0, size, (2, 200))
+    grains = cover(size, places[0], places[1], np.full(200, 0.8))
+    return to_uint8(mix(values, np.array(core), grains * 0.5))
 
 
 @look(held_out=True)
@@ -66,7 +66,7 @@ def vessels(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
     if kind == 0:
         disc = ramp(size * 0.49 - np.hypot(y - size / 2, x - size / 2), 2)
         ground = np.array([200, 95, 40]) * (0.8 + 0.1 * smooth_noise(size, 4, rng))[..., None] * disc[..., None]
-        pen = (120, 30, 20)
+        pen: Colour = (120, 30, 20)
     else:
         ground = ramped(unit(fractal(size, 1.8, rng)), palette(rng, 3)) * (0.35 if kind == 1 else 1)
         pen = (235, 235, 255) if kind == 1 else colour(rng, 0, 0.4)
@@ -84,8 +84,7 @@ def vessels(photo: Image | None, size: int, rng: np.random.Generator) -> Image:
             sheet.line(np.array([(px, py), (qx, qy)]), pen, w)
             px, py, w, drawn = qx, qy, w * 0.97, drawn + 1
         if w > 0.45:
-            for side in (-1, 1):
-                stack.append((px, py, a + side * rng.uniform(0.2, 0.8), w * rng.uniform(0.55, 0.85)))
+            stack += [(px, py, a + s * rng.uniform(0.2, 0.8), w * rng.uniform(0.55, 0.85)) for s in (-1, 1)]
     return sheet.done()
 
 
@@ -106,7 +105,7 @@ def circuit_board(photo: Image | None, size: int, rng: np.random.Generator) -> I
                 rng.integers(1, 6)
             )
             path.append(place)
-        sheet.line(np.array(path), copper, pitch * 0.22)  # type: ignore[arg-type]
+        sheet.line(np.array(path), copper, pitch * 0.22)
         for x, y in (path[0], path[-1]):
             sheet.disc(x, y, pitch * 0.34, (205, 190, 120))
             sheet.disc(x, y, pitch * 0.15, (20, 20, 20))
@@ -155,7 +154,7 @@ def spectrogram(photo: Image | None, size: int, rng: np.random.Generator) -> Ima
         [(68, 1, 84), (33, 145, 140), (253, 231, 37)],
         [(255, 255, 255), (0, 0, 0)],
     ]
-    return to_uint8(ramped(np.clip(field, 0, 1), maps[int(rng.integers(3))]))  # type: ignore[arg-type]
+    return to_uint8(ramped(np.clip(field, 0, 1), maps[int(rng.integers(3))]))
 
 
 @look()

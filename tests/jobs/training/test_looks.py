@@ -7,7 +7,8 @@ import zlib
 import numpy as np
 import pytest
 from training import looks
-from training.looks.base import LOOKS, Look, cover, crop, look, nearest, splat
+from training.looks.base import LOOKS, Look, crop, look
+from training.looks.pens import cover, nearest, splat
 
 EVERY = sorted(looks.LOOKS)
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
+
 from training import looks, render
 from training.looks.base import LOOKS, Look
 from training.render import LookBank
@@ -23,7 +27,7 @@ def test_processes_fill_the_bank_and_end() -> None:
         assert bank.made == len(first) + len(more)
         assert bank.failed == 0
         workers = list(bank._workers)
-    assert not any(worker.is_alive() for worker in workers)
+    assert not any(worker is not None and worker.is_alive() for worker in workers)
 
 
 def test_workers_do_without_torch() -> None:
@@ -64,15 +68,30 @@ def test_a_look_that_raises_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_dead_process_is_started_again() -> None:
-    with LookBank([], ("stars",), 32, 8, 1, 1) as bank:
+    """Killed at any moment, also within a message: the others and its successor go on."""
+    with LookBank([], ("stars",), 32, 8, 2, 1) as bank:
         assert len(bank.arrays(wait=60))
-        dead = bank._workers[0]
-        dead.kill()
-        dead.join(10)
-        for _ in range(20):
-            bank.arrays(wait=0.2)
-        assert bank._workers[0] is not dead
-        assert len(bank.arrays(wait=60))
+        for _ in range(3):
+            dead = bank._workers[0]
+            assert dead is not None
+            dead.kill()
+            dead.join(10)
+            until = time.monotonic() + 60
+            while bank._workers[0] is dead and time.monotonic() < until:
+                bank.arrays(wait=0.1)
+            assert bank._workers[0] is not dead
+            assert len(bank.arrays(wait=60))
+
+
+def test_a_process_that_never_begins_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(render, "_PATIENCE", 1)
+    monkeypatch.setattr(
+        render._Sources, "written", lambda sources, path: render._Sources(tmp_path / "none", ((9,),))
+    )
+    with LookBank([PHOTO], NAMES, 32, 8, 1, 1) as bank:
+        bank._readers[0].join(60)
+        assert not bank._readers[0].is_alive()
+        assert len(bank.arrays(wait=0.1)) == 0
 
 
 @pytest.mark.parametrize(
