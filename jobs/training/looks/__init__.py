@@ -18,7 +18,7 @@ import importlib
 from training.looks.base import LOOKS, Look
 
 _MODULES = (
-    "abstract", "craft", "drawing", "film", "growth", "inking", "lights", "nature", "optics", "pages",
+    "abstract", "craft", "drawing", "film", "growth", "inking", "lights", "nature", "objects", "optics", "pages",
     "painting", "patterns", "pixels", "plans", "printing", "science", "screens", "sky", "specks",
     "weather",
 )  # fmt: skip
