@@ -16,8 +16,11 @@ from training.loop import Run, Task, train  # noqa: E402
 from training.pack import build  # noqa: E402
 from training.sources import Supply  # noqa: E402
 
-BATCH = {"mapper": (16, 256), "restorer": (8, 128), "judge": (12, 128)}
-"""Crops of a step by task: on a CPU, on a GPU."""
+BATCH = {"mapper": (16, 512), "restorer": (8, 288), "judge": (12, 384)}
+"""Crops that are made at once by task: on a CPU, on a GPU."""
+
+PARTS = {"mapper": (1, 2), "restorer": (1, 3), "judge": (1, 3)}
+"""Steps that they are dealt out to."""
 
 LR = {"mapper": (2e-3, 3e-3), "restorer": (1.2e-3, 1.5e-3), "judge": (1.5e-3, 2e-3)}
 """Highest learning rate by task: on a CPU, on a GPU."""
@@ -94,7 +97,7 @@ def _train(given: argparse.Namespace) -> None:
         torch.set_num_threads(given.threads)
     run = Run(
         given.steps, given.minutes, given.lr or LR[name][gpu], seed=given.seed, device=given.device,
-        bfloat16=given.bfloat16, ema_decay=EMA[name], began=_BEGAN, warmup=400 if gpu else 200,
+        bfloat16=given.bfloat16, parts=PARTS[name][gpu], ema_decay=EMA[name], began=_BEGAN, warmup=400 if gpu else 200,
     )  # fmt: skip
     looks = given.looks or (6000 if gpu else 500)
     supply = Supply(given.pack, given.device, looks, given.processes, seed=given.seed)

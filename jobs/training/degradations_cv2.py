@@ -1,4 +1,4 @@
-"""Damage for the evaluation, by OpenCV: a second, independent implementation of the kinds that training makes in torch.
+"""Damage for the evaluation, by OpenCV: a second implementation of the kinds that training makes in torch.
 
 Pure functions (image, severity, rng) -> image, and the registry ``KINDS``. A network that had learnt a slip of one
 implementation rather than the damage would show it here.

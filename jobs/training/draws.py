@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from weakref import WeakKeyDictionary
-
 import numpy as np
 import torch
 from torch import Tensor
 
-_hosts: WeakKeyDictionary[torch.Generator, tuple[int, np.random.Generator]] = WeakKeyDictionary()
+_hosts: dict[int, tuple[int, np.random.Generator]] = {}  # by the generator's id: not all of torch's versions hash it
 
 
 def host(generator: torch.Generator) -> np.random.Generator:
@@ -20,10 +18,10 @@ def host(generator: torch.Generator) -> np.random.Generator:
     if generator.device.type == "cpu":
         return np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
     seed = generator.initial_seed()
-    known = _hosts.get(generator)
+    known = _hosts.get(id(generator))
     if known is None or known[0] != seed:
         known = (seed, np.random.default_rng(seed))
-        _hosts[generator] = known
+        _hosts[id(generator)] = known
     return known[1]
 
 

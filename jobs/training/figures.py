@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -162,7 +163,7 @@ def calibration(maps: Sequence[Plane], of: Sequence[Case], edges: Sequence[float
         [1 - c.severity * on_grid(c.region, q.shape).ravel() for q, c in zip(maps, of, strict=True)]
     )
     bins = []
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         inside = (predicted >= low) & ((predicted < high) | (high >= 1))
         if inside.any():
             tenth, half, ninth = np.quantile(true[inside], [0.1, 0.5, 0.9])

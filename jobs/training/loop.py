@@ -52,7 +52,8 @@ class Run:
     """How long and how fast. One of ``steps`` and ``minutes`` must be above 0; the first to end ends the run.
 
     ``minutes`` count from ``began`` (``time.monotonic``), and over all pieces of a run that was resumed.
-    ``reserve``: seconds at the end for writing what was learned. ``warmup``: steps. ``saving``: seconds between
+    ``parts``: steps that one batch of samples serves, dealt out to them: on a GPU, making samples is bound by
+    launches, and twice as many take hardly longer. ``reserve``: seconds at the end for writing what was learned. ``warmup``: steps. ``saving``: seconds between
     checkpoints. ``bfloat16``: None is on a GPU alone; CPUs without AMX are
     ten times slower at it.
     """
@@ -68,6 +69,7 @@ class Run:
     seed: int = 0
     device: str = "cpu"
     bfloat16: bool | None = None
+    parts: int = 1
     reserve: float = 6.0
     saving: float = 60.0
     began: float = field(default_factory=time.monotonic)
@@ -135,14 +137,15 @@ def train(
         rng = np.random.default_rng((run.seed, state.step))
         with torch.no_grad():
             samples = task.samples(state.step, rng, generator)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            loss = task.loss(net, samples, state.step)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        _step(net, optimiser, run.clip)
-        state.step += 1
-        state.crops += len(next(iter(samples.values())))
-        follow(average, net, min(run.ema_decay, (1 + state.step) / (10 + state.step)))
+        for part in parts(samples, run.parts):
+            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+                loss = task.loss(net, part, state.step)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            _step(net, optimiser, run.clip)
+            state.step += 1
+            state.crops += len(next(iter(part.values())))
+            follow(average, net, min(run.ema_decay, (1 + state.step) / (10 + state.step)))
         state.seconds = time.monotonic() - began
         log(loss.detach(), lr)
         if time.monotonic() - saved > (min(20.0, run.saving) if first else run.saving):
@@ -161,6 +164,11 @@ def _filled(net: nn.Module, path: Path, architecture: str) -> None:
         net.load_state_dict(weights)
     except RuntimeError as error:
         raise ValueError(f"{path}: not weights of {architecture}: {str(error).splitlines()[0]}") from None
+
+
+def parts(samples: Samples, count: int) -> list[Samples]:
+    """The samples dealt out to ``count`` batches, every count-th to one: kinds that lie together are spread."""
+    return [{name: value[first::count] for name, value in samples.items()} for first in range(count)]
 
 
 def _step(net: nn.Module, optimiser: torch.optim.Optimizer, clip: float) -> None:

@@ -23,7 +23,8 @@ SKIMAGE = (
 
 def decoded(data: bytes) -> Image:
     """RGB pixels, alpha over white."""
-    with PIL.open(io.BytesIO(data)) as image:
+    with PIL.open(io.BytesIO(data)) as file:
+        image: PIL.Image = file
         if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
             image = PIL.alpha_composite(PIL.new("RGBA", image.size, "white"), image.convert("RGBA"))
         return np.asarray(image.convert("RGB"))

@@ -15,8 +15,9 @@ Plane = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Product:
-    """``scores``: images -> maps in [0, 1], (rows, columns) each. ``restore``: an image and its strengths -> an image.
+    """What is measured, as functions of arrays.
 
+    ``scores``: images -> maps in [0, 1], (rows, columns) each. ``restore``: an image and its strengths -> an image.
     ``strengths``: a map (rows, columns), and a size (h, w) -> strengths (h, w). ``refine``: images -> for each its
     result, or None where it was kept. ``lq`` and ``mq`` are the bounds of a poor and of a middling patch.
     """
