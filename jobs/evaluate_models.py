@@ -43,6 +43,9 @@ class Effort:
 
 
 QUICK = Effort(pictures=24, side=384, crop=256, cases=2, ranks=6, gains=3, looks=2)
+WEIGHTS = {"mapper": "of the package", "restorer": "of the package", "judge": "none"}
+"""Options that name weights, and what stands where they are not given."""
+
 FULL = Effort(pictures=10_000, side=1024, crop=512, cases=8, ranks=24, gains=10, looks=8)
 
 
@@ -57,14 +60,14 @@ def main() -> None:
         sys.exit(str(error))
     began = time.perf_counter()
     photos = [pictures.middle(p, effort.crop) for p in undamaged["photographs, by subject"].values()]
-    print(f"{'Quick figures' if given.quick else 'Figures'}: mapper `{given.mapper or 'of the package'}`, restorer "
-          f"`{given.restorer or 'of the package'}`, judge `{given.judge or 'none'}`; seed {given.seed}.\n")  # fmt: skip
+    weights = (f"{name} `{getattr(given, name) or none}`" for name, none in WEIGHTS.items())
+    print(f"{'Quick figures' if given.quick else 'Figures'}: {', '.join(weights)}; seed {given.seed}.\n")
     show("Undamaged pictures", ("source", "pictures", "area below B_MQ", "with over half below", "lowest q"),
          false_alarms(measured, undamaged, given.sheets))  # fmt: skip
     rows, maps, of = mapper_rows(measured, photos, effort, given.seed)
     show("Mapper", ("figure", "goal", "measured"), rows)
-    show("Calibration: what Q means, by patches of damaged photographs",
-         ("Q", "patches", "mean Q", "mean 1 - severity", "10 %, 50 %, 90 %"), calibration_rows(maps, of))  # fmt: skip
+    heads = ("Q", "patches", "mean Q", "mean 1 - severity", "10 %, 50 %, 90 %")
+    show("Calibration: what Q means, by patches of damaged photographs", heads, calibration_rows(maps, of))
     rows, by_kind = restorer_rows(measured, photos, effort, given)
     show("Restorer", ("figure", "goal", "measured"), rows)
     show(
@@ -219,13 +222,13 @@ def calibration_rows(maps: Sequence[Plane], of: Sequence[Case]) -> list[list[str
 def restorer_rows(
     measured: product.Product, photos: Sequence[Image], effort: Effort, given: argparse.Namespace
 ) -> tuple[list[Row], list[list[str]]]:
-    """dB gained in the damaged area and the perceptual distance, with strengths from the true map and the mapper's."""
+    """dB gained in the damaged area, perceptual distance; strengths from the true map and from the mapper's."""
 
     def told(case: Case) -> Plane:
-        return measured.strengths((1 - case.severity * case.region).astype(np.float32), case.region.shape)  # type: ignore[arg-type]
+        return measured.strengths((1 - case.severity * case.region).astype(np.float32), case.region.shape)
 
     def seen(case: Case) -> Plane:
-        return measured.strengths(measured.scores([case.damaged])[0], case.region.shape)  # type: ignore[arg-type]
+        return measured.strengths(measured.scores([case.damaged])[0], case.region.shape)
 
     distance, rows = features(given.features), []
     gains: list[list[Gain]] = []
@@ -244,24 +247,28 @@ def restorer_rows(
         change, kinds = np.array([g.after - g.before for g in found]), figures.gain_by_kind(found)
         families = ", ".join(f"{family} {gain:+.2f}" for family, gain in figures.gain_by_family(found).items())
         rows += [
-            (f"PSNR gained in the damaged area, {name}, severity {low:.1f} to 1, mean of {len(kinds)} kinds; lowest",
+            (f"PSNR gained where damaged, {name}, severity {low:.1f} to 1; mean of {len(kinds)} kinds; lowest",
              decibels, f"{np.mean(list(kinds.values())):+.2f}; {min(kinds.values()):+.2f} ({families})"),
             ("the same, worse by over 0.05 dB", "2 %", f"{(change < -0.05).mean():.1%} of {len(found)}"),
         ]  # fmt: skip
         ratio = figures.perceptual_by_kind(found, distance) if distance else {}
         if ratio:
             mild = [k for k in ratio if "blur" in k or "jpeg" in k or k in ("webp", "downsample")]
+            means = [np.mean(list(ratio.values())), np.mean([ratio[k] for k in mild])]
             rows.append((
-                f"perceptual distance to the truth, refined / damaged, {name}: mean; blur, compression, down-sampling",
-                nearer and f"{nearer}; .8", f"{np.mean(list(ratio.values())):.2f}; {np.mean([ratio[k] for k in mild]):.2f}",
+                f"perceptual distance to the truth, refined / damaged, {name}: mean; blur, compression, shrinking",
+                nearer and f"{nearer}; .8", f"{means[0]:.2f}; {means[1]:.2f}",
             ))  # fmt: skip
         gains.append(found)
         ratios.append(ratio)
         if given.sheets:
             cells: list[tuple[str, Sequence[Image]]] = [
-                (f"{g.case.kind} {g.case.severity:.1f} {g.after - g.before:+.1f} dB", [g.case.damaged, g.restored, g.case.clean])
+                (
+                    f"{g.case.kind} {g.case.severity:.1f} {g.after - g.before:+.1f} dB",
+                    [g.case.damaged, g.restored, g.case.clean],
+                )
                 for g in found
-            ]  # fmt: skip
+            ]
             sheet(given.sheets / f"restored-{file_name(name)}.png", cells)
     if distance is None:
         rows.append(("perceptual distance to the truth", ".6; .8", "skipped: no weights are given by --features"))

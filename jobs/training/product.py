@@ -17,7 +17,7 @@ Plane = NDArray[np.float32]
 class Product:
     """What is measured, as functions of arrays.
 
-    ``scores``: images -> maps in [0, 1], (rows, columns) each. ``restore``: an image and its strengths -> an image.
+    ``scores``: images -> maps in [0, 1], (rows, columns) each. ``restore``: an image and strengths -> an image.
     ``strengths``: a map (rows, columns), and a size (h, w) -> strengths (h, w). ``refine``: images -> for each its
     result, or None where it was kept. ``lq`` and ``mq`` are the bounds of a poor and of a middling patch.
     """
