@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.measure import as_json, say, show
 from benchmarks.options import Options
-from qrefine.training.photos import load_photos
+from training.pictures import shards
 
 BENCHMARKS = ("efficiency", "against", "scale", "savings", "scorer", "startup")
 LEAST_SIDE = 256  # of the photographs that a corpus is made of
@@ -42,7 +42,8 @@ def main(arguments: list[str]) -> int:
         "tiny": given.tiny,
         **{name: version(name) for name in PACKAGES},
     }
-    photos = load_photos(given.photos, LEAST_SIDE).images if given.photos else ()
+    found = [image for pattern in given.photos for image in shards(pattern).values()]
+    photos = [image for image in found if min(image.shape[:2]) >= LEAST_SIDE]
     results = {}
     for name in given.names:
         with tempfile.TemporaryDirectory(prefix="qrefine-bench-") as folder:

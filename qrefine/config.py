@@ -126,7 +126,9 @@ class StreamSettings(Settings):
         32, ge=1, le=100_000, description="most rows in a part, where writers are apart (GPUs); else a batch's"
     )
     commit_seconds: float = Field(5, gt=0, le=3600, description="most seconds between commits")
-    retries: int = Field(2, ge=0, le=10, description="passes over rows that a dead process lost, one sample at a time")
+    retries: int = Field(
+        2, ge=0, le=10, description="passes over rows that a dead process lost, one sample at a time"
+    )
     store_mb: int | None = Field(None, ge=80, description="object store of a local Ray; null: 512")
     read_retries: int = Field(5, ge=0, le=100, description="times that a broken read is resumed where it broke")
     gpus: int | None = Field(None, ge=0, description="GPUs to start on; null: those that are there (autoscaling)")

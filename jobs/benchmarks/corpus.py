@@ -10,13 +10,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 
 from benchmarks.stubs import MARK
 from qrefine.config import ImageSettings
 from qrefine.corpus.images import decode
 from qrefine.quality.map import Image
-from qrefine.training.degradations import degrade
-from qrefine.training.scenes import scene
+from training import scenes
+from training.degradations_cv2 import degrade
 
 TRIED = 200  # scenes at most, where not every one is fine
 DISTINCT = 16  # images that a corpus repeats: making more would take longer than what is measured
@@ -42,7 +43,8 @@ def write_corpus(
     """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
-    made = (_fitted(photo, side) for photo in photos) if photos else (scene(side, rng) for _ in range(TRIED))
+    scenery = (_scene(side, (seed, number)) for number in range(TRIED))
+    made = (_fitted(photo, side) for photo in photos) if photos else scenery
     stored = ((image, decode(_encoded(image, 0), ImageSettings())) for image in made)
     chosen = list(islice((image for image, seen in stored if fine(seen)), DISTINCT))
     if not chosen:
@@ -64,6 +66,13 @@ def write_corpus(
                 tar.addfile(member, BytesIO(data))
         paths.append(str(path))
     return paths
+
+
+def _scene(side: int, seed: tuple[int, int]) -> Image:
+    """Discs that hide each other, sharp to the pixel."""
+    generator = torch.Generator().manual_seed(seed[0] * TRIED + seed[1])
+    pixels = scenes.leaves(1, side, generator)[0].permute(1, 2, 0).numpy()
+    return np.rint(pixels * 255).astype(np.uint8)
 
 
 def _fitted(photo: Image, side: int) -> Image:

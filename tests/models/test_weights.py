@@ -10,7 +10,7 @@ from qrefine.models.mappers.embedded import EmbeddedMapper
 from qrefine.models.restorers import embedded_net as restorer_net
 from qrefine.models.restorers.embedded import EmbeddedRestorer
 from qrefine.models.weights import EMBEDDED, load_weights, save_weights, sha256
-from qrefine.training.card import stated_digest
+from training.card import stated_digest
 
 
 @pytest.fixture

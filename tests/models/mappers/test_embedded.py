@@ -15,9 +15,9 @@ from qrefine.models.mappers.embedded_net import (
 )
 from qrefine.models.mappers.embedded_pass import patch_features, spans
 from qrefine.models.weights import EMBEDDED, load_weights
-from qrefine.training.degradations import FAMILIES as CAUSES
-from qrefine.training.degradations import degrade
 from tests.support import photo
+from training.degradations_cv2 import FAMILIES as CAUSES
+from training.degradations_cv2 import degrade
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qrefine.models.restorers.embedded import EmbeddedRestorer
-from qrefine.training.degradations import degrade
-from qrefine.training.figures import psnr
 from tests.support import photo
+from training.degradations_cv2 import degrade
+from training.figures import psnr
 
 
 @pytest.fixture(scope="module")
