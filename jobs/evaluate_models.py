@@ -52,6 +52,8 @@ FULL = Effort(pictures=10_000, side=1024, crop=512, cases=8, ranks=24, gains=10,
 def main() -> None:
     given = arguments()
     torch.set_grad_enabled(False)
+    if given.threads:
+        torch.set_num_threads(given.threads)
     effort = QUICK if given.quick else FULL
     try:
         measured = product.load(given.mapper, given.restorer, given.judge)
@@ -100,6 +102,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sheets", type=Path, metavar="FOLDER", help="write contact sheets")
     parser.add_argument("--quick", action="store_true", help="fewer and smaller pictures: minutes, rougher")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--threads", type=int, help="of torch; 1 on a busy machine, where more only wait for each other"
+    )
     return parser.parse_args()
 
 
