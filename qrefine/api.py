@@ -12,7 +12,7 @@ from qrefine.config import RefineConfig
 from qrefine.corpus.listing import list_shards
 from qrefine.models.registry import check_backends
 from qrefine.nightly.changes import Again
-from qrefine.nightly.run import NightSummary, StagedRun
+from qrefine.nightly.run import AtomicRun, NightSummary
 from qrefine.storage.store import Store
 from qrefine.table.lease import Lease, new_run
 from qrefine.table.schema import table_schema
@@ -44,7 +44,7 @@ def refine(
     with _begun(inputs, output, config, debug, notify, choose) as run:
         if not retry_failed:
             return refine_missing(run, run.table.remove_leftovers(run.name))
-        again = StagedRun(run, inputs, Again(failed=True), only_again=True)
+        again = AtomicRun(run, inputs, Again(failed=True), only_again=True)
         done = again.work()
         return refine_missing(run, again.leftovers, [f"{done.plan.failed} failed rows were tried again"])
 
@@ -65,7 +65,7 @@ def nightly(
     Raises UserError for what a person must mend. Killed at any point, the same call continues.
     """
     with _begun(inputs, output, config, debug, notify, choose) as run:
-        return StagedRun(run, inputs, again or Again(), prune=prune).work()
+        return AtomicRun(run, inputs, again or Again(), prune=prune).work()
 
 
 @contextmanager

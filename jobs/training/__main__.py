@@ -12,7 +12,7 @@ from pathlib import Path  # noqa: E402
 
 import torch  # noqa: E402
 
-from training.loop import Run, Task, train  # noqa: E402
+from training.loop import Schedule, Task, train  # noqa: E402
 from training.pack import build  # noqa: E402
 from training.sources import Supply  # noqa: E402
 
@@ -101,7 +101,7 @@ def _train(given: argparse.Namespace) -> None:
     name, gpu = given.command, not given.device.startswith("cpu")
     if given.threads:
         torch.set_num_threads(given.threads)
-    run = Run(
+    run = Schedule(
         given.steps, given.minutes, given.lr or LR[name][gpu], seed=given.seed, device=given.device,
         bfloat16=given.bfloat16, parts=PARTS[name][gpu], ema_decay=EMA[name], began=_BEGAN,
         warmup=400 if gpu else 200,

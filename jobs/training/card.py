@@ -13,7 +13,7 @@ FIGURES = ("<!-- figures -->", "<!-- /figures -->")
 
 
 @dataclass(frozen=True)
-class Card:
+class ModelCard:
     """The parts of a card; every part is Markdown."""
 
     title: str
@@ -24,7 +24,7 @@ class Card:
     limits: str
 
 
-def write_card(card: Card, weights: Path) -> Path:
+def write_card(card: ModelCard, weights: Path) -> Path:
     """Writes the card beside ``weights``, with the file's size and digest; gives its path."""
     path = weights.with_suffix(".md")
     size = weights.stat().st_size / 1e6

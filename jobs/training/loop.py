@@ -48,7 +48,7 @@ class Task(Protocol):
 
 
 @dataclass(frozen=True)
-class Run:
+class Schedule:
     """How long and how fast. One of ``steps`` and ``minutes`` must be above 0; the first to end ends the run.
 
     ``minutes`` count from ``began`` (``time.monotonic``), and over all pieces of a run that was resumed.
@@ -102,7 +102,7 @@ class State:
 
 
 def train(
-    task: Task, run: Run, out: Path | None = None, checkpoint: Path | None = None, resume: bool = False,
+    task: Task, run: Schedule, out: Path | None = None, checkpoint: Path | None = None, resume: bool = False,
     init: Path | None = None,
 ) -> tuple[nn.Module, State]:  # fmt: skip
     """Trains ``task``; gives the network with averaged weights and the final state.
@@ -199,7 +199,7 @@ def follow(average: nn.Module, net: nn.Module, decay: float) -> None:
 
 
 def _save(
-    task: Task, run: Run, net: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer, state: State,
+    task: Task, run: Schedule, net: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer, state: State,
     out: Path | None, checkpoint: Path | None,
 ) -> None:  # fmt: skip
     if out is not None:
@@ -243,7 +243,7 @@ class _Log:
 
     EVERY = 10.0
 
-    def __init__(self, task: Task, run: Run, state: State) -> None:
+    def __init__(self, task: Task, run: Schedule, state: State) -> None:
         self._task, self._run, self._state = task, run, state
         self._total: Tensor | None = None
         self._count = 0

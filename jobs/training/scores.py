@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from qrefine.models.mappers.embedded_net import ARCHITECTURE, MapperNet
 from qrefine.models.weights import EMBEDDED, load_weights, save_weights
 from qrefine.quality.map import Image
-from training.card import Card, write_card
+from training.card import ModelCard, write_card
 from training.figures import spearman
 from training.pictures import decoded
 
@@ -134,7 +134,7 @@ def fit(scores: Path, out: Path, init: Path | None = None, steps: int = 500, see
         f"Spearman of q with the {result.held_out} of {result.images} scores that were held out: "
         f"{result.before:.3f} before, {result.after:.3f} after."
     )
-    card = Card(
+    card = ModelCard(
         title="Mapper fitted to human scores",
         use="A quality mapper for `mapper.weights`: the embedded one with a head that follows human scores.",
         data=f"Human scores from `{scores.name}`, brought to [0, 1] by their lowest and highest.",

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from training.damage import EXTRA, KINDS
-from training.loop import Run, Task, train
+from training.loop import Schedule, Task, train
 from training.pack import Pack
 from training.sources import Supply
 
@@ -52,7 +52,7 @@ def smoke(pack: Path, seconds: float, device: str, out: Path, processes: int) ->
             supply = Supply(pack, device, 2000 if gpu else 100, processes)
             task = task_of(name, supply, 0, () if name == "restorer" else (restorer,))
             minutes = (time.monotonic() - began + seconds) / 60
-            run = Run(minutes=minutes, device=device, reserve=1, began=began, warmup=20)
+            run = Schedule(minutes=minutes, device=device, reserve=1, began=began, warmup=20)
             if gpu:
                 torch.cuda.reset_peak_memory_stats()
             try:

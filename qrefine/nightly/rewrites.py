@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from qrefine.nightly.changes import Changes
 from qrefine.nightly.settle import NO_ROWS, MergeJob
-from qrefine.table.journal import Staging
+from qrefine.table.journal import Journal
 from qrefine.table.pieces import Piece
 from qrefine.table.table import PART_BYTES
 
@@ -19,13 +19,13 @@ def settle_jobs(
     changes: Changes,
     pieces: Sequence[Piece],
     dropped: set[str],
-    staging: Staging,
+    journal: Journal,
     versions: Mapping[str, str | None],
 ) -> list[MergeJob]:
     """A job for each shard of which rows were done again, and for each that shares a part with what goes."""
-    done = {entry.shard for entry in staging.entries if entry.sources}
+    done = {entry.shard for entry in journal.entries if entry.sources}
     new: dict[str, list[str]] = {}
-    for entry in staging.entries:
+    for entry in journal.entries:
         if not entry.sources and entry.shard in changes.again:
             new.setdefault(entry.shard, []).extend(record.path for record in entry.records)
     old: dict[str, list[str]] = {shard: [] for shard in new}
@@ -54,18 +54,18 @@ def settle_jobs(
     ]
 
 
-def removed_parts(pieces: Iterable[Piece], dropped: set[str], staging: Staging) -> set[str]:
+def removed_parts(pieces: Iterable[Piece], dropped: set[str], journal: Journal) -> set[str]:
     """Committed parts that the night's commit takes out."""
-    superseded = staging.superseded
+    superseded = journal.superseded
     return {piece.path for piece in pieces if piece.shard in dropped or piece.path in superseded}
 
 
 def compaction_jobs(
-    pieces: Sequence[Piece], removed: set[str], staging: Staging, versions: Mapping[str, str | None]
+    pieces: Sequence[Piece], removed: set[str], journal: Journal, versions: Mapping[str, str | None]
 ) -> list[MergeJob]:
     """Shards that would have many small parts after the commit, the worst first, up to COMPACT_BYTES."""
     live = [(piece.shard, piece.path, piece.size, piece.own) for piece in pieces if piece.path not in removed]
-    live += [(record.shard, record.path, record.size, True) for record in staging.records()]
+    live += [(record.shard, record.path, record.size, True) for record in journal.records()]
     small: dict[str, list[tuple[str, int]]] = {}
     for shard, path, size, own in live:
         if own and size < SMALL_BYTES:

@@ -17,7 +17,7 @@ from qrefine.nightly.changes import Again, plan_digest
 from qrefine.nightly.night import NightPlan, View
 from qrefine.nightly.rewrites import compaction_jobs, removed_parts, settle_jobs
 from qrefine.nightly.settle import MergeJob, run_merge
-from qrefine.table.journal import Entry, Staging
+from qrefine.table.journal import Entry, Journal
 from qrefine.table.ledger import Rows
 from qrefine.table.parts import PartRecord
 from qrefine.table.table import PART_BYTES
@@ -64,7 +64,7 @@ class NightSummary:
         return {name: value for name, value in values.items() if name not in left_out}
 
 
-class StagedRun:
+class AtomicRun:
     """Does what a comparison found, and commits it in one step; ``run`` does the samples.
 
     ``only_again``: rows that are done again, and nothing else; new and changed shards are left to others.
@@ -85,14 +85,14 @@ class StagedRun:
         run.ledger = self.view.ledger
         run.redrawn = {shard: rows.redrawn for shard, rows in self.view.changes.again.items()}
         run.draw = self.table.version + 1
-        self.staging = Staging(
+        self.journal = Journal(
             self.table.store,
             self.table.version,
             plan_digest(self.config.digest, again, prune),
             run.name,
             self.table.part_names(),
         )
-        self.staging.resume(self._still_good)
+        self.journal.resume(self._still_good)
         self.continued = sum(len(Rows.from_ranges(record.rows)) for record in self._samples())
 
     def work(self) -> NightSummary:
@@ -101,21 +101,21 @@ class StagedRun:
         plans = self._missing()
         if plans:
             self.run.announce(plans)
-            self.run.stream(plans, self._stage)
-        self._merge(settle_jobs(self.view.changes, pieces, self.dropped, self.staging, self.versions))
+            self.run.stream(plans, self._record)
+        self._merge(settle_jobs(self.view.changes, pieces, self.dropped, self.journal, self.versions))
         jobs: list[MergeJob] = []
         if not self.only_again:
-            removed = removed_parts(pieces, self.dropped, self.staging)
-            jobs = compaction_jobs(pieces, removed, self.staging, self.versions)
+            removed = removed_parts(pieces, self.dropped, self.journal)
+            jobs = compaction_jobs(pieces, removed, self.journal, self.versions)
             self._merge(jobs)
-        removed = removed_parts(pieces, self.dropped, self.staging)
+        removed = removed_parts(pieces, self.dropped, self.journal)
         summary = self._summary(len(jobs))
-        if removed or self.staging.entries:
+        if removed or self.journal.entries:
             self.run.lease.check()
             metadata = {"run": summary.run, "config": summary.config, "nightly": summary.told()}
             # where nothing was better that is a version too: with it the next night draws other seeds
-            self.table.commit(self.staging.records(), sorted(removed), **metadata)
-            self.staging.discard()
+            self.table.commit(self.journal.records(), sorted(removed), **metadata)
+            self.journal.discard()
             self._remove_superseded()
             summary = replace(summary, version=self.table.version, committed=True)
         if not self.only_again:
@@ -126,8 +126,8 @@ class StagedRun:
 
     def _remove_superseded(self) -> None:
         """Delete staged parts that others stood in for. Killed before, the next run finds them as leftovers."""
-        committed = {record.path for record in self.staging.records()}
-        for entry in self.staging.entries:
+        committed = {record.path for record in self.journal.records()}
+        for entry in self.journal.entries:
             for record in entry.records:
                 if record.path not in committed:
                     self.table.store.remove(record.path)
@@ -135,8 +135,8 @@ class StagedRun:
     def _missing(self) -> list[ShardPlan]:
         return self.run.missing(self.view.changes.to_do)
 
-    def _stage(self, records: list[PartRecord]) -> None:
-        self.staging.add([Entry(record.shard, record.version, (record,)) for record in records])
+    def _record(self, records: list[PartRecord]) -> None:
+        self.journal.add([Entry(record.shard, record.version, (record,)) for record in records])
 
     def _merge(self, jobs: Sequence[MergeJob]) -> None:
         """Each job where the executor has room, so that no row passes through this process on a cluster."""
@@ -146,11 +146,11 @@ class StagedRun:
         size = sum(sizes.get(path, 0) for job in jobs for path in job.old)
         merge = partial(run_merge, self.table.store, run=self.run.name, part_bytes=PART_BYTES)
         for entries in self.run.executor(size).each(merge, jobs):
-            self.staging.add(entries)
+            self.journal.add(entries)
 
     def _samples(self) -> list[PartRecord]:
         """Staged parts that came out of the stream, not out of a merge."""
-        return [record for entry in self.staging.entries if not entry.sources for record in entry.records]
+        return [record for entry in self.journal.entries if not entry.sources for record in entry.records]
 
     def _still_good(self, entry: Entry) -> bool:
         """Whether a killed night's entry is of use: its shard is as it was, and its rows are still to be done."""
@@ -165,7 +165,7 @@ class StagedRun:
         samples = self._samples()
         statuses = sum((Counter(record.statuses) for record in samples), Counter())
         errors = sum((Counter(record.errors) for record in samples), Counter())
-        settled = sum((Counter(entry.counts) for entry in self.staging.entries), Counter())
+        settled = sum((Counter(entry.counts) for entry in self.journal.entries), Counter())
         return NightSummary(
             run=self.run.name,
             table=self.table.store.url,

@@ -39,7 +39,7 @@ class Entry:
         return cls(**values | {"records": records, "sources": tuple(values["sources"])})
 
 
-class Staging:
+class Journal:
     """One run's journal; entries are valid while their shard is as it was."""
 
     def __init__(self, store: Store, version: int, plan: str, run: str, present: set[str]) -> None:
@@ -92,7 +92,7 @@ class Staging:
             yield from _entries(self._store, name)
 
 
-def staged_parts(store: Store, version: int) -> set[str]:
+def journal_parts(store: Store, version: int) -> set[str]:
     """Names of the parts in journals of this version of the table; journals of older ones are removed."""
     parts: set[str] = set()
     for name in store.names(FOLDER):

@@ -20,7 +20,7 @@ from qrefine.errors import TableBusyError, UserError
 from qrefine.storage.errors import lost_store, storage_error
 from qrefine.storage.retry import retrying
 from qrefine.storage.store import Store
-from qrefine.table.journal import staged_parts
+from qrefine.table.journal import journal_parts
 from qrefine.table.ledger import Ledger, Rows
 from qrefine.table.merge import Source, merge_parts, part_reader
 from qrefine.table.parts import PREFIX, PartRecord
@@ -229,7 +229,7 @@ class Table:
         known = set(self._actions()["path"].to_pylist())
         listed = retrying(lambda: self.delta.vacuum(0, enforce_retention_duration=False, dry_run=True), self.root)
         known |= set(listed)
-        known |= staged_parts(self.store, self.version)
+        known |= journal_parts(self.store, self.version)
         leftovers = [
             name
             for name in self.part_names() - known

@@ -88,7 +88,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("point", ["merge", "commit"])
 def test_a_killed_night_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
-    from qrefine.nightly.run import StagedRun
+    from qrefine.nightly.run import AtomicRun
     from qrefine.table.table import Table
 
     folder, table = tmp_path / "in", tmp_path / "table"
@@ -103,7 +103,7 @@ def test_a_killed_night_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest
 
     with monkeypatch.context() as patch:
         if point == "merge":
-            patch.setattr(StagedRun, "_merge", killed)
+            patch.setattr(AtomicRun, "_merge", killed)
         else:
             patch.setattr(Table, "commit", killed)
         with pytest.raises(Killed):

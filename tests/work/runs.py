@@ -20,7 +20,7 @@ from typing import Any
 from qrefine import api
 from qrefine.cli import app
 from qrefine.config import load_config
-from qrefine.nightly import run as staged_run
+from qrefine.nightly import run as atomic_run
 from qrefine.storage import store
 from qrefine.table import journal, lease, parts, table
 from qrefine.work import committer, local, refine, write
@@ -36,7 +36,7 @@ STUB = (
     "judges=[]",
     "stream.commit_seconds=0.000001",  # each part in a commit of its own
 )
-MODULES = (parts, store, lease, journal, table, staged_run, api, committer, local, refine, work_run, write)
+MODULES = (parts, store, lease, journal, table, atomic_run, api, committer, local, refine, work_run, write)
 PROTOCOL = {module.__file__ for module in MODULES}
 CHILDREN = multiprocessing.get_context("forkserver")  # plain forks would inherit deltalake's dead threads
 CHILDREN.set_forkserver_preload([__name__, "s3fs", "torch", "qrefine.stages.refiner", "tests.stream.backends"])

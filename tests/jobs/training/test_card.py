@@ -1,9 +1,9 @@
 import pytest
 
 from qrefine.models.weights import sha256
-from training.card import Card, set_figures, stated_digest, write_card
+from training.card import ModelCard, set_figures, stated_digest, write_card
 
-CARD = Card("Net", "use", "data", "recipe", "old figures", "limits")
+CARD = ModelCard("Net", "use", "data", "recipe", "old figures", "limits")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from training import tensors
-from training.loop import Run, train
+from training.loop import Schedule, train
 
 
 class Line:
@@ -37,7 +37,7 @@ class Line:
 
 
 def test_it_learns_and_survives_a_loss_that_is_not_finite() -> None:
-    net, state = train(Line(), Run(steps=300, lr=3e-2, warmup=5, ema_decay=0.9))
+    net, state = train(Line(), Schedule(steps=300, lr=3e-2, warmup=5, ema_decay=0.9))
     assert state.step == 300
     assert state.crops == 4800
     x = torch.tensor([[0.5]])
@@ -45,7 +45,7 @@ def test_it_learns_and_survives_a_loss_that_is_not_finite() -> None:
 
 
 def test_resuming_gives_the_same_weights(tmp_path: Path) -> None:
-    whole, _ = train(Line(), Run(steps=30, lr=1e-2, warmup=3))
+    whole, _ = train(Line(), Schedule(steps=30, lr=1e-2, warmup=3))
     path = tmp_path / "run.checkpoint"
 
     class Cut(Line):
@@ -55,8 +55,8 @@ def test_resuming_gives_the_same_weights(tmp_path: Path) -> None:
             return super().samples(step, rng, generator)
 
     with pytest.raises(KeyboardInterrupt):
-        train(Cut(), Run(steps=30, lr=1e-2, warmup=3, saving=0), checkpoint=path)
-    pieces, state = train(Line(), Run(steps=30, lr=1e-2, warmup=3), checkpoint=path, resume=True)
+        train(Cut(), Schedule(steps=30, lr=1e-2, warmup=3, saving=0), checkpoint=path)
+    pieces, state = train(Line(), Schedule(steps=30, lr=1e-2, warmup=3), checkpoint=path, resume=True)
     assert state.resumed == [12]
     pairs = zip(whole.state_dict().values(), pieces.state_dict().values(), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)
@@ -64,7 +64,7 @@ def test_resuming_gives_the_same_weights(tmp_path: Path) -> None:
 
 def test_the_clock_ends_it_and_weights_lie_there(tmp_path: Path) -> None:
     began = time.monotonic()
-    run = Run(minutes=0.05, reserve=1, warmup=1, began=began - 1)  # three seconds, one is over, one is kept
+    run = Schedule(minutes=0.05, reserve=1, warmup=1, began=began - 1)  # three seconds, one is over, one is kept
     _, state = train(Line(), run, tmp_path / "line.safetensors")
     assert time.monotonic() - began < 2.5
     assert state.step > 0
@@ -76,23 +76,23 @@ def test_the_clock_ends_it_and_weights_lie_there(tmp_path: Path) -> None:
 
 def test_weights_are_a_start_for_their_own_network_alone(tmp_path: Path) -> None:
     path = tmp_path / "line.safetensors"
-    trained, _ = train(Line(), Run(steps=40, lr=3e-2, warmup=5, ema_decay=0.5), path)
-    again, _ = train(Line(), Run(steps=1, lr=0), init=path)
+    trained, _ = train(Line(), Schedule(steps=40, lr=3e-2, warmup=5, ema_decay=0.5), path)
+    again, _ = train(Line(), Schedule(steps=1, lr=0), init=path)
     assert torch.allclose(again.get_parameter("0.weight"), trained.get_parameter("0.weight"), atol=2e-3)
     tensors.save(path, trained.state_dict(), {"architecture": "curve-1"})
     with pytest.raises(ValueError, match="not weights of line-1"):
-        train(Line(), Run(steps=1), init=path)
+        train(Line(), Schedule(steps=1), init=path)
 
 
 def test_foreign_checkpoints_and_empty_runs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--steps"):
-        Run()
+        Schedule()
     with pytest.raises(ValueError, match="no checkpoint"):
-        train(Line(), Run(steps=1), checkpoint=tmp_path / "none", resume=True)
+        train(Line(), Schedule(steps=1), checkpoint=tmp_path / "none", resume=True)
     bad = tmp_path / "bad"
     bad.write_bytes(b"not a checkpoint")
     with pytest.raises(ValueError, match="not a checkpoint of this training"):
-        train(Line(), Run(steps=1), checkpoint=bad, resume=True)
+        train(Line(), Schedule(steps=1), checkpoint=bad, resume=True)
 
 
 def test_safetensors_by_hand_are_the_librarys(tmp_path: Path) -> None:
