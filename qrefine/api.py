@@ -1,4 +1,4 @@
-"""What `qrefine` does as functions: refine a corpus, bring a table up to date."""
+"""The Python API: refine a corpus, bring a table up to date."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from qrefine.work.local import LocalExecutor
 from qrefine.work.refine import Summary, refine_missing
 from qrefine.work.run import ChooseExecutor, Run
 
-LOCAL_BYTES = 64 << 20  # of shards: up to here a loop in this process is done before Ray has started
+LOCAL_BYTES = 64 << 20  # of shards: up to here this process is done before Ray would have started
 
 
 def refine(
@@ -37,9 +37,9 @@ def refine(
 ) -> Summary:
     """Refine all shards behind ``inputs`` into the table at ``output``; what is committed already is left alone.
 
-    ``retry_failed``: failed rows are done again first, in one commit; each stands until its successor does.
-    ``choose`` says where to work (default: as ``stream.executor`` has it). Raises UserError for what a person must
-    mend. Killed at any point, the same call continues.
+    ``retry_failed``: failed rows are refined again first, in one commit that replaces them. ``choose`` picks the
+    executor (default: by ``stream.executor``). Raises UserError for problems that the user must fix. After a kill
+    at any point the same call continues.
     """
     with _begun(inputs, output, config, debug, notify, choose) as run:
         if not retry_failed:
@@ -60,9 +60,9 @@ def nightly(
     notify: Callable[[str], None] = lambda text: None,
     choose: ChooseExecutor | None = None,
 ) -> NightSummary:
-    """Bring the table up to what lies behind ``inputs``, by one commit or, where there is nothing to do, none.
+    """Bring the table up to date with ``inputs`` in one commit, or in none if nothing changed.
 
-    Raises UserError for what a person must mend. Killed at any point, the same call continues.
+    Raises UserError for problems that the user must fix. After a kill at any point the same call continues.
     """
     with _begun(inputs, output, config, debug, notify, choose) as run:
         return AtomicRun(run, inputs, again or Again(), prune=prune).work()
@@ -77,7 +77,7 @@ def _begun(
     notify: Callable[[str], None],
     choose: ChooseExecutor | None,
 ) -> Iterator[Run]:
-    """A run that alone may write to the table at ``output`` until it ends; nothing is read of the shards yet."""
+    """A run that holds the lease of the table at ``output`` until it ends; no shard is read yet."""
     config = config or RefineConfig()
     check_models(config)
     shards = list_shards(inputs, config.storage_options)
@@ -92,15 +92,15 @@ def _begun(
 
 
 def check_models(config: RefineConfig) -> None:
-    """Raises UserError where a model of the configuration is unknown or its weights are not there."""
+    """Raises UserError if a model of the configuration is unknown or its weights are missing."""
     enhancers = [config.enhance.blind, *([config.enhance.prompt] if config.enhance.prompt else [])]
     check_backends(config.mapper, [config.inpaint, *enhancers], config.judges)
 
 
 def choose_executor(config: RefineConfig, debug: bool, size: int) -> Executor:
-    """Where to work, as ``stream.executor`` has it; ``auto``: here where little is to be read, else on Ray.
+    """The executor that ``stream.executor`` names; ``auto``: this process for small inputs, else Ray.
 
-    A cluster that is there already is used in any case.
+    ``auto`` always uses a Ray cluster that is already available.
     """
     where = config.stream.executor
     if where == "local" or (where == "auto" and size <= LOCAL_BYTES and not _asks_for_ray(config)):
@@ -111,7 +111,7 @@ def choose_executor(config: RefineConfig, debug: bool, size: int) -> Executor:
 
 
 def _asks_for_ray(config: RefineConfig) -> bool:
-    """Whether the settings name a cluster, or there is one for this process."""
+    """Whether the settings or the environment name a Ray cluster, or Ray is already running in this process."""
     stream = config.stream
     ray = sys.modules.get("ray")
     return (

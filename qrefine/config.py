@@ -1,7 +1,8 @@
-"""Frozen settings: YAML in, unknown keys and impossible values refused, a digest out.
+"""Frozen settings read from YAML. Unknown keys and invalid values are errors; a digest identifies the settings.
 
 Every default is ours, not the paper's: Q-Refine gives no grid, bounds, steps or strengths. Settings under
-``stream`` say how fast and where the work is done; all others change the result and enter the digest.
+``stream`` say how fast and where the work is done and ``storage_options`` how storage is reached; all others
+change the result and enter the digest.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ MOST_SHOWN = 100  # characters of a wrong value in an error
 
 class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-    unknown: ClassVar[str] = "setting (qrefine config --show lists all)"  # what an error calls a name that is none
+    unknown: ClassVar[str] = "setting (qrefine config --show lists all)"  # what an error calls an unknown name
 
 
 class Bounds(Settings):
@@ -55,9 +56,9 @@ class Backend(Settings):
 
 
 class MapperSettings(Backend):
-    grid: int = Field(16, ge=1, le=128, description="n: the map has n x n patches, at least")
+    grid: int = Field(16, ge=1, le=128, description="n: the quality map has at least n x n patches")
     patch: int | None = Field(
-        64, ge=8, le=4096, description="most pixels of a patch's side: n grows with the image; null: n is grid"
+        64, ge=8, le=4096, description="largest side of a patch in pixels: n grows with the image; null: n is grid"
     )
 
 
@@ -76,7 +77,7 @@ class EnhanceSettings(Settings):
     """Stage 3, equation (7)."""
 
     blind: Backend = Field(default_factory=Backend, description="E_B, for images with q < B_HQ")
-    prompt: Backend | None = Field(None, description="E_P, for the others; null: E_B at prompt_strength")
+    prompt: Backend | None = Field(None, description="E_P, for all other images; null: E_B at prompt_strength")
     blind_strength: float = Field(0.5, gt=0, le=1, description="strength of E_B where quality is lowest")
     prompt_strength: float = Field(0.25, gt=0, le=1, description="strength of E_P where quality is lowest")
     positive_words: str = Field("sharp, detailed, high quality", description="added to the prompt of E_P")
@@ -92,56 +93,56 @@ class AcceptSettings(Settings):
 
 
 class ImageSettings(Settings):
-    suffix: str | None = Field(None, description="of several images under one key take this one; null: the first")
-    max_megapixels: float = Field(64, gt=0, le=178, description="larger images fail: decompression bombs")
-    max_megabytes: float = Field(256, gt=0, le=2047, description="larger members fail unread")
-    format: Literal["png", "webp", "jpeg"] = Field("png", description="of refined images; png is lossless")
-    quality: int = Field(95, ge=1, le=100, description="of webp and jpeg")
-    compression: int = Field(3, ge=0, le=9, description="of png: 0 fast and large, 9 slow and small")
+    suffix: str | None = Field(None, description="suffix of the image to take where a key has several; null: the first")
+    max_megapixels: float = Field(64, gt=0, le=178, description="larger images fail, against decompression bombs")
+    max_megabytes: float = Field(256, gt=0, le=2047, description="larger shard members fail without being read")
+    format: Literal["png", "webp", "jpeg"] = Field("png", description="file format of refined images; png is lossless")
+    quality: int = Field(95, ge=1, le=100, description="encoder quality of webp and jpeg")
+    compression: int = Field(3, ge=0, le=9, description="png compression: 0 fast and large, 9 slow and small")
 
 
 class Pool(Settings):
-    """One actor pool and the stages that it runs in a row."""
+    """One actor pool and the stages that it runs in sequence."""
 
     stages: tuple[Literal["map", "noise", "inpaint", "enhance", "accept"], ...] = Field(min_length=1)
-    size: int = Field(1, ge=1, le=4096, description="actors")
+    size: int = Field(1, ge=1, le=4096, description="number of actors")
     cpus: float = Field(1.0, ge=0, le=256, description="logical CPUs of each actor")
-    gpus: float = Field(0.0, ge=0, le=16, description="GPUs of each actor; below 1 shares one")
+    gpus: float = Field(0.0, ge=0, le=16, description="GPUs of each actor; below 1: several actors share a GPU")
 
 
 class StreamSettings(Settings):
-    """How fast, where, and how carefully; nothing here changes a pixel."""
+    """Speed, place and fault tolerance of a run; nothing here changes a pixel."""
 
     executor: Literal["auto", "ray", "local"] = Field(
-        "auto", description="ray, or a loop in this process; auto: local where little is to be read"
+        "auto", description="ray, or local: threads in this process; auto: local for small inputs"
     )
     workers: int | None = Field(
-        None, ge=1, le=1024, description="threads of the local executor; null: one for each CPU"
+        None, ge=1, le=1024, description="threads of the local executor; null: one per CPU"
     )
     topology: Literal["auto", "pooled", "colocated"] = Field("auto", description="see ARCHITECTURE.md#topologies")
     pools: tuple[Pool, ...] | None = Field(None, description="explicit pools instead of a topology")
-    batch_size: int = Field(8, ge=1, le=1024, description="samples in one call of a pool")
-    block_mb: float = Field(8, gt=0, le=128, description="encoded bytes in one block")
+    batch_size: int = Field(8, ge=1, le=1024, description="samples per batch of an actor")
+    block_mb: float = Field(8, gt=0, le=128, description="megabytes of encoded images in one Ray block")
     part_rows: int = Field(
-        32, ge=1, le=100_000, description="most rows in a part, where writers are apart (GPUs); else a batch's"
+        32, ge=1, le=100_000, description="most rows in a part where separate tasks write (GPUs); else a part has one batch"
     )
-    commit_seconds: float = Field(5, gt=0, le=3600, description="most seconds between commits")
+    commit_seconds: float = Field(5, gt=0, le=3600, description="most seconds from one commit to the next")
     retries: int = Field(
-        2, ge=0, le=10, description="passes over rows that a dead process lost, one sample at a time"
+        2, ge=0, le=10, description="retries of rows that were lost with a dead process, one sample at a time"
     )
-    store_mb: int | None = Field(None, ge=80, description="object store of a local Ray; null: 512")
-    read_retries: int = Field(5, ge=0, le=100, description="times that a broken read is resumed where it broke")
-    gpus: int | None = Field(None, ge=0, description="GPUs to start on; null: those that are there (autoscaling)")
-    address: str | None = Field(None, description="Ray cluster; null: the job's own, else a local one")
+    store_mb: int | None = Field(None, ge=80, description="object store of a local Ray, in megabytes; null: 512")
+    read_retries: int = Field(5, ge=0, le=100, description="times that a broken read is resumed from where it stopped")
+    gpus: int | None = Field(None, ge=0, description="GPUs to plan for at the start (autoscaling); null: those of the cluster")
+    address: str | None = Field(None, description="address of a Ray cluster; null: the job's own, else a local Ray")
 
 
 class RefineConfig(Settings):
     """Everything a refinement needs; ``RefineConfig()`` runs on a laptop with the embedded models."""
 
     mode: Literal["fused", "paper"] = Field("fused", description="per-pixel strength, or the paper's equations")
-    seed: int = Field(0, ge=0, lt=2**31, description="with the sample's key it seeds whatever is random")
+    seed: int = Field(0, ge=0, lt=2**31, description="with the sample's key, the seed of all randomness")
     stages: tuple[Literal["noise", "inpaint", "enhance"], ...] = Field(
-        ("noise", "inpaint", "enhance"), description="what may run"
+        ("noise", "inpaint", "enhance"), description="pipeline stages that may run"
     )
     bounds: Bounds = Bounds()
     mapper: MapperSettings = MapperSettings()
@@ -149,16 +150,16 @@ class RefineConfig(Settings):
     inpaint: InpaintSettings = InpaintSettings()
     enhance: EnhanceSettings = EnhanceSettings()
     accept: AcceptSettings = AcceptSettings()
-    judges: tuple[str, ...] = Field(("piqe",), description="reported beside, never deciding; refined rows only")
+    judges: tuple[str, ...] = Field(("piqe",), description="metrics reported for refined rows; they never decide")
     images: ImageSettings = ImageSettings()
     storage_options: dict[str, Any] = Field(
-        default_factory=dict, repr=False, description="fsspec's; secrets are never shown"
+        default_factory=dict, repr=False, description="options for fsspec; secrets are never shown"
     )
     stream: StreamSettings = StreamSettings()
 
     @property
     def digest(self) -> str:
-        """Names the settings that change results, and those alone; 16 hexadecimal characters."""
+        """Identifies the settings that change results; 16 hexadecimal characters."""
         return hashlib.sha256(json.dumps(self.digested(), sort_keys=True).encode()).hexdigest()[:DIGEST_CHARS]
 
     def digested(self) -> dict[str, Any]:
@@ -169,7 +170,7 @@ class RefineConfig(Settings):
 def sample_seed(key: str, seed: int, draw: int = 0) -> int:
     """Seed of a sample from its key and the configuration's seed; 63 bits, the same on any worker.
 
-    Another ``draw`` gives another seed, for a sample that is done again by the same settings.
+    Another ``draw`` gives another seed, for a sample that is refined again with the same settings.
     """
     text = f"{seed}.{draw}/{key}" if draw else f"{seed}/{key}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
@@ -241,11 +242,11 @@ def _explained(problem: Any, settings: type[Settings]) -> str:
 
 
 def _allowed(loc: Sequence[Any], settings: type[Settings]) -> str:
-    """The allowed range of the setting at ``loc``, such as ``>= 0 and <= 1``; empty where there is none."""
+    """The allowed range of the setting at ``loc``, such as ``>= 0 and <= 1``; empty if it has no range."""
     group: type[Settings] | None = settings
     field = None
     for name in loc:
-        if isinstance(name, int):  # an item of a list: its settings are those of the group found already
+        if isinstance(name, int):  # a list index: the class of its items was found with the list
             continue
         field = group.model_fields.get(name) if group else None
         group = _group(field.annotation) if field else None
@@ -253,7 +254,7 @@ def _allowed(loc: Sequence[Any], settings: type[Settings]) -> str:
 
 
 def allowed_range(field: FieldInfo) -> str:
-    """The range of a numeric setting, such as ``>= 0 and <= 1``; empty where there is none."""
+    """The range of a numeric setting, such as ``>= 0 and <= 1``; empty if it has no range."""
     signs = {
         annotated_types.Ge: ">=",
         annotated_types.Gt: ">",
@@ -270,7 +271,7 @@ def allowed_range(field: FieldInfo) -> str:
 
 
 def _group(annotation: Any) -> type[Settings] | None:
-    """The group of settings in an annotation, alone, optional, or in a tuple; None where there is none."""
+    """The settings class in an annotation (alone, optional, or in a tuple), or None."""
     if isinstance(annotation, type) and issubclass(annotation, Settings):
         return annotation
     return next((group for item in get_args(annotation) if (group := _group(item))), None)

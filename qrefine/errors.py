@@ -1,4 +1,4 @@
-"""Errors that a person can act on: one line that says what is wrong and how to mend it."""
+"""Errors that a person can act on: one line that says what is wrong and how to fix it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ MESSAGE_CHARS = 200
 
 
 class UserError(Exception):
-    """The command line prints it without a traceback and leaves with ``exit_code``."""
+    """The command line prints it without a traceback and exits with ``exit_code``."""
 
     exit_code = 2
 
@@ -18,12 +18,12 @@ class TableBusyError(UserError):
 
 
 class BrokenRunError(UserError):
-    """Ray itself broke down under a run; what is committed stays."""
+    """Ray itself failed during a run; what is committed stays."""
 
     exit_code = 1
 
 
 def one_line(error: BaseException) -> str:
-    """An error's message without line breaks, cut where it would fill the screen; its class where it has none."""
+    """An error's message without line breaks, cut to MESSAGE_CHARS; the error's class if it has no message."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= MESSAGE_CHARS else text[:MESSAGE_CHARS] + " ..."

@@ -13,24 +13,39 @@ IMPORTS = ("qrefine.cli", "ray.data", "torch", "qrefine.api")
 
 
 def run(options: Options) -> list[Figure]:
-    """Wall seconds; the best of three, with the operating system's caches warm."""
-    shard = write_corpus(
-        options.folder / "startup",
-        shards=1,
-        samples=16,
-        side=options.of(512, 64),
-        needy=0.25,
-        photos=options.photos,
-    )
-    table = options.folder / "startup-table"
-    command = [sys.executable, "-m", "qrefine.cli", "refine", *shard]
-    rounds = options.of(3, 1)
-    took = [seconds(lambda k=k: _run([*command, f"{table}-{k}"])) for k in range(rounds)]  # type: ignore[misc]
-    figures = [Figure("`qrefine refine` of a shard of 16 images", min(took), "s", "15")]
-    empty = min(seconds(lambda: _run([sys.executable, "-c", "pass"])) for _ in range(rounds))
-    for name in IMPORTS:
-        took = [seconds(lambda: _run([sys.executable, "-c", f"import {name}"])) for _ in range(rounds)]  # noqa: B023
-        figures.append(Figure(f"import {name}", min(took) - empty, "s"))
+    """Wall seconds of both executors by size, the best of three, with the operating system's caches warm.
+
+    Where their lines cross is where ``stream.executor: auto`` should switch.
+    """
+    figures = []
+    for samples in (4,) if options.tiny else (16, 64, 192):
+        shard = write_corpus(
+            options.folder / f"startup-{samples}",
+            shards=1,
+            samples=samples,
+            side=options.of(512, 64),
+            needy=0.25,
+            photos=options.photos,
+        )
+        rounds = options.of(3 if samples == 16 else 1, 1)
+        for executor, goal in (("local", "7"), ("ray", "15")):
+            command = [
+                sys.executable,
+                "-m",
+                "qrefine.cli",
+                "refine",
+                "--set",
+                f"stream.executor={executor}",
+                *shard,
+            ]
+            table = options.folder / f"table-{executor}-{samples}"
+            took = [seconds(lambda c=command, t=table, k=k: _run([*c, f"{t}-{k}"])) for k in range(rounds)]  # type: ignore[misc]
+            name = f"`qrefine refine` of a shard of {samples} images, executor {executor}"
+            figures.append(Figure(name, min(took), "s", goal if samples == 16 else ""))
+    empty = min(seconds(lambda: _run([sys.executable, "-c", "pass"])) for _ in range(3))
+    for module in IMPORTS:
+        took = [seconds(lambda m=module: _run([sys.executable, "-c", f"import {m}"])) for _ in range(3)]  # type: ignore[misc]
+        figures.append(Figure(f"import {module}", min(took) - empty, "s"))
     return figures
 
 

@@ -13,9 +13,9 @@ class Restorer(Protocol):
 
     ``images``: RGB, each (h, w, 3) uint8, of any and mixed sizes. ``strengths``: one (h, w) float32 plane in
     [0, 1] per image; where it is 0 the pixel comes back exactly as it was. ``prompts`` may be empty strings;
-    ``seeds`` drive whatever is random. The answer for an image must not depend on the rest of the batch.
+    ``seeds`` seed all randomness. The result for an image must not depend on the rest of the batch.
 
-    ``context`` is how many pixels around a defect the backend wants to see; crops are cut that much wider.
+    ``context`` is how many pixels around a defect the backend needs; crops include them.
     """
 
     context: int
@@ -33,7 +33,7 @@ class Restorer(Protocol):
 class FixedSizes(Protocol):
     """What a `Restorer` adds when its network works at a few sizes only, as diffusion models do.
 
-    Crops are then brought to one of ``buckets``, (height, width) in pixels, and put back over a seam of
+    Crops are then brought to one of ``buckets``, (height, width) in pixels, and blended back over
     ``feather`` pixels inside the defect (0: a hard edge). ``whole`` asks for whole images instead of crops.
     """
 
@@ -44,10 +44,10 @@ class FixedSizes(Protocol):
 
 @runtime_checkable
 class OnePass(Protocol):
-    """What a `Restorer` adds that follows no prompt and draws nothing at random, but mends what it sees.
+    """What a `Restorer` adds that ignores prompts and uses no randomness, but repairs what it sees.
 
-    Where it is both inpainter and blind enhancer it is asked once, with the greater of both strengths: asked
-    again it would find its own work.
+    If the same backend is inpainter and blind enhancer it runs once, with the greater of both strengths: a second
+    pass would only work on the result of the first.
     """
 
     one_pass: Literal[True]

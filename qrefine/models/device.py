@@ -1,4 +1,4 @@
-"""Where a network runs, in which type, and on how many images at a time, where the settings leave it open."""
+"""Default device, dtype and batch size of a network, if the settings leave them open."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 
 
 def pick_device(device: str | None = None) -> torch.device:
-    """The device that is named, else the first GPU, else the CPU."""
+    """The named device, else the first GPU, else the CPU."""
     return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
@@ -19,5 +19,5 @@ def pick_dtype(dtype: str | None, device: torch.device) -> torch.dtype:
 
 
 def pick_batch(batch_size: int | None, device: torch.device, on_gpu: int) -> int:
-    """The size that is set, else ``on_gpu`` on a GPU and 1 on a CPU, where batches are no faster."""
+    """The configured size, else ``on_gpu`` on a GPU and 1 on a CPU, where batches are no faster."""
     return batch_size or (1 if device.type == "cpu" else on_gpu)

@@ -10,10 +10,10 @@ SUFFIXES = frozenset({".safetensors", ".pt", ".pth", ".ckpt", ".bin"})
 
 
 def local_path(weights: str) -> Path | None:
-    """The path that ``weights`` name, whether anything is there or not.
+    """The local path that ``weights`` names, even if it does not exist.
 
-    None where they may be something else: ``owner/model`` is a hub id unless there is such a folder, and a bare
-    name means what its backend takes it for.
+    None if ``weights`` may be something else: ``owner/model`` is a hub id unless such a folder exists, and a bare
+    name is left to the backend.
     """
     path = Path(weights).expanduser()
     certain = weights.startswith(("/", "./", "../", "~")) or path.suffix in SUFFIXES

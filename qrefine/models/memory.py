@@ -1,4 +1,4 @@
-"""What fits into memory: a size is halved where memory runs out, and remembered."""
+"""Batch and tile sizes that fit into memory: halved when memory runs out, and remembered."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 
 
 class Halving:
-    """Sizes that are halved where memory runs out, and remembered by key, such as the images' shape.
+    """Sizes that are halved when memory runs out, and remembered by key, such as the images' shape.
 
     ``unit`` names what is counted, for the log. No size goes below ``least``.
     """
@@ -26,11 +26,11 @@ class Halving:
         self._fits: dict[Hashable, int] = {}
 
     def size(self, wanted: int, key: Hashable = None) -> int:
-        """``wanted``, or less where that did not fit before."""
+        """``wanted``, or less if that did not fit before."""
         return min(wanted, self._fits.get(key, wanted))
 
     def run(self, call: Callable[[int], Result], wanted: int, key: Hashable = None) -> Result:
-        """``call(size)`` at the greatest size that fits; raises OutOfMemoryError where none does."""
+        """``call(size)`` at the greatest size that fits; raises OutOfMemoryError if none does."""
         while True:
             size = self.size(wanted, key)
             try:
@@ -49,8 +49,8 @@ class Halving:
 class FittingBatches:
     """Runs items through a network ``size`` at a time.
 
-    Batches always have the full size, filled up with their last item: kernels differ by batch size, and an item's
-    answer must not depend on how many others came with it.
+    Batches are always padded to the full size with their last item: kernels differ by batch size, and the result
+    of an item must not depend on the number of other items.
     """
 
     def __init__(self, size: int) -> None:
@@ -63,9 +63,9 @@ class FittingBatches:
         call: Callable[[Sequence[Item]], Sequence[Result]],
         shape: Hashable = None,
     ) -> list[Result]:
-        """The answers in the order of the items; a single item that does not fit raises OutOfMemoryError.
+        """The results in the order of the items; a single item that does not fit raises OutOfMemoryError.
 
-        ``shape`` is that of all items: what fits is remembered for it alone.
+        ``shape`` is the shape of all items; the size that fits is remembered per shape.
         """
         results: list[Result] = []
 

@@ -1,7 +1,7 @@
-"""A backend's options: frozen settings that are checked before any worker starts. Imports no network's library.
+"""A backend's options: frozen settings that are checked before any worker starts. Imports no model library.
 
-A backend names its model as the class attribute ``Options``, and its constructor takes the options as keyword
-arguments and reads them with `Options.of`. A backend without one takes whatever keyword arguments it declares.
+A backend sets the class attribute ``Options`` to its options class; its constructor takes the options as keyword
+arguments and validates them with `Options.of`. Without ``Options`` it takes the keyword arguments it declares.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Options(Settings):
 
 
 class DeviceOptions(Options):
-    device: str | None = Field(None, description="as torch names it; null: the first GPU, else the CPU")
+    device: str | None = Field(None, description="torch device, such as cuda:0; null: the first GPU, else the CPU")
 
 
 class BatchOptions(DeviceOptions):
-    batch_size: int | None = Field(None, ge=1, le=4096, description="images at a time; null: 1 on a CPU")
+    batch_size: int | None = Field(None, ge=1, le=4096, description="images in a batch; null: 1 on a CPU, the backend's default on a GPU")

@@ -1,7 +1,7 @@
-"""Backends by name, or by ``package.module:Class`` from outside the package; adding one is one file.
+"""Backends by name, or by ``package.module:Class`` from other packages.
 
-A package may also name its own through the entry points ``qrefine.mappers``, ``qrefine.restorers`` and
-``qrefine.judges``; a name of this package's goes before theirs.
+A package may also register backends through the entry points ``qrefine.mappers``, ``qrefine.restorers`` and
+``qrefine.judges``; built-in names take precedence.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ RESTORERS: Mapping[str, str] = {
     "diffusers_inpaint": "qrefine.models.diffusion.inpaint:NativeInpainter",
     "spandrel": "qrefine.models.restorers.spandrel:SpandrelRestorer",
 }
-# what stands behind the colon is the metric's name
+# followed by the name of a metric
 METRIC_PREFIX = "tiles:"
 METRIC_MAPPER = "qrefine.models.mappers.tiles:TilesMapper"
 METRIC_JUDGE = "qrefine.models.judges.metric:MetricJudge"
-# need no other package than torch and OpenCV: to look whether they are there would only import those
+# need only torch and OpenCV, so checking them would only cost the import
 ALWAYS_THERE = frozenset({"embedded", "classical", "piqe"})
 JUDGES: Mapping[str, str] = {"piqe": "qrefine.models.judges.piqe:piqe_score"}
 KNOWN = {"mapper": MAPPERS, "restorer": RESTORERS, "judge": JUDGES}
@@ -49,7 +49,7 @@ def load_mapper(settings: MapperSettings, cache: dict[str, object] | None = None
     if settings.name.startswith(METRIC_PREFIX):
         extra["metric"] = settings.name.removeprefix(METRIC_PREFIX)
     if "patch" in inspect.signature(_find("mapper", settings.name)).parameters:
-        extra["patch"] = settings.patch  # of those that can; others keep to the grid
+        extra["patch"] = settings.patch  # mappers without this parameter keep to the grid
     return _load("mapper", settings, cache, **extra)
 
 
@@ -70,7 +70,7 @@ def load_judge(name: str) -> Callable[[Image], float]:
 
 
 def check_backends(mapper: Backend, restorers: Sequence[Backend], judges: Sequence[str]) -> None:
-    """Raises UserError for a name or a file that is not there or a wrong option, before any worker is started."""
+    """Raises UserError for an unknown name, a missing file or a wrong option, before any worker starts."""
     for kind, settings in [("mapper", mapper), *(("restorer", restorer) for restorer in restorers)]:
         if settings.options or not _always_there(kind, settings.name):
             _check_options(kind, _find(kind, settings.name), settings)
@@ -83,7 +83,7 @@ def check_backends(mapper: Backend, restorers: Sequence[Backend], judges: Sequen
 
 
 def options_of(name: str) -> list[type[Options]]:
-    """The models of the options of all backends of this name; none where they take plain keyword arguments."""
+    """The options classes of all backends of this name; empty if they take plain keyword arguments."""
     kinds = [kind for kind in ("mapper", "restorer") if name in KNOWN[kind]]
     found = [_find(kind, name) for kind in kinds or ("mapper",)]
     return [backend.Options for backend in found if hasattr(backend, "Options")]
@@ -111,7 +111,7 @@ def _load(kind: str, settings: Backend, cache: dict[str, object] | None, **extra
         _check_options(kind, backend, settings)
         try:
             cache[key] = backend(weights=settings.weights, **options)
-        except Exception as error:  # torch's and safetensors' own classes among them
+        except Exception as error:  # torch and safetensors raise their own classes
             raise UserError(f"{kind} {settings.name!r} cannot be loaded: {one_line(error)}") from error
     return cache[key]
 
@@ -130,7 +130,7 @@ def _find(kind: str, name: str) -> Any:
         raise UserError(f"unknown {kind} {name!r}: known are {', '.join(known)}, or give package.module:Class")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # whatever a module from outside does when it is imported
+    except Exception as error:  # importing foreign code may raise anything
         raise UserError(f"{kind} {name!r}: cannot import {module_name!r}: {one_line(error)}") from error
     found = getattr(module, attribute, None)
     if not callable(found):

@@ -20,10 +20,10 @@ class Tile(NamedTuple):
 
 
 def tiles(length: int, size: int, overlap: int, align: int) -> list[Tile]:
-    """Tiles that cover [0, length): one where it fits in ``size``, else each ``size`` long but the last.
+    """Tiles that cover [0, length): one if it fits in ``size``, else each ``size`` long but the last.
 
-    Neighbours share at least ``overlap`` pixels; starts are multiples of ``align``, so that what works on cells
-    of pixels sees the same cells in any tile. Raises ValueError where no such tiling exists.
+    Neighbours share at least ``overlap`` pixels; starts are multiples of ``align``, so that a network
+    that works on cells of pixels sees the same cells in any tile. Raises ValueError if no such tiling exists.
     """
     step = (size - overlap) // align * align
     if step < 1 or overlap < 0 or size < 1:
@@ -35,7 +35,7 @@ def tiles(length: int, size: int, overlap: int, align: int) -> list[Tile]:
 
 
 def fade(tile: Tile, length: int, overlap: int) -> Floats:
-    """Weights of a tile's pixels: rising from 0 over ``overlap`` at its inner borders, 1 at the image's own."""
+    """Weights of a tile's pixels: rising from 0 over ``overlap`` at inner borders, 1 at the image's border."""
     place = np.arange(tile.stop - tile.start, dtype=np.float32) + 0.5
     ramp = np.ones_like(place)
     if tile.start > 0:
@@ -54,7 +54,7 @@ def in_tiles(
 ) -> Floats:
     """The (h, w, c) result of ``function(rows, columns)`` over tiles, cross-faded; None adds zeros.
 
-    ``function`` gives (rows, columns, c) for the pixels that it was asked for.
+    ``function`` returns (rows, columns, c) for the given pixels.
     """
     height, width, channels = shape
     across_y, across_x = tiles(height, size, overlap, align), tiles(width, size, overlap, align)

@@ -1,7 +1,7 @@
-"""Weights from files, where nothing is unpickled, and into a network, where every name and shape must fit.
+"""Loads weights without unpickling; every name and shape must match the network.
 
-Others' are safetensors, or torch files read with ``weights_only``. Our own are safetensors with the architecture's
-name in the header. A wrong or damaged file is refused in one line that names it and what was expected.
+Third-party weights are safetensors, or torch files read with ``weights_only``. Our own are safetensors with the
+architecture's name in the header. A wrong or damaged file gives a one-line error: the file and what was expected.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from torch import nn
 from qrefine.errors import one_line
 
 EMBEDDED = Path(__file__).parent / "weights"
-"""Where the weights of the wheel lie, each with its model card beside it."""
+"""Folder of the weights in the wheel, each with its model card."""
 
 
 def read_checkpoint(path: str | Path | None, what: str) -> Any:
-    """What the file holds, on the CPU: a state dict, or a dictionary with one inside.
+    """The file's content on the CPU: a state dict, or a dictionary that contains one.
 
-    ``what`` names it in the ValueError that says what was looked for, and where.
+    ``what`` names the kind of file in the ValueError.
     """
     if path is None:
         raise ValueError(f"weights are needed: a file with {what}")
@@ -41,7 +41,7 @@ def read_checkpoint(path: str | Path | None, what: str) -> Any:
 
 
 def load_exactly(net: nn.Module, state: Any, path: str | Path | None, what: str) -> None:
-    """Fills ``net`` from a state dict whose names and shapes are its own; ValueError for any other."""
+    """Fills ``net`` from a state dict; ValueError unless all names and shapes match."""
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ValueError(f"{path} holds no {what}: it is no dictionary of tensors")
     expected = {name: tuple(value.shape) for name, value in net.state_dict().items()}
@@ -66,10 +66,10 @@ def save_weights(
 
 
 def load_weights(net: nn.Module, path: Path, architecture: str) -> dict[str, str]:
-    """Fills ``net`` from a file of ours and gives the file's notes.
+    """Fills ``net`` from one of our files and returns the file's notes.
 
-    Raises ValueError where the file is missing, not safetensors, truncated, of another architecture, or with
-    tensors of other names or shapes, or with values that are not finite.
+    Raises ValueError if the file is missing, not safetensors, truncated, of another architecture, or has tensors
+    of other names or shapes, or values that are not finite.
     """
     notes, tensors = _read(path, architecture)
     if notes.get("architecture") != architecture:
@@ -82,7 +82,7 @@ def load_weights(net: nn.Module, path: Path, architecture: str) -> dict[str, str
 
 
 def architecture_of(path: Path) -> str:
-    """The architecture's name in a weights file, "" where it has none. Raises ValueError for other files."""
+    """The architecture's name in a weights file, "" if it has none. Raises ValueError for other files."""
     return _read(path, "any architecture")[0].get("architecture", "")
 
 
@@ -98,5 +98,5 @@ def _read(path: Path, expected: str) -> tuple[dict[str, str], dict[str, torch.Te
 
 
 def sha256(path: Path) -> str:
-    """The file's digest in hexadecimal, as the model card states it."""
+    """The file's SHA-256 in hexadecimal, as in the model card."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
-"""RGB pixels, shape (h, w, 3), 0..255: what every stage takes and gives."""
+"""RGB pixels, shape (h, w, 3), 0..255: input and output of every stage."""
 
 Plane = NDArray[np.float32]
 """One value per pixel, shape (h, w), in [0, 1]: flattened maps, masks and strengths."""
@@ -20,7 +20,7 @@ Plane = NDArray[np.float32]
 class QualityMap:
     """Q, an n x n grid over the image whatever its aspect ratio; ``values[i, j]`` in [0, 1] is row i, column j.
 
-    Raises ValueError where the values are not a finite, square, non-empty grid within [0, 1].
+    Raises ValueError if the values are not a finite, square, non-empty grid within [0, 1].
     """
 
     values: NDArray[np.float32]

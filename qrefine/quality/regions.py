@@ -1,4 +1,4 @@
-"""What a quality map says about regions: flattening (equation 4), masks (5) and per-pixel strengths."""
+"""From a quality map to regions: flattening (equation 4), masks (5) and per-pixel strengths."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from qrefine.config import Bounds
 from qrefine.quality.map import Plane, QualityMap
 
-MOST_PATCHES = 256  # along a side, unless the grid is set higher
+MOST_PATCHES = 256  # per side, unless the grid is set higher
 
 
 def flatten(quality: QualityMap, height: int, width: int) -> Plane:
@@ -35,7 +35,7 @@ def strength(plane: Plane, low: float, high: float, most: float = 1.0) -> Plane:
 
 
 def fractions(quality: QualityMap, bounds: Bounds) -> tuple[float, float, float]:
-    """Area below B_LQ, between, and at or above B_MQ; they add up to 1."""
+    """Shares of the area below B_LQ, between the bounds, and at or above B_MQ; they add up to 1."""
     lq = float((quality.values < bounds.lq).mean())
     hq = float((quality.values >= bounds.mq).mean())
     return lq, max(0.0, 1.0 - lq - hq), hq
@@ -44,7 +44,7 @@ def fractions(quality: QualityMap, bounds: Bounds) -> tuple[float, float, float]
 def patch_count(height: int, width: int, grid: int, patch: int | None) -> int:
     """n of an image's map: ``grid``, or more where a patch would have a side of more than ``patch`` pixels.
 
-    In a large image a small defect is then still a patch's own. MOST_PATCHES bounds what a map takes in the table.
+    So a small defect in a large image still fills a patch. MOST_PATCHES limits the size of a map in the table.
     """
     if patch is None:
         return grid
@@ -52,7 +52,7 @@ def patch_count(height: int, width: int, grid: int, patch: int | None) -> int:
 
 
 def coarse(quality: QualityMap, most: int) -> QualityMap:
-    """The map with ``most`` patches a side at most, for people: each the worst of those that it covers."""
+    """The map reduced to at most ``most`` patches per side, for display: each takes the lowest Q in it."""
     if quality.n <= most:
         return quality
     starts = edges(quality.n, most)[:-1]
@@ -65,7 +65,7 @@ def edges(size: int, n: int) -> NDArray[np.intp]:
 
 
 def patch_any(pixels: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:
-    """Which of the n x n patches hold a true pixel; a patch narrower than a pixel looks at that pixel."""
+    """Which of the n x n patches hold a true pixel; a patch narrower than a pixel takes that pixel's value."""
     rows, columns = (edges(size, n)[:-1] for size in pixels.shape)
     # reduceat takes pixel rows[i] alone where the next border is the same: patches narrower than a pixel
     return np.logical_or.reduceat(np.logical_or.reduceat(pixels, rows, axis=0), columns, axis=1)
@@ -78,6 +78,6 @@ def patch_pixels(patches: NDArray[np.bool_], height: int, width: int) -> NDArray
 
 def _spread(patches: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
     n = patches.shape[0]
-    if size < n:  # several patches look at one pixel: it is touched if one of them is true
+    if size < n:  # several patches share one pixel: it is touched if one of them is true
         return np.logical_or.reduceat(patches, np.searchsorted(edges(size, n), np.arange(size)), axis=0)
     return patches[np.searchsorted(edges(size, n), np.arange(size), side="right") - 1]

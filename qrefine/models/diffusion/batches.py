@@ -1,10 +1,9 @@
-"""Batches of one shape each: the same arithmetic for a sample whatever its company.
+"""Batches of fixed shapes: a sample's result does not depend on the other samples of its batch.
 
-Kernels differ by batch size, so the last batch of a group is filled up with its last sample, and a batch of a
-given image size always has the same number of samples. That costs time where groups are small: ``exact=False``
-fills up to the next power of two only, and an image may then differ by a level between batches. Where a batch
-does not fit into memory its size is halved, for that image size and from then on; a single sample that does not
-fit fails alone.
+Kernels differ by batch size, so the last batch of a group is padded with its last sample, and a batch of a given
+image size always has the same number of samples. That costs time if groups are small: ``exact=False`` pads only to
+the next power of two, and an image may then differ by one 8-bit level between batches. If a batch does not fit into
+memory its size is halved, for that image size and permanently; a single sample that does not fit fails alone.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from qrefine.quality.map import Image, Plane
 
 Size = tuple[int, int]
 Finish = Callable[[], np.ndarray]
-"""Waits for a batch that was launched; its images, (B, h, w, 3) uint8."""
+"""Waits for a launched batch and returns its images, (B, h, w, 3) uint8."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,8 @@ class Job:
     strength: Plane
     text: Embedding
     seed: int
-    group: Hashable  # jobs of unequal groups never share a batch
-    rank: float  # within a group the highest come first, so that neighbours are alike
+    group: Hashable  # jobs of different groups never share a batch
+    rank: float  # jobs of a group are sorted by descending rank, so that a batch has similar ranks
 
     @property
     def size(self) -> Size:
@@ -61,7 +60,7 @@ class Batches:
         return self._halving.size(max(1, min(by_area, 2 * self.batch_size)), size)
 
     def run(self, jobs: Sequence[Job], launch: Callable[[Sequence[Job]], Finish]) -> dict[int, Image]:
-        """Each job's image by its index. The next batch is launched before the last one's pixels are fetched."""
+        """Each job's image by its index. Each batch is launched before the pixels of the previous one are fetched."""
         groups: dict[Hashable, list[Job]] = {}
         for job in jobs:
             groups.setdefault((job.size, job.group), []).append(job)
@@ -83,7 +82,7 @@ class Batches:
 def _launched(
     queue: Sequence[Job], launch: Callable[[Sequence[Job]], Finish], count: int
 ) -> tuple[Sequence[Job], Finish]:
-    """The first ``count`` jobs, launched; where there are fewer the last one fills up."""
+    """The first ``count`` jobs, launched; a shorter batch is padded with its last job."""
     batch = queue[:count]
     return batch, launch([*batch, *[batch[-1]] * (count - len(batch))])
 
@@ -95,7 +94,7 @@ def _collect(pending: tuple[Sequence[Job], Finish] | None, results: dict[int, Im
 
 
 def to_device(images: Sequence[Image], device: torch.device) -> torch.Tensor:
-    """(B, 3, h, w) float32 in [0, 1] on the device; the copy is pinned and overlaps with what runs there."""
+    """(B, 3, h, w) float32 in [0, 1] on the device; pinned memory, so that the copy overlaps with computation."""
     pixels = torch.from_numpy(np.stack(images))
     if device.type == "cuda":
         pixels = pixels.pin_memory().to(device, non_blocking=True)
@@ -103,7 +102,7 @@ def to_device(images: Sequence[Image], device: torch.device) -> torch.Tensor:
 
 
 def to_host(pixels: torch.Tensor) -> Finish:
-    """(B, 3, h, w) floats in [0, 1] as (B, h, w, 3) uint8 on the host, once they are there."""
+    """(B, 3, h, w) floats in [0, 1] as (B, h, w, 3) uint8 on the host; the copy is asynchronous."""
     rounded = (pixels.float().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
     if rounded.device.type != "cuda":
         return rounded.numpy
@@ -126,13 +125,13 @@ def jobs_of(
     prompts: Sequence[str],
     seeds: Sequence[int],
 ) -> list[Job]:
-    """A job per image that has something to restore; ``make`` takes its position and what belongs to it."""
+    """A job per image that has something to restore; ``make`` takes its position, image, strength, prompt and seed."""
     every = enumerate(zip(images, strengths, prompts, seeds, strict=True))
     return [make(i, *one) for i, one in every if one[1].any()]
 
 
 def all_pasted(images: Sequence[Image], found: Mapping[int, Image], strengths: Sequence[Plane]) -> list[Image]:
-    """The images with what was found for them, by position, pasted in; the others as they came."""
+    """The images with the restored pixels (by position) pasted in; the others unchanged."""
     return [
         pasted(image, found[i], plane) if i in found else image
         for i, (image, plane) in enumerate(zip(images, strengths, strict=True))

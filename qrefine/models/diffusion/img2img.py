@@ -22,7 +22,7 @@ from qrefine.quality.map import Image, Plane
 
 GPU_BATCH = 4  # images of the largest bucket; fills an 80 GB GPU with SDXL at 1024 px several times over
 UNET_ALIGN = 64  # pixels; U-Nets halve their latents three times
-CONTEXT_SHARE = 16  # of the native size: what a crop shows around its defect at least
+CONTEXT_SHARE = 16  # the default context of a crop is 1/16 of the model's native size
 OURS = frozenset(
     ("image", "mask_image", "prompt", "strength", "num_inference_steps", "generator", "output_type", "latents")
 )
@@ -31,10 +31,10 @@ OURS = frozenset(
 class DiffusersRestorer:
     """Differential image-to-image (arXiv 2306.00950) on a model of diffusers.
 
-    ``weights``: a folder in diffusers' layout, a hub id, or a pipeline that was built already. ``options``: see
-    `ImageToImageOptions`; a defect of strength s runs the last s * steps of the steps. As E_B it is given empty
-    prompts, as E_P the prompt with positive words. Raises ValueError with one line where the model is missing, of
-    another kind, or has no strength to set, and for options that are wrong or that the model cannot take.
+    ``weights``: a folder in diffusers' layout, a hub id, or a pipeline object. ``options``: see
+    `ImageToImageOptions`; a defect of strength s runs the last s * steps of the steps. As E_B it gets empty
+    prompts, as E_P the prompt with positive words. Raises ValueError (one line) if the model is missing, of another
+    kind, or has no strength to set, and for options that are wrong or unsupported by the model.
     """
 
     Options = ImageToImageOptions
@@ -82,7 +82,7 @@ class DiffusersRestorer:
         text = self.text(prompt)
         image, strength = padded(image, strength, self.align)
         rank = active_steps(strength, self.steps).max()
-        # a scheduler with a memory makes of a late entry something else in an early batch than on its own
+        # with a multistep scheduler a sample that enters late would change if its batch began earlier
         group = (shape_key(text), None if self._mixes_entries else int(rank))
         return Job(index, image, strength, text, seed, group, float(rank))
 
@@ -118,10 +118,10 @@ class DiffusersRestorer:
 
 
 class TensorProcessor:
-    """Stands where a pipeline brings images to tensors and back: (B, 3, h, w) in [-1, 1] pass as they are.
+    """Replaces a pipeline's image processor: tensors (B, 3, h, w) in [-1, 1] pass unchanged.
 
-    The stock one asks for the smallest pixel, for which the host waits, and some families have it undo a
-    normalisation that it was told not to do.
+    The stock processor reads the smallest pixel, for which the host waits, and for some families it undoes a
+    normalisation that was switched off.
     """
 
     def preprocess(self, image: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -132,7 +132,7 @@ class TensorProcessor:
 
 
 def open_pipeline(weights: str | DiffusionPipeline | None, task: str, given: DiffusionOptions) -> Any:
-    """The pipeline itself where one was given, else `load_pipeline`'s."""
+    """The given pipeline, or one from `load_pipeline`."""
     if isinstance(weights, DiffusionPipeline):
         return prepare(weights)
     device = pick_device(given.device)
@@ -152,7 +152,7 @@ def active_steps(strength: np.ndarray, steps: int) -> np.ndarray:
 
 
 def latent_steps(strength: np.ndarray, steps: int, scale: int) -> np.ndarray:
-    """`active_steps` of latents, (B, h / scale, w / scale): a latent does what its strongest pixel asks."""
+    """`active_steps` of latents, (B, h / scale, w / scale): a latent takes the strength of its strongest pixel."""
     batch, height, width = strength.shape
     cells = strength.reshape(batch, height // scale, scale, width // scale, scale)
     return active_steps(cells.max(axis=(2, 4)), steps)
@@ -164,14 +164,14 @@ def latent_scale(pipe: Any) -> int:
 
 
 def pack(pipe: Any, latents: torch.Tensor) -> torch.Tensor:
-    """Latents as the family's steps see them: some pack 2 x 2 of them into one token."""
+    """Latents in the layout of the family's denoising steps: some pack 2 x 2 latents into one token."""
     if not hasattr(pipe, "_pack_latents"):
         return latents
     return pipe._pack_latents(latents, latents.shape[0], *latents.shape[-3:])
 
 
 def padded(image: Image, strength: Plane, align: int) -> tuple[Image, Plane]:
-    """To multiples of ``align`` at the bottom and the right: pixels repeat, the strength is 0."""
+    """Pads to multiples of ``align`` at the bottom and the right with repeated pixels and strength 0."""
     below, right = (-side % align for side in strength.shape)
     if not below and not right:
         return image, strength
@@ -194,14 +194,14 @@ def native_side(pipe: Any) -> int:
 
 
 def default_buckets(side: int, align: int) -> tuple[Size, ...]:
-    """Squares of 1/2, 5/8, 3/4 and 1 of ``side``, and the upright and the flat half of it."""
+    """Squares of 1/2, 5/8, 3/4 and 1 of ``side``, and its upright and its flat half."""
     part = {share: max(align, round(side * share / align) * align) for share in (0.5, 0.625, 0.75, 1.0)}
     squares = {(s, s) for s in part.values()}
     return tuple(sorted(squares | {(part[0.5], part[1.0]), (part[1.0], part[0.5])}))
 
 
 def context_of(pipe: Any, given: DiffusionOptions) -> int:
-    """Pixels that a crop shows around its defect: as set, else a share of the model's own size."""
+    """Pixels that a crop shows around its defect: the option, or a share of the model's native size."""
     return native_side(pipe) // CONTEXT_SHARE if given.context is None else given.context
 
 
@@ -214,7 +214,7 @@ def checked_buckets(given: DiffusionOptions, align: int) -> tuple[Size, ...]:
 
 
 def checked_call(pipe: Any, call: Mapping[str, Any]) -> dict[str, Any]:
-    """Further arguments of the pipeline's call; raises ValueError for one that it does not take or is ours."""
+    """Further arguments of the pipeline's call; raises ValueError for one that is unknown or that we set ourselves."""
     known = set(inspect.signature(pipe.__call__).parameters) - OURS
     for name in call:
         if name not in known:
@@ -223,7 +223,7 @@ def checked_call(pipe: Any, call: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def compile_blocks(pipe: Any, graphs: int) -> None:
-    """Compile the blocks that repeat, with static shapes; ``graphs`` of them are kept."""
+    """Compile the repeated blocks with static shapes; ``graphs`` compiled graphs are kept."""
     import torch._dynamo
 
     config = torch._dynamo.config
@@ -253,4 +253,4 @@ def deterministic_encoder(vae: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        del vae.encode  # the class's own shows again
+        del vae.encode  # restores the class's method

@@ -30,11 +30,11 @@ from qrefine.quality.map import Image, Plane
 
 
 class NativeInpainter:
-    """The model's own inpainting pipeline: the mask is {strength > 0}, the strength is the plane's largest.
+    """The model's own inpainting pipeline: the mask is {strength > 0}, the strength is the plane's maximum.
 
-    A plane of several values makes one mask: native pipelines binarise theirs. Whole images are inpainted, as the
-    paper does; ``crops`` does the defects alone, in buckets. An image gets what one call of diffusers by hand
-    gives it with a CPU generator of its seed. ``options``: see `InpaintingOptions`.
+    A plane of several values makes one mask: native pipelines binarise masks. Whole images are inpainted, as in the
+    paper; with ``crops`` only the defects, in buckets. The result equals a direct call of diffusers with a CPU
+    generator of the sample's seed. ``options``: see `InpaintingOptions`.
     """
 
     Options = InpaintingOptions

@@ -1,7 +1,7 @@
-"""Pipelines from a local folder or a hub id; components shared between the tasks that use the same weights.
+"""Pipelines from a local folder or a hub id; tasks with the same weights share components.
 
-A folder is read as it is, without a network. Weights come from safetensors files alone and no code that lies
-beside them is run. Whatever is missing or wrong gives one line that says what was looked for and where.
+A folder is read without network access. Weights are read from safetensors files only, and code beside them is not
+run. Errors are one line that says what was looked for and where.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ INDEX = "model_index.json"
 TASKS = {"image-to-image": AutoPipelineForImage2Image, "inpainting": AutoPipelineForInpainting}
 
 _loaded: WeakValueDictionary[tuple[Any, ...], DiffusionPipeline] = WeakValueDictionary()
-_schedulers: dict[tuple[Any, ...], Any] = {}  # as they were loaded: whoever has the pipeline changes its own
+_schedulers: dict[tuple[Any, ...], Any] = {}  # as loaded: users of a pipeline change their own copy
 
 
 def load_pipeline(
@@ -39,9 +39,9 @@ def load_pipeline(
     revision: str | None = None,
     variant: str | None = None,
 ) -> DiffusionPipeline:
-    """A pipeline for ``task`` (a key of TASKS) with a scheduler of its own.
+    """A pipeline for ``task`` (a key of TASKS) with its own scheduler.
 
-    A second pipeline on the same weights shares the networks of the first. Raises ValueError with one line.
+    A second pipeline with the same weights shares the networks of the first. Raises ValueError with one line.
     """
     source = model_source(weights, INDEX, "a model of diffusers")
     key = (source, revision, variant, str(device), str(dtype))
@@ -60,13 +60,13 @@ def load_pipeline(
             _loaded[key], _schedulers[key] = pipe, pipe.scheduler
         else:
             pipe = TASKS[task].from_pipe(base, scheduler=_schedulers[key])
-    except Exception as error:  # diffusers, transformers, the hub and safetensors throw classes of their own
+    except Exception as error:  # diffusers, transformers, the hub and safetensors raise their own classes
         raise ValueError(f"{_where(source)} is no {task} model of diffusers: {one_line(error)}") from error
     return prepare(pipe)
 
 
 def prepare(pipe: DiffusionPipeline) -> DiffusionPipeline:
-    """Silence, a scheduler of its own, no filter that blackens images and no invisible watermark."""
+    """No progress bar, safety checker or watermark; its own copy of the scheduler."""
     pipe.set_progress_bar_config(disable=True)
     pipe.scheduler = copy.deepcopy(pipe.scheduler)
     if getattr(pipe, "safety_checker", None) is not None:
@@ -89,7 +89,7 @@ def pick_scheduler(pipe: DiffusionPipeline, name: str | None) -> Any:
 
 
 def remade(cls: Any, scheduler: Any) -> Any:
-    """A scheduler of class ``cls`` with this one's settings, those that it does not know left out unsaid."""
+    """A scheduler of class ``cls`` with the settings of ``scheduler`` that ``cls`` accepts; others are dropped."""
     known = inspect.signature(cls.__init__).parameters
     config = {k: v for k, v in scheduler.config.items() if k in known or k.startswith("_")}
     return cls.from_config(config)

@@ -1,4 +1,4 @@
-"""Options of the diffusion backends; what they cannot know of a model is checked where it is loaded."""
+"""Options of the diffusion backends; what depends on the model is checked when the model is loaded."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ Side = Annotated[int, Field(ge=8, le=16384)]
 
 
 class DiffusionOptions(DeviceOptions):
-    """What both backends take."""
+    """Options of both backends."""
 
     steps: int = Field(
-        30, ge=1, le=1000, description="of the whole schedule; about eight are needed for a map to have levels"
+        30, ge=1, le=1000, description="denoising steps; a strength map has as many levels, so use eight or more"
     )
-    scheduler: str | None = Field(None, description="a class of diffusers; null: the model's own")
-    negative_prompt: str | None = Field(None, description="what guidance steers away from")
+    scheduler: str | None = Field(None, description="scheduler class of diffusers; null: the model's own")
+    negative_prompt: str | None = Field(None, description="negative prompt, for guidance")
     call: dict[str, Any] = Field(
         default_factory=dict, description="further arguments of the pipeline's call, such as guidance_scale"
     )
     buckets: tuple[tuple[Side, Side], ...] | None = Field(
-        None, min_length=1, description="[height, width] of the crops; null: by the size the model was trained at"
+        None, min_length=1, description="crop sizes, [height, width]; null: derived from the model's native size"
     )
     batch_size: int | None = Field(
-        None, ge=1, le=1024, description="crops of the largest bucket at a time; null: 4 on a GPU, 1 on a CPU"
+        None, ge=1, le=1024, description="crops of the largest bucket in a batch; null: 4 on a GPU, 1 on a CPU"
     )
     context: int | None = Field(
-        None, ge=0, le=1024, description="pixels shown around a defect; null: 1/16 of the model's own size"
+        None, ge=0, le=1024, description="pixels of context around a defect; null: 1/16 of the model's native size"
     )
     dtype: Literal["bfloat16", "float16", "float32"] | None = Field(
-        None, description="of the weights; null: bfloat16 on a GPU, float32 on a CPU"
+        None, description="dtype of the weights; null: bfloat16 on a GPU, float32 on a CPU"
     )
-    revision: str | None = Field(None, description="of the hub's repository")
-    variant: str | None = Field(None, description="of the weight files, such as fp16")
-    prompts_kept: int = Field(128, ge=1, le=1_000_000, description="prompt embeddings held on the device")
+    revision: str | None = Field(None, description="revision of the hub repository")
+    variant: str | None = Field(None, description="variant of the weight files, such as fp16")
+    prompts_kept: int = Field(128, ge=1, le=1_000_000, description="prompt embeddings cached on the device")
 
 
 class ImageToImageOptions(DiffusionOptions):
-    exact: bool = Field(True, description="fill up every batch, so that no bit depends on the company")
-    feather: float = Field(16, ge=0, le=512, description="width of the seam, in pixels inside the defect")
-    compile: bool = Field(False, description="the blocks that repeat, one graph per shape: minutes at the start")
-    warmup: bool | None = Field(None, description="run every bucket once at the start; null: on a GPU")
+    exact: bool = Field(True, description="pad every batch to full size: results do not depend on the batch")
+    feather: float = Field(16, ge=0, le=512, description="width in pixels of the blend inside the defect's border")
+    compile: bool = Field(False, description="compile the repeated blocks, one graph per shape: takes minutes at start")
+    warmup: bool | None = Field(None, description="run every bucket once at start; null: only on a GPU")
 
 
 class InpaintingOptions(DiffusionOptions):
-    crops: bool = Field(False, description="inpaint the defects alone, in buckets; false: whole images")
+    crops: bool = Field(False, description="inpaint only the defects, in buckets; false: whole images")

@@ -1,7 +1,7 @@
 """Diffusion models of real size with random weights, for benchmarks: compute does not depend on the weights.
 
-The configurations are those of the public models (facts of their config.json files); ``tiny`` keeps the structure.
-Tokenizers know letters only, which changes no shape.
+The configurations are those of the public models' config.json files; ``tiny`` keeps the structure. Tokenizers
+know letters only, which changes no shape.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def random_pipeline(
     if name not in SIDES:
         raise ValueError(f"model {name!r} is none of {', '.join(SIDES)}")
     default = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)  # 3.5 billion weights are made once, in the type that they stay in
+    torch.set_default_dtype(dtype)  # 3.5 billion weights are made once, in their final dtype
     try:
         with device:
             pipe = (_sdxl if name == "sdxl" else _sd15)(tiny)

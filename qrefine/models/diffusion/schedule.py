@@ -1,11 +1,11 @@
-"""Differential diffusion as a scheduler: each latent takes part in as many of the last steps as its strength says.
+"""Differential diffusion as a scheduler: each latent is denoised in the last k of N steps, k by its strength.
 
-A latent with k of N steps stays the source, noised to the level of the step at hand, until k steps are left;
-from then on the model denoises it. Where k is 0 it ends as the source itself, exactly. With one k everywhere
-this is image-to-image of strength k / N. (Levin and Fried, Differential Diffusion, arXiv 2306.00950.)
+Until k steps are left, a latent is the source, noised to the level of the current step; from then on the model
+denoises it. With k = 0 it ends exactly as the source. With the same k everywhere this is image-to-image of strength
+k / N. (Levin and Fried, Differential Diffusion, arXiv 2306.00950.)
 
-It is a mix-in for the schedulers of diffusers rather than a callback, because the scheduler is where every
-family meets: it sees the source, in whatever layout and scaling the family has, and every step.
+It is a mix-in for the schedulers of diffusers rather than a callback, because all model families use a scheduler:
+it sees every step, and the source in the family's own layout and scaling.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from diffusers.schedulers.scheduling_utils import SchedulerOutput
 
 from qrefine.models.diffusion.load import remade
 
-# one step's answer depends on that step's sample alone: no history, no fresh noise. A sample that waits in a
-# batch which was entered earlier then gets, to the bit, what it would get on its own
+# a step depends on the current sample only: no history, no new noise. So a sample that waits in a batch that began
+# earlier gets bit-identical results to a run of its own
 MEMORYLESS = frozenset({"DDIMScheduler", "EulerDiscreteScheduler", "FlowMatchEulerDiscreteScheduler"})
 
 
@@ -29,7 +29,7 @@ MEMORYLESS = frozenset({"DDIMScheduler", "EulerDiscreteScheduler", "FlowMatchEul
 class StrengthJob:
     """One batch. ``steps``: (B, h, w) integers, how many of the ``total`` steps each latent takes part in.
 
-    ``pack`` brings (B, ..., C, h, w) latents to the layout in which the family's steps see them.
+    ``pack`` converts (B, ..., C, h, w) latents to the layout of the family's steps.
     """
 
     steps: torch.Tensor
@@ -38,16 +38,16 @@ class StrengthJob:
     pack: Callable[[torch.Tensor], torch.Tensor]
 
     def __post_init__(self) -> None:
-        self.at = self.total - int(self.steps.max())  # the step that comes next, of 0..total
-        self.waiting: list[tuple[torch.Tensor, torch.Tensor]] = []  # after each step: who waits, and as what
+        self.at = self.total - int(self.steps.max())  # the next step, 0..total
+        self.waiting: list[tuple[torch.Tensor, torch.Tensor]] = []  # per step: mask of waiting latents, noised source
 
     def draw(self, like: torch.Tensor) -> torch.Tensor:
-        """Standard normal noise, each sample's from its own seed; on the CPU, so the same on every device."""
+        """Standard normal noise, each sample from its own seed; drawn on the CPU, so equal on every device."""
         draws = [torch.randn(like.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in self.seeds]
         return torch.stack(draws).to(device=like.device, dtype=like.dtype)
 
     def wait(self, levels: Sequence[torch.Tensor]) -> None:
-        """``levels``: the source (B, ..., C, h, w) noised to the level after each step to come, the last clean."""
+        """``levels``: the source (B, ..., C, h, w) noised to the level after each coming step; the last is clean."""
         batch, *_, height, width = levels[0].shape
         steps = self.steps.to(levels[0].device).reshape(batch, *[1] * (levels[0].ndim - 3), height, width)
         packed = self.pack(steps.expand_as(levels[0]))
@@ -68,7 +68,7 @@ class StrengthSchedule:
     _draws: bool
 
     def begin(self, job: StrengthJob) -> None:
-        """What the next call of the pipeline is to do."""
+        """Set the batch of the next pipeline call."""
         self.job = job
         self._in_step: list[torch.Generator] | None = None
 
@@ -83,12 +83,12 @@ class StrengthSchedule:
     def _enter(
         self, source: torch.Tensor, timesteps: torch.Tensor, add: Callable[..., torch.Tensor]
     ) -> torch.Tensor:
-        """The pipeline prepares its latents: noise the source with each sample's noise, for all steps to come.
+        """Called when the pipeline prepares its latents: noises the source for all coming steps.
 
-        Noising looks its level up in a table, for which the host would wait for the GPU inside the loop.
+        This is done in advance because the lookup of a noise level would make the host wait for the GPU in the loop.
         """
         job = self.job
-        source = source.contiguous()  # kernels differ by memory layout: a late entry must look like any other
+        source = source.contiguous()  # kernels differ by memory layout; results must not
         noise = job.draw(source)
         noised = add(source, noise, timesteps)
         levels = [self._noised(source, noise, step, add) for step in range(job.at + 1, job.total)]
@@ -103,13 +103,13 @@ class StrengthSchedule:
         return add(source, noise, self.timesteps[step].expand(len(source)))
 
     def _begin_at(self, step: int) -> None:
-        if hasattr(self, "set_begin_index"):  # it goes before the timestep in the schedulers that have it
+        if hasattr(self, "set_begin_index"):  # schedulers that have a begin index ignore the timestep
             self.set_begin_index(step)
 
     def step(
         self, model_output: torch.Tensor, timestep: Any, sample: torch.Tensor, *args: Any, **kwargs: Any
     ) -> Any:
-        """The scheduler's step; then what still waits goes back to the source at the next step's noise level."""
+        """The scheduler's step; then waiting latents are reset to the source at the next step's noise level."""
         as_object = kwargs.pop("return_dict", True)
         if self._draws:
             self._in_step = self._in_step or self.job.generators(sample.device)
@@ -126,7 +126,7 @@ class StrengthSchedule:
 def differential(scheduler: Any, steps: int) -> Any:
     """A scheduler like the given one with `StrengthSchedule` mixed in.
 
-    Raises ValueError where its ``steps`` steps are not that many calls of the model, one after the other.
+    Raises ValueError if ``steps`` steps are not exactly ``steps`` model calls.
     """
     base = type(scheduler)
     if issubclass(base, StrengthSchedule):
@@ -154,14 +154,14 @@ def _calls(base: Any, scheduler: Any, steps: int) -> int:
 
 
 def exact_strength(k: int, steps: int, rounds_down: bool) -> float:
-    """The strength of which a pipeline makes exactly ``k`` of ``steps`` steps, for 1 <= k <= steps.
+    """The strength at which a pipeline runs exactly ``k`` of ``steps`` steps, for 1 <= k <= steps.
 
-    Some families take int(steps * s) steps, others leave out int(steps - steps * s); half a step keeps clear of
-    what floating point makes of k / steps.
+    Some families run int(steps * s) steps, others skip int(steps - steps * s); half a step of margin avoids rounding
+    errors of k / steps.
     """
     return min(1.0, (k + 0.5) / steps) if rounds_down else (k - 0.5) / steps
 
 
 def rounds_down(pipe: Any) -> bool:
-    """Whether 5.5 steps are 5 to this pipeline, or 6."""
+    """Whether this pipeline runs 5 steps for a strength of 5.5 steps, not 6."""
     return bool(pipe.get_timesteps(10, 0.55, pipe.device)[1] == 5)

@@ -1,8 +1,8 @@
-"""Prompt embeddings: each prompt is encoded once, alone, and kept.
+"""Prompt embeddings: each prompt is encoded once, alone, and cached.
 
-Encoded alone, an embedding does not depend on what else is in the batch; kept, a sample's crops and stages cost
-one pass of the text encoders. Embeddings of unequal length are padded to a multiple of LENGTH_STEP and batched
-with their equals only, for the same reason.
+Encoded alone, an embedding does not depend on the batch; cached, all crops and stages of a sample cost one pass of
+the text encoders. Embeddings of different length are padded to a multiple of LENGTH_STEP, and only embeddings of
+equal length share a batch, for the same reason.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from diffusers import DiffusionPipeline
 LENGTH_STEP = 64
 NEGATIVE = "negative_"
 
-# what encode_prompt returns, by the names under which the call takes it; None is not passed on
+# outputs of encode_prompt, by their argument names in the pipeline's call; None: not passed
 OUTPUTS: dict[str, tuple[str | None, ...]] = {
     "StableDiffusion": ("prompt_embeds", "negative_prompt_embeds"),
     "StableDiffusionXL": (
@@ -39,13 +39,13 @@ OUTPUTS: dict[str, tuple[str | None, ...]] = {
 }
 
 Embedding = dict[str, Any]
-"""One prompt's arguments of the pipeline's call: tensors with a batch axis of 1, lists of one, or strings."""
+"""Arguments of the pipeline's call for one prompt: tensors with a batch axis of 1, lists of one, or strings."""
 
 
 class PromptEncoder:
-    """Embeddings by prompt, the last ``kept`` of them held on the device.
+    """Embeddings by prompt, the last ``kept`` cached on the device.
 
-    Pipelines that OUTPUTS does not know are given the strings themselves, and embed them in each call.
+    Pipelines that are not in OUTPUTS get the strings and embed them in each call.
     """
 
     def __init__(self, pipe: DiffusionPipeline, negative: str | None = None, kept: int = 128) -> None:
@@ -57,7 +57,7 @@ class PromptEncoder:
         self._parameters = inspect.signature(pipe.encode_prompt).parameters if self.outputs else {}
         self._accepted = set(inspect.signature(pipe.__call__).parameters)
         self._cache: OrderedDict[str, Embedding] = OrderedDict()
-        self._shared: Embedding | None = None  # what all prompts have in common: the negative side
+        self._shared: Embedding | None = None  # shared by all prompts: the negative embeddings
 
     def __call__(self, prompt: str) -> Embedding:
         if prompt in self._cache:
@@ -107,9 +107,9 @@ class PromptEncoder:
 
 
 def _padded(embeds: torch.Tensor, mask: torch.Tensor | None) -> Embedding:
-    """(1, L, d) and (1, L) to the next larger multiple of LENGTH_STEP, so that every mask masks something.
+    """(1, L, d) and (1, L) to the next larger multiple of LENGTH_STEP, so that no mask is all ones.
 
-    A pipeline drops a mask of ones, which would make one sample's arithmetic depend on the others' lengths.
+    A pipeline drops a mask of ones, and a sample's result would then depend on the lengths of the others.
     """
     mask = torch.ones(embeds.shape[:2], dtype=torch.long, device=embeds.device) if mask is None else mask
     missing = LENGTH_STEP - embeds.shape[1] % LENGTH_STEP
@@ -120,7 +120,7 @@ def _padded(embeds: torch.Tensor, mask: torch.Tensor | None) -> Embedding:
 
 
 def shape_key(embedding: Embedding) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    """What two embeddings must share to go into one batch without changing each other's arithmetic."""
+    """Embeddings with equal keys may share a batch without changing each other's results."""
 
     def shape(value: Any) -> tuple[int, ...]:
         if isinstance(value, torch.Tensor):

@@ -1,7 +1,7 @@
 """Any no-reference metric of ``pyiqa`` as a judge: it scores the whole image, on its own scale.
 
-``tiles:clipiqa`` as a mapper is a map of the same metric. Mind that pyiqa's licence (PolyForm Noncommercial) and
-those of many of its weights exclude commercial use; it is installed by the extra ``qrefine[pyiqa]`` only.
+As a mapper, ``tiles:clipiqa`` makes a map of the same metric. The licences of pyiqa (PolyForm Noncommercial) and
+of many of its weights exclude commercial use; only the extra ``qrefine[pyiqa]`` installs it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def load_metric(name: str, device: torch.device, weights: str | None = None) -> 
     options = {} if weights is None else {"pretrained_model_path": weights}
     try:
         metric = pyiqa.create_metric(name, device=device, **options)
-    except Exception as error:  # unknown names assert; missing weights fail in many ways
+    except Exception as error:  # unknown names fail an assert; missing weights raise many classes
         raise ValueError(f"pyiqa has no metric {name!r} here: {one_line(error)}") from error
     if getattr(metric, "metric_mode", "NR") != "NR":
         raise ValueError(f"pyiqa's {name!r} compares with a reference image; a quality map has none")

@@ -1,7 +1,7 @@
-"""PIQE, the default judge: no weights, and the blocks that it finds damaged (Venkatanath et al., NCC 2015).
+"""PIQE, the default judge (Venkatanath et al., NCC 2015). It needs no weights and marks damaged blocks.
 
-The answers are those of the package `pypiqe`, with which the tests compare them. That goes through an image block
-by block in Python; here all blocks are one array, which takes a tenth of the time.
+Results equal those of the package `pypiqe`; the tests compare both. `pypiqe` loops over blocks in Python; here all
+blocks are one array, which takes a tenth of the time.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from qrefine.quality.map import Image
 
 BLOCK = 16  # pixels a side
-SEGMENT = 6  # pixels of a block's edge that are looked at together
-ACTIVE = 0.1  # variance above which a block draws the eye
-IMPAIRED = 0.1  # deviation below which a segment is flatter than nature
+SEGMENT = 6  # length in pixels of the edge segments
+ACTIVE = 0.1  # variance above which a block is spatially active
+IMPAIRED = 0.1  # deviation below which a segment is unnaturally flat
 
 Flags = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -45,7 +45,7 @@ class PiqeBlocks(NamedTuple):
 
 
 def piqe_blocks(image: Image) -> PiqeBlocks:
-    """The blocks of an RGB image, which is mirrored to the right and below up to whole blocks."""
+    """The blocks of an RGB image, mirrored to the right and below to whole blocks."""
     normalised = _normalised(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY))
     rows, columns = (size // BLOCK for size in normalised.shape)
     blocks = normalised.reshape(rows, BLOCK, columns, BLOCK).swapaxes(1, 2).reshape(-1, BLOCK, BLOCK)
@@ -59,7 +59,7 @@ def piqe_blocks(image: Image) -> PiqeBlocks:
 
 
 def _normalised(grey: NDArray[np.uint8]) -> Floats:
-    """The image, its brightest pixel at 255, less the mean and over the deviation around each pixel."""
+    """The image, scaled to a maximum of 255, minus the local mean, divided by the local standard deviation."""
     height, width = grey.shape
     grey = np.pad(grey, ((0, -height % BLOCK), (0, -width % BLOCK)), mode="symmetric")
     pixels = np.round(255 * (grey / max(1, grey.max())))
@@ -73,7 +73,7 @@ def _blurred(pixels: Floats) -> Floats:
 
 
 def _has_flat_edge(blocks: Floats) -> Flags:
-    """Which blocks have a segment of an edge that is all but constant: the mark of block coding."""
+    """Which blocks have a segment of an edge that is nearly constant: a sign of block coding."""
     borders = np.stack([blocks[:, 0], blocks[:, -1], blocks[:, :, 0], blocks[:, :, -1]], 1)
     segments = sliding_window_view(borders, SEGMENT, axis=2)
     return np.asarray((_variance(segments, (3,)) < IMPAIRED**2).any((1, 2)))
@@ -83,7 +83,7 @@ def _is_noise(blocks: Floats, deviation: Floats) -> Flags:
     """Which blocks vary at their centre as they do around it, as noise does and structure does not."""
     middle = BLOCK // 2
     centre = blocks[:, :, [middle - 1, middle]]
-    # the second column that is left out is one too far to the right, as in the implementations that are in use
+    # the second column left out is one too far to the right, as in the common implementations
     around = np.delete(blocks, [middle - 1, middle + 1], axis=2)
     inner, outer = (np.sqrt(_variance(part, (1, 2))) for part in (centre, around))
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -18,14 +18,13 @@ from qrefine.quality.regions import patch_count
 
 
 class EmbeddedMapper:
-    """Q = 1 - the severity of damage that the network sees, on a map of ``grid`` x ``grid`` patches or more.
+    """Q = 1 - the predicted severity of damage, on a map of ``grid`` x ``grid`` patches or more.
 
-    No patch has a side of more than ``patch`` pixels, where that is set (see `patch_count`).
-    ``weights``: a safetensors file of this architecture; None is the one in the package. Any image of at least one
-    pixel will do. ValueError for weights that are not its own.
+    No side of a patch exceeds ``patch`` pixels, if set (see `patch_count`). ``weights``: a safetensors file of this
+    architecture; None is the file in the package. Other weights raise ValueError. Images need at least one pixel.
 
-    Images go through one at a time, in float32: kernels are chosen by shape, so a batch would change the last
-    bits of its members' scores. On two CPU cores batches were no faster.
+    Images are processed one at a time, in float32: kernels are chosen by shape, so a batch would change the last
+    bits of the scores. On two CPU cores batches were no faster.
     """
 
     Options = DeviceOptions

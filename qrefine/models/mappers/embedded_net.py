@@ -1,9 +1,9 @@
 """The embedded quality mapper's network: one convolutional pass, RoI average-max pooling, a head per patch.
 
-As Faster-RCNN and PaQ-2-PiQ have it (Q-Refine, equations 1 and 2), with three additions. Pixels are normalised by
-the contrast around them, for damage is seen relative to it. The log energies of Haar bands at three scales are
-given beside them: blur, noise and ringing are ratios between bands, which become differences. And nothing is
-convolved at full resolution, since that is what costs: the front end takes 2 x 2 pixels at a time.
+As in Faster-RCNN and PaQ-2-PiQ (Q-Refine, equations 1 and 2), with three additions. Pixels are normalised by the
+local contrast, because damage is visible relative to it. Log energies of Haar bands at three scales are additional
+inputs: blur, noise and ringing are ratios between bands, which become differences. And nothing is convolved at
+full resolution, which would cost most: the front end takes 2 x 2 pixels at a time.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ ARCHITECTURE = "qrefine-mapper-1"
 """Name and version, written into the weights file: other names are refused."""
 
 FAMILIES = ("blur", "noise", "compression", "resampling", "surface", "content", "mixture")
-"""Causes of damage, in the order of the network's answers."""
+"""Families of damage, in the order of the network's outputs."""
 
 _COARSEST = 16
 
 
 class Convolution(nn.Sequential):
-    """3 x 3, then batch normalisation: training needs it, and ``folded`` takes it away."""
+    """3 x 3 convolution, then batch normalisation, which ``folded`` merges into the convolution."""
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> None:
         convolution = nn.Conv2d(inputs, outputs, 3, stride, dilation, dilation, bias=False)
@@ -49,8 +49,8 @@ class Residual(nn.Module):
 def contrast_normalised(cells: Tensor) -> Tensor:
     """Cells of 2 x 2 RGB pixels (b, 12, h, w) in [0, 1] -> (b, 16, h, w).
 
-    The twelve values less the mean colour around and over the deviation around, then the log of the deviation,
-    and the mean colour. "Around" is 3 x 3 cells.
+    Channels: the twelve values minus the local mean colour, divided by the local standard deviation; the log of the
+    deviation; the mean colour. "Local" is 3 x 3 cells.
     """
     b, _, h, w = cells.shape
     grouped = cells.view(b, 3, 4, h, w)
@@ -91,10 +91,10 @@ def _mean3(x: Tensor) -> Tensor:
 
 
 class MapperNet(nn.Module):
-    """RGB (b, 3, h, w) in [0, 1], of any size -> logits (b, n, n, 1 + families): sigmoid is 0 clean, 1 ruined.
+    """RGB (b, 3, h, w) in [0, 1], of any size -> logits (b, n, n, 1 + families): sigmoid 0 is clean, 1 ruined.
 
-    The first is the severity of all damage, the others of each family (``FAMILIES``), which training needs to
-    tell them apart.
+    The first is the severity of all damage, the others the severity per family (``FAMILIES``), as auxiliary targets
+    in training.
     """
 
     def __init__(self) -> None:
@@ -111,11 +111,11 @@ class MapperNet(nn.Module):
         return self.head(self.patches(pixels, n))
 
     def patches(self, pixels: Tensor, n: int) -> Tensor:
-        """What the head sees of each patch, (b, n, n, 2c): P of equation 1, pooled."""
+        """The head's input for each patch, (b, n, n, 2c): P of equation 1, pooled."""
         size = (pixels.shape[-2], pixels.shape[-1])
         pixels = _padded(pixels)
         cells = F.pixel_unshuffle(pixels, 2)
-        energies = F.pad(band_energies(cells), (0, 0, 0, 0, 0, 1))  # 16 channels: kernels like whole vectors
+        energies = F.pad(band_energies(cells), (0, 0, 0, 0, 0, 1))  # 16 channels: faster kernels
         x = torch.cat([F.relu(self.stem(contrast_normalised(cells))), energies], 1)
         x = F.relu(self.level4(x))
         fine = self.level8(F.relu(self.down8(x)))
@@ -143,7 +143,7 @@ def _mirror(size: int, padded: int) -> Tensor:
 
 
 def folded(net: MapperNet) -> MapperNet:
-    """A copy for inference whose convolutions have taken in their batch normalisations."""
+    """A copy for inference with batch normalisation folded into the convolutions."""
     net = deepcopy(net).eval()
     for module in list(net.modules()):
         for name, child in module.named_children():

@@ -1,8 +1,8 @@
-"""The embedded network's pass over one image, without gradients: in place, and large images in tiles.
+"""Inference of the embedded network on one image: in-place operations, and large images in tiles.
 
-An image of one tile gets, to the bit, what the network itself gives. Tiles see as far beyond their borders as the
-network does, so a large image gets what a pass over the whole of it would give, up to the order of sums, while
-memory follows the tile instead of the image.
+An image of one tile gets bit-identical results to the network itself. Tiles include a halo as wide as the receptive
+field, so a large image gets the result of a single pass, up to the order of sums, while memory depends on the tile,
+not on the image.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from qrefine.models.mappers.embedded_net import MapperNet, Residual, band_energi
 from qrefine.models.mappers.roi import RoiPool
 from qrefine.quality.map import Image
 
-STRIDES = (8, 16)  # pixels a cell of the fine and of the coarse features
-TILE = 2048  # pixels a side: 4 megapixels
-ALIGN = 64  # of tiles' borders
+STRIDES = (8, 16)  # pixels per cell of the fine and coarse features
+TILE = 2048  # pixels per side: 4 megapixels
+ALIGN = 64  # tile borders are multiples of it
 HALO = 192  # pixels: the network sees 184 of them around a cell
 
 
 class Span(NamedTuple):
-    """One axis of a tile: the pixels [start, stop) that it answers for and those [first, last) that it sees."""
+    """One axis of a tile: its own pixels [start, stop), and the pixels [first, last) that it reads."""
 
     start: int
     stop: int
@@ -46,7 +46,7 @@ def spans(length: int, tile: int = TILE) -> Iterator[Span]:
 
 @torch.inference_mode()
 def patch_features(net: MapperNet, image: Image, n: int, device: torch.device, tile: int = TILE) -> Tensor:
-    """What the head sees of each patch, (1, n, n, 2c), by a `folded` network; see `MapperNet.patches`."""
+    """The head's input for each patch, (1, n, n, 2c), from a `folded` network; see `MapperNet.patches`."""
     size = (image.shape[0], image.shape[1])
     padded = [-(-length // STRIDES[-1]) * STRIDES[-1] for length in size]
     pools = [RoiPool(stride, size, (padded[0] // stride, padded[1] // stride), n) for stride in STRIDES]
@@ -59,7 +59,7 @@ def patch_features(net: MapperNet, image: Image, n: int, device: torch.device, t
 
 
 def _inside(span: Span, stride: int) -> slice:
-    """The cells that a tile answers for, among those that it sees; the last tile's has the padding too."""
+    """The tile's own cells among the cells that it reads; the last tile also has the padding."""
     start = (span.start - span.first) // stride
     return slice(start, None if span.stop == span.last else (span.stop - span.first) // stride)
 
@@ -67,14 +67,14 @@ def _inside(span: Span, stride: int) -> slice:
 def _cells(image: Image, device: torch.device) -> Tensor:
     """Cells of 2 x 2 pixels, (1, 12, h, w) in [0, 1], mirrored up to multiples of 16 pixels."""
     below, right = (-length % STRIDES[-1] for length in image.shape[:2])
-    # single rows and columns have no mirror image, which numpy's reflection repeats
+    # numpy's reflection repeats single rows and columns, as `_mirror` does
     pixels = np.pad(image, ((0, below), (0, right), (0, 0)), "reflect")
     bytes_ = torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None]
-    return F.pixel_unshuffle(bytes_, 2).float().div_(255)  # cut as bytes: a quarter of the memory is moved
+    return F.pixel_unshuffle(bytes_, 2).float().div_(255)  # rearranged as bytes: a quarter of the memory traffic
 
 
 def _features(net: MapperNet, cells: Tensor) -> tuple[Tensor, Tensor]:
-    """Fine and coarse features of cells, as `MapperNet` computes them, without keeping what it went through."""
+    """Fine and coarse features of cells, as `MapperNet` computes them, without keeping intermediate results."""
     energies = F.pad(band_energies(cells), (0, 0, 0, 0, 0, 1))
     x = torch.cat([net.stem(contrast_normalised(cells)).relu_(), energies], 1)
     x = net.level4(x).relu_()

@@ -15,8 +15,8 @@ from qrefine.quality.regions import edges, patch_count
 class PiqeMapper:
     """1 - the share of each patch's pixels that PIQE marks as blocky or noisy; in [0, 1].
 
-    PIQE looks at blocks of 16 pixels and sees no blur: flat and smooth patches count as good. It stays as the
-    option that needs no weights; the embedded network knows far more.
+    PIQE looks at blocks of 16 pixels and sees no blur: flat and smooth patches count as good. It is the
+    option without weights; the embedded network detects far more.
     """
 
     Options = Options  # none

@@ -1,12 +1,12 @@
 """CLIP with learned prompts: the perceptual quality map that the authors of Q-Refine and G-Refine released.
 
 Two learned prompts, high and low quality, are compared with CLIP's image tokens. The last blocks of the image
-encoder attend consistently: values to values, without the MLP (Li et al., CLIP Surgery, arXiv 2304.05653), which
-keeps a token's features at its own place. The class token goes the ordinary way and gives the score.
+encoder use consistent self-attention, values to values without the MLP (Li et al., CLIP Surgery, arXiv 2304.05653),
+which keeps a token's features local. The class token takes the ordinary path and gives the score.
 
-The released script differs in two points, both on purpose. It divides all three dimension scores by the bound of
-the technical one; here each has its own. And its map spans [0, 1] in every image, good or bad; here the map is
-anchored at the score, so that Avg(Q) = q (equation 2) and bounds mean the same in every image.
+This differs from the released script in two points, on purpose. The script divides all three dimension scores by
+the bound of the technical one; here each has its own bound. And its map spans [0, 1] in every image; here the map
+is anchored at the score, so that Avg(Q) = q (equation 2) and bounds mean the same in every image.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ BOUNDS = {"technical": 0.935 * 1.0, "rational": 0.892 * 0.6, "natural": 0.826 * 
 
 
 class Prompts(Options):
-    """Files with learned prompts, by dimension; the last three lower the score where below their bounds."""
+    """Files with learned prompts per dimension; the last three lower the score if below their bounds."""
 
     overall: str
     technical: str | None = None
@@ -63,7 +63,7 @@ class PqMapper:
     """Quality maps from CLIP and learned prompts.
 
     ``weights``: a folder with CLIP in the layout of ``transformers`` (the authors': ViT-B/16), or a hub id. Images
-    are brought to CLIP's own square size, as the authors do.
+    are resized to CLIP's square input size, as the authors do.
     """
 
     Options = PqOptions
@@ -119,7 +119,7 @@ class PqMapper:
 
 
 def assemble_prompt(context: Tensor, prefix: Tensor, suffix: Tensor) -> tuple[Tensor, int]:
-    """Token embeddings (2, length, d) and the place of the end token, whose features stand for the prompt.
+    """Token embeddings (2, length, d) and the position of the end token, whose features represent the prompt.
 
     The learned context is split in halves around the class's name: start, half, name, half, end, padding.
     """
@@ -131,7 +131,7 @@ def assemble_prompt(context: Tensor, prefix: Tensor, suffix: Tensor) -> tuple[Te
 
 
 def text_features(clip: Any, embeddings: Tensor, end: int) -> Tensor:
-    """(B, d) features of token embeddings (B, length, width) at place ``end``, under CLIP's causal attention."""
+    """(B, d) features of token embeddings (B, length, width) at position ``end``, under CLIP's causal attention."""
     model = clip.text_model
     x = embeddings + model.embeddings.position_embedding.weight
     for block in model.encoder.layers:
@@ -142,10 +142,10 @@ def text_features(clip: Any, embeddings: Tensor, end: int) -> Tensor:
 
 
 def image_tokens(clip: Any, pixels: Tensor, consistent: int) -> Tensor:
-    """(B, 1 + patches, d): the class token by the ordinary way, the patches by consistent self-attention.
+    """(B, 1 + patches, d): the class token by ordinary attention, the patches by consistent self-attention.
 
-    ``pixels``: (B, 3, side, side), normalised. The last ``consistent`` blocks have two ways; the patches' way
-    takes in the values' attention to themselves and skips the MLP.
+    ``pixels``: (B, 3, side, side), normalised. The last ``consistent`` blocks have two paths; the path of the patches
+    uses attention of values to values and skips the MLP.
     """
     model = clip.vision_model
     x = model.pre_layrnorm(model.embeddings(pixels))
@@ -165,7 +165,7 @@ def image_tokens(clip: Any, pixels: Tensor, consistent: int) -> Tensor:
 
 
 def _attend(attention: Any, x: Tensor, causal: bool = False) -> tuple[Tensor, Tensor]:
-    """Ordinary self-attention, and that of the values to themselves; both through the output projection."""
+    """Ordinary self-attention, and attention of values to values; both through the output projection."""
     batch, length, width = x.shape
     q, k, v = (
         project(x).view(batch, length, attention.num_heads, -1).transpose(1, 2)
@@ -184,14 +184,14 @@ def softmax_score(token: Tensor, text: Tensor) -> Tensor:
 
 
 def relative_map(similarity: Tensor) -> Tensor:
-    """(B, side, side) in [0, 1] from similarities (B, side * side): each image's own lowest and highest."""
+    """(B, side, side) in [0, 1] from similarities (B, side * side): scaled by each image's lowest and highest."""
     low, high = similarity.amin(1, keepdim=True), similarity.amax(1, keepdim=True)
     side = int(similarity.shape[1] ** 0.5)
     return ((similarity - low) / (high - low).clamp(min=1e-12)).view(-1, side, side)
 
 
 def anchored(grid: Tensor, q: Tensor) -> Tensor:
-    """Q with Avg(Q) = q: the relative map moved to the score, with as much contrast as [0, 1] leaves it."""
+    """Q with Avg(Q) = q: the relative map shifted to the score, with as much contrast as [0, 1] allows."""
     mean = grid.mean(dim=(1, 2))
     contrast = torch.minimum(q / mean.clamp(min=1e-6), (1 - q) / (1 - mean).clamp(min=1e-6)).clamp(0, 1)
     return (q[:, None, None] + contrast[:, None, None] * (grid - mean[:, None, None])).clamp(0, 1)
@@ -206,5 +206,5 @@ def _load_clip(weights: str | None) -> Any:
     source = model_source(weights, "config.json", "a CLIP model of transformers")
     try:
         return CLIPModel.from_pretrained(source, local_files_only=Path(source).is_dir(), use_safetensors=True)
-    except Exception as error:  # transformers, the hub and safetensors throw classes of their own
+    except Exception as error:  # transformers, the hub and safetensors raise their own classes
         raise ValueError(f"{source} is no CLIP model of transformers: {one_line(error)}") from error

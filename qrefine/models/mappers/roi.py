@@ -1,7 +1,7 @@
 """RoI average-max pooling over an n x n grid that covers any feature map: no loop over patches.
 
-Both poolings are separable, so a patch is a row weight and a column weight: the average is two small matrix
-products, the maximum two gathers.
+Both poolings are separable, so the average is two small matrix products (row weights, column
+weights) and the maximum two gathers.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from torch import Tensor
 
 
 @lru_cache(maxsize=256)
-@torch.inference_mode(mode=False)  # what is kept may serve a pass with gradients later
+@torch.inference_mode(mode=False)  # cached values may be used by a pass with gradients later
 def average_weights(pixels: int, stride: int, cells: int, n: int) -> Tensor:
-    """(n, cells): the share of each feature cell in each patch of a side of ``pixels``; rows sum to 1.
+    """(n, cells): the weight of each feature cell in each patch along ``pixels`` pixels; rows sum to 1.
 
     Cell c covers pixels [c, c + 1) * stride, patch i covers [i, i + 1) * pixels / n, whole or in part.
     """
@@ -39,7 +39,7 @@ def maximum_cells(pixels: int, stride: int, cells: int, n: int) -> Tensor:
 
 
 class RoiPool:
-    """`roi_average_max` of features that come in parts: averages add up, of maxima the greatest counts.
+    """`roi_average_max` of features that arrive in parts: averages are summed, maxima combined.
 
     ``cells``: rows and columns of all parts together.
     """
@@ -52,7 +52,7 @@ class RoiPool:
         self.highest: Tensor | None = None
 
     def add(self, features: Tensor, top: int, left: int) -> None:
-        """Takes in features (b, c, h, w), whose first cell is (``top``, ``left``) of all."""
+        """Adds features (b, c, h, w) whose first cell is (``top``, ``left``) in the whole."""
         height, width = features.shape[-2:]
         rows = self.rows[:, top : top + height].to(features)
         columns = self.columns[:, left : left + width].to(features)
@@ -84,7 +84,7 @@ def _patches_of(cells: Tensor, start: int, stop: int) -> tuple[slice, Tensor]:
 def roi_average_max(features: Tensor, stride: int, size: tuple[int, int], n: int) -> Tensor:
     """Features (b, c, h, w) of an image of ``size`` (height, width) pixels -> (b, n, n, 2c): averages, maxima.
 
-    ``stride`` is the pixels a cell covers; cells beyond ``size`` (padding) count for nothing.
+    ``stride`` is the pixels a cell covers; cells beyond ``size`` (padding) are ignored.
     """
     (height, width), (cells_y, cells_x) = size, features.shape[-2:]
     rows = average_weights(height, stride, cells_y, n).to(features)

@@ -84,14 +84,14 @@ class RoIPoolModel(nn.Module):
     def features(self, x: Tensor, sizes: Tensor | None = None) -> Tensor:
         """(B, 512, H / 32, W / 32) of images (B, 3, H, W), each of its own (height, width) in ``sizes`` (B, 2).
 
-        Whatever lies outside an image is held at 0 in every layer, so that its features are those that it has
-        alone, and images of mixed sizes share one pass. ``sizes`` None: every image fills its canvas.
+        Values outside an image are kept at 0 in every layer, so that images of mixed sizes share one pass and the
+        features of each are the same as alone. ``sizes`` None: every image fills its canvas.
         """
         x = self.body[0](_held(x, sizes))
         sizes = _halved(sizes)
         x = _held(self.body[1](x).relu_(), sizes)
         x, sizes = self.body[3](x), _halved(sizes)
-        x = _held(x, sizes)  # a window half outside has a maximum too
+        x = _held(x, sizes)  # windows at the border also have a maximum
         for block in (block for stage in list(self.body.children())[4:] for block in stage.children()):
             assert isinstance(block, BasicBlock)
             sizes = _halved(sizes) if block.stride == 2 else sizes
@@ -99,7 +99,7 @@ class RoIPoolModel(nn.Module):
         return x
 
     def folded(self) -> RoIPoolModel:
-        """A copy for inference whose convolutions have taken in their batch normalisations."""
+        """A copy for inference with batch normalisation folded into the convolutions."""
         net = deepcopy(self).eval()
         pairs: list[tuple[nn.Module, str, str]] = [(net.body, "0", "1")]
         for block in net.modules():
@@ -135,14 +135,14 @@ def pool_ranges(size: int, n: int, count: int) -> np.ndarray:
     bins = np.arange(BINS)
     start = np.clip(np.floor(bins * extent).astype(int) + first[:, None], 0, count).ravel()
     stop = np.clip(np.ceil((bins + 1) * extent).astype(int) + first[:, None], 0, count).ravel()
-    start = np.minimum(start, count - 1)  # a bin beyond the last feature looks at that feature
+    start = np.minimum(start, count - 1)  # a bin beyond the last feature takes that feature
     stop = np.maximum(stop, start + 1)
     length = int((stop - start).max())
     return np.minimum(start[:, None] + np.arange(length), stop[:, None] - 1)
 
 
 def pool_axis(features: Tensor, ranges: Tensor, dim: int) -> Tensor:
-    """Maxima over ``ranges`` (B, bins, length) along an axis of (B, C, H, W): a RoI's maximum separates."""
+    """Maxima over ``ranges`` (B, bins, length) along an axis of (B, C, H, W); the maximum of a RoI is separable."""
     batch, bins, length = ranges.shape
     index = ranges.reshape(batch, 1, bins * length, 1).movedim(2, dim)
     shape = list(features.shape)
@@ -152,13 +152,13 @@ def pool_axis(features: Tensor, ranges: Tensor, dim: int) -> Tensor:
 
 
 class RoiPoolOptions(BatchOptions):
-    bfloat16: bool = Field(False, description="1.7 times as fast on CPUs with AMX; moves features by 0.7 %")
+    bfloat16: bool = Field(False, description="1.7 times as fast on CPUs with AMX; changes features by 0.7 %")
 
 
 class RoiPoolMapper:
     """Quality maps from a PaQ-2-PiQ checkpoint: the whole n x n map of a batch in one backbone pass.
 
-    Images of mixed sizes share a pass as far as they pad to the same multiple of CANVAS pixels. ``weights``: the
+    Images of mixed sizes share a pass if they pad to the same multiple of CANVAS pixels. ``weights``: the
     public file, ``{"model": state dict}`` or the state dict itself. Scores of 0..100 become [0, 1].
     """
 
@@ -209,7 +209,7 @@ class RoiPoolMapper:
 
 
 def _stacked(sizes: np.ndarray, n: int) -> Tensor:
-    """`pool_ranges` of each size, as long as the longest: repeating a feature changes no maximum."""
+    """`pool_ranges` of each size, padded to the longest: repeating a feature changes no maximum."""
     ranges = [pool_ranges(int(size), n, -(-int(size) // STRIDE)) for size in sizes]
     longest = max(one.shape[1] for one in ranges)
     return torch.from_numpy(
@@ -218,7 +218,7 @@ def _stacked(sizes: np.ndarray, n: int) -> Tensor:
 
 
 def _halved(sizes: Tensor | None) -> Tensor | None:
-    """What a layer of stride 2 makes of a size: every one of the body's pads so that it rounds up."""
+    """The output size of a layer of stride 2: all in the body pad so that it rounds up."""
     return None if sizes is None else (sizes + 1) // 2
 
 

@@ -1,7 +1,7 @@
 """Any whole-image metric of ``pyiqa`` as a quality map, by scoring overlapping tiles.
 
-The names are pyiqa's: ``tiles:clipiqa``, ``tiles:hyperiqa``, ``tiles:musiq``, ``tiles:qalign``, ... Its licence:
-see `qrefine.models.judges.metric`.
+The names are pyiqa's: ``tiles:clipiqa``, ``tiles:hyperiqa``, ``tiles:musiq``, ``tiles:qalign``, ... For
+its licence see `qrefine.models.judges.metric`.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ NUMBER = re.compile(r"~?(-?\d+(?:\.\d+)?)")
 
 
 class TilesOptions(BatchOptions):
-    tile: int = Field(224, ge=16, le=4096, description="side in pixels; smaller images are one tile that way")
-    overlap: float = Field(0.5, ge=0, lt=1, description="share of a tile that the next one covers again")
+    tile: int = Field(224, ge=16, le=4096, description="side of a tile in pixels; a smaller image is one tile along that axis")
+    overlap: float = Field(0.5, ge=0, lt=1, description="share of a tile that the next tile overlaps")
     scale: tuple[float, float] | None = Field(
-        None, description="(worst, best) scores, which become 0 and 1; null: the range that pyiqa states"
+        None, description="[worst, best] scores, mapped to 0 and 1; null: the range stated by pyiqa"
     )
 
 
 class TilesMapper:
-    """Q from a metric's scores of square tiles that overlap: each patch takes the mean of the tiles over it."""
+    """Q from a metric's scores of overlapping square tiles: each patch takes the mean of the tiles over it."""
 
     Options = TilesOptions
 
@@ -91,7 +91,7 @@ class TilesMapper:
 
 
 def tile_starts(side: int, tile: int, overlap: float) -> NDArray[np.intp]:
-    """First pixels of tiles that cover ``side`` pixels, evenly spread, as close as the overlap demands."""
+    """First pixels of tiles that cover ``side`` pixels, evenly spread, with at least the given overlap."""
     if side <= tile:
         return np.zeros(1, dtype=np.intp)
     count = int(np.ceil((side - tile) / max(1.0, tile * (1 - overlap)))) + 1
@@ -99,17 +99,17 @@ def tile_starts(side: int, tile: int, overlap: float) -> NDArray[np.intp]:
 
 
 def tile_weights(side: int, n: int, starts: NDArray[np.intp], tile: int) -> NDArray[np.float64]:
-    """(n, tiles): each tile's share in each patch along one axis, by common pixels; rows add up to 1."""
+    """(n, tiles): weight of each tile in each patch along one axis, by common pixels; rows add up to 1."""
     borders = edges(side, n)
     first = np.minimum(borders[:-1], side - 1)
-    last = np.maximum(borders[1:], first + 1)  # a patch narrower than a pixel looks at that pixel
+    last = np.maximum(borders[1:], first + 1)  # a patch narrower than a pixel takes that pixel
     common = np.minimum(last[:, None], starts + tile) - np.maximum(first[:, None], starts)
     weights = np.maximum(common, 0).astype(np.float64)
     return weights / weights.sum(axis=1, keepdims=True)
 
 
 def _scale(name: str, metric: Any) -> tuple[float, float]:
-    """(worst, best) by the range that pyiqa states, such as ``0, 1`` or ``~0, ~100``."""
+    """(worst, best) of the range that pyiqa states, such as ``0, 1`` or ``~0, ~100``."""
     ends = [NUMBER.fullmatch(part.strip()) for part in str(getattr(metric, "score_range", None)).split(",")]
     if len(ends) != 2 or ends[0] is None or ends[1] is None:
         raise ValueError(f"pyiqa states no range for {name!r}: set the option scale to [worst, best]")

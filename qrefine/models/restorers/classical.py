@@ -1,6 +1,6 @@
 """A restorer without weights: OpenCV's denoising, deblocking and sharpening, guided by the strength map.
 
-It repairs noise well, blocking a little and blur hardly; it is the honest floor that learned backends must beat.
+It repairs noise well, blocking a little and blur hardly: the baseline that learned backends must beat.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def noise_level(image: Image) -> float:
     """Standard deviation of the noise, in 8-bit levels (Immerkaer, Fast Noise Variance Estimation, 1996)."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float64)
     response = np.abs(cv2.filter2D(grey, -1, NOISE_KERNEL, borderType=cv2.BORDER_REFLECT))
-    return float(np.median(response) / 0.6745 / 6)  # the median withstands edges; 6 is the kernel's gain
+    return float(np.median(response) / 0.6745 / 6)  # the median is robust to edges; 6 is the kernel's gain
 
 
 class ClassicalRestorer:
@@ -56,7 +56,7 @@ def _restore(image: Image, strength: Plane) -> Image:
     if sigma > BLUR_NOISE:
         repaired = cv2.fastNlMeansDenoisingColored(image, None, float(sigma), float(sigma), 5, 15)
     else:
-        smooth = cv2.bilateralFilter(image, 5, 12, 2)  # takes block edges down, leaves real ones
+        smooth = cv2.bilateralFilter(image, 5, 12, 2)  # smooths block edges, keeps real ones
         repaired = cv2.addWeighted(smooth, 1.6, cv2.GaussianBlur(smooth, (0, 0), 1.5), -0.6, 0)
     w = strength[..., None]
     return np.rint(w * repaired + (1 - w) * image).astype(np.uint8)

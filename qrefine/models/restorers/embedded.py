@@ -19,22 +19,21 @@ from qrefine.models.tiling import Floats, in_tiles, tiles
 from qrefine.models.weights import EMBEDDED, load_weights
 from qrefine.quality.map import Image, Plane
 
-OVERLAP = 96  # pixels in which neighbouring tiles fade into each other
+OVERLAP = 96  # pixels over which neighbouring tiles are blended
 
 
 class EmbeddedOptions(DeviceOptions):
-    bfloat16: bool = Field(False, description="4 times as fast on CPUs with AMX; may move a value by a level")
-    tile: int = Field(1024, ge=OVERLAP + STRIDE, le=16384, description="side in pixels restored at once, at most")
+    bfloat16: bool = Field(False, description="4 times as fast on CPUs with AMX; may change a value by one level")
+    tile: int = Field(1024, ge=OVERLAP + STRIDE, le=16384, description="largest side in pixels restored at once")
 
 
 class EmbeddedRestorer:
     """Removes blur, noise, compression and resampling artifacts where the strength map asks for it.
 
-    ``weights``: a safetensors file of this architecture; None is the one in the package. ValueError for weights
-    that are not its own. float32 gives the same pixels on every CPU but for rare rounding.
+    ``weights``: a safetensors file of this architecture; None is the file in the package. Other weights raise
+    ValueError. float32 gives the same pixels on every CPU except for rare rounding.
 
-    It follows no prompt and draws nothing at random: prompts and seeds are taken and ignored. Images go through
-    one at a time, for the same answer in any batch.
+    Prompts and seeds are ignored. Images are processed one at a time, so that results do not depend on the batch.
     """
 
     Options = EmbeddedOptions
@@ -48,7 +47,7 @@ class EmbeddedRestorer:
         net = RestorerNet()
         load_weights(net, Path(weights) if weights else EMBEDDED / "restorer.safetensors", ARCHITECTURE)
         self._net = net.eval().to(self.device)
-        for part in (net.trunk, net.teller):  # the differences have five axes, for which there is no such format
+        for part in (net.trunk, net.teller):  # not the differences: channels_last does not support five axes
             part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch omits it
 
     def __call__(
@@ -72,7 +71,7 @@ class EmbeddedRestorer:
 
     @torch.inference_mode()
     def _shares(self, image: Image, strength: Plane) -> Tensor:
-        """The shares of the kinds of damage: one answer for the image, or tiles would be restored unlike."""
+        """The shares of the kinds of damage, one set per image: otherwise tiles would be restored differently."""
         total = torch.zeros(len(KINDS) + 1)
         axes = (tiles(length, self.tile, OVERLAP, STRIDE) for length in strength.shape)
         for y, x in product(*axes):

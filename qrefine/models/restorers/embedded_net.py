@@ -1,11 +1,11 @@
-"""The embedded restorer's network: a residual U-Net on 2 x 2 pixels, led and gated by the strength map.
+"""The embedded restorer's network: a residual U-Net on 2 x 2 pixels, conditioned and gated by the strength map.
 
-It adds a correction to the image, times a gate that is 0 where the strength is 0: what is not asked for cannot
-change. Normalisation is over the channels of one place, so that an answer depends on its surroundings alone.
+It adds a correction to the image, times a gate that is 0 where the strength is 0, so pixels of strength 0 cannot
+change. Normalisation is over the channels of one position, so that a result depends on its surroundings only.
 
-One set of weights for all damage learned to remove noise and little else, for what mends blur harms compression.
-So 69,244 of the weights (the layers at full resolution, all normalisations, all biases) are each kind's own, and
-a small network tells the shares of the kinds, by which they are mixed. The other 2.4 million serve all kinds.
+One set of weights for all damage learned to remove noise and little else, because repairs of blur harm compressed
+images. So each kind of damage has its own 69,244 weights (the layers at full resolution, all normalisations, all
+biases), mixed by the shares of the kinds that a small classifier predicts. All kinds share the other 2.4 million.
 (Degradation-aware weights as in AirNet, CVPR 2022, and PromptIR, arXiv 2306.13090; mixed as in CondConv,
 arXiv 1904.04971.)
 """
@@ -27,16 +27,16 @@ ARCHITECTURE = "qrefine-restorer-2"
 """Name and version, written into the weights file: other names are refused."""
 
 TRUNK_ALONE = "qrefine-restorer-1"
-"""Version 1 was the trunk, trained on all kinds: training can start from its weights."""
+"""Version 1 was only the trunk, trained on all kinds: training can start from its weights."""
 
 STRIDE = 16
 """Sides must be multiples of this many pixels: four halvings."""
 
 GATE = 4.0
-"""The correction is whole from a strength of 1 / GATE on: mild damage too is repaired wholly, not by half."""
+"""The correction is applied in full from a strength of 1 / GATE, so that mild damage is also repaired fully."""
 
 KINDS = ("noise", "blur", "compression", "shrinking", "grid", "surface", "mixture")
-"""Damage that has weights of its own, in the order of the shares. One more share is of nothing to be mended."""
+"""Kinds of damage with their own weights, in the order of the shares. A last share stands for nothing to repair."""
 
 _CHANNELS = (32, 64, 128, 144)
 _BEFORE = (1, 2, 2, 2)
@@ -76,7 +76,7 @@ class UNet(nn.Module):
             nn.Sequential(*(Block(c) for _ in range(n))) for c, n in zip(_CHANNELS[:-1], _AFTER, strict=True)
         )
         self.last = nn.Conv2d(_CHANNELS[0], 12, 3, padding=1)
-        for layer in (*self.up, self.last):  # at the start nothing is corrected, and scales are added one by one
+        for layer in (*self.up, self.last):  # initially nothing is corrected, and scales are added one by one
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
@@ -95,7 +95,7 @@ class UNet(nn.Module):
 
 
 def own(name: str) -> bool:
-    """Whether each kind has its own values of this parameter of ``UNet``."""
+    """Whether each kind of damage has its own values of this parameter of ``UNet``."""
     return (
         name.startswith(("stem.", "last.", "before.0.", "after.0.")) or ".norm." in name or name.endswith("bias")
     )
@@ -104,7 +104,7 @@ def own(name: str) -> bool:
 class Teller(nn.Module):
     """Pixels (b, 3, h, w) and strength (b, 1, h, w), sides multiples of 16 -> logits (b, kinds + 1).
 
-    The last is that nothing in the region asked for can be mended: it is clean, or its content is wrong.
+    The last class: nothing in the region can be repaired; it is clean, or its content is wrong.
     """
 
     def __init__(self) -> None:
@@ -129,7 +129,7 @@ def _layer(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 
 class RestorerNet(nn.Module):
-    """The U-Net, how each kind's own weights differ from it, and who tells the kinds."""
+    """The U-Net, the differences of each kind's own weights from it, and the classifier of kinds (``teller``)."""
 
     def __init__(self, trunk: UNet | None = None, teller: Teller | None = None) -> None:
         super().__init__()
@@ -140,21 +140,21 @@ class RestorerNet(nn.Module):
 
     @torch.no_grad()
     def learned(self, kind: str, net: UNet) -> None:
-        """Takes over the own weights of ``kind`` from ``net``, whose other weights are the trunk's."""
+        """Copies the own weights of ``kind`` from ``net``, whose other weights equal the trunk's."""
         trunk, place = dict(self.trunk.named_parameters()), KINDS.index(kind)
         for name, difference in zip(self.names, self.differences, strict=True):
             difference[place] = net.get_parameter(name) - trunk[name]
 
     @torch.no_grad()
     def alone(self, kind: str) -> UNet:
-        """The U-Net for damage of ``kind`` alone: what ``learned`` takes over."""
+        """The U-Net for damage of ``kind`` only; the inverse of ``learned``."""
         net = deepcopy(self.trunk)
         for name, value in self.mixed(F.one_hot(torch.tensor(KINDS.index(kind)), len(KINDS) + 1).float()).items():
             net.get_parameter(name).copy_(value)
         return net
 
     def shares(self, pixels: Tensor, strength: Tensor) -> Tensor:
-        """Probabilities (b, kinds + 1) of what is in the region asked for."""
+        """Probabilities (b, kinds + 1) of the kinds of damage where strength > 0."""
         return self.teller(pixels, strength).float().softmax(1)
 
     def mixed(self, shares: Tensor) -> Mapping[str, Tensor]:
@@ -168,17 +168,17 @@ class RestorerNet(nn.Module):
     def forward(self, pixels: Tensor, strength: Tensor, shares: Tensor) -> Tensor:
         """(b, 3, h, w) in [0, 1], (b, 1, h, w) in [0, 1], (kinds + 1,) -> restored pixels, not clipped.
 
-        The surer it is that nothing can be mended, the less is done.
+        The correction is scaled by the probability that something can be repaired.
         """
         restored = functional_call(self.trunk, dict(self.mixed(shares)), (pixels, strength))
         return pixels + (1 - shares[-1]) * (restored - pixels)
 
 
 def cells_of(pixels: Tensor, strength: Tensor) -> Tensor:
-    """(b, 3, h, w) and (b, 1, h, w) -> (b, 16, h/2, w/2): each 2 x 2 cell less the mean colour of 5 x 5 cells.
+    """(b, 3, h, w) and (b, 1, h, w) -> (b, 16, h/2, w/2): each 2 x 2 cell minus the mean colour of 5 x 5 cells.
 
-    Damage is small beside the colour it sits on. Given apart and enlarged it is learned several times as fast;
-    the mean colour and the cell's strength follow.
+    Damage is small compared with the colour. Separated and amplified it is learned several times as fast; the mean
+    colour and the cell's strength are the last channels.
     """
     cells = F.pixel_unshuffle(pixels, 2)
     b, _, h, w = cells.shape

@@ -1,8 +1,8 @@
 """Restoration checkpoints by file, through ``spandrel``: Real-ESRGAN, SwinIR, SCUNet, ... as E_B (equation 7).
 
-spandrel tells the architecture by the state dict's names. The file is read here, so that nothing is unpickled.
-Upscalers count as restorers: their answer is brought back to the image's own size. Licences are those of the
-weights; the extra is ``qrefine[spandrel]`` (MIT; it needs torchvision).
+spandrel detects the architecture from the names in the state dict. The file is read here, so that nothing is
+unpickled. Upscalers work too: their output is resized to the image's size. The weights have their own licences;
+the extra is ``qrefine[spandrel]`` (MIT; it needs torchvision).
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from qrefine.quality.map import Image, Plane
 
 WHAT = "restoration checkpoint that spandrel knows"
 SMALLEST_TILE = 64
-ALIGN = 16  # of the tiles' starts; windows of attention and cells of upscalers fall into step with it
+ALIGN = 16  # of tile starts, to match attention windows and upscaler cells
 
 
 class SpandrelOptions(DeviceOptions):
     tile: int = Field(
-        512, ge=SMALLEST_TILE, le=16384, description="side in pixels of what the network sees at once"
+        512, ge=SMALLEST_TILE, le=16384, description="largest side in pixels that the network sees at once"
     )
-    overlap: int = Field(32, ge=1, le=4096, description="pixels in which neighbouring tiles fade into each other")
-    context: int = Field(32, ge=0, le=1024, description="pixels shown around a defect")
+    overlap: int = Field(32, ge=1, le=4096, description="pixels over which neighbouring tiles are blended")
+    context: int = Field(32, ge=0, le=1024, description="pixels of context around a defect")
     dtype: Literal["bfloat16", "float32"] | None = Field(
-        None, description="null: bfloat16 on a GPU if the architecture allows it; float32 on a CPU"
+        None, description="null: bfloat16 on a GPU if the architecture supports it; float32 on a CPU"
     )
 
     @model_validator(mode="after")
@@ -47,10 +47,10 @@ class SpandrelOptions(DeviceOptions):
 
 
 class SpandrelRestorer:
-    """A checkpoint's answer, mixed with the image by the strength map; large images in overlapping tiles.
+    """A checkpoint's output, blended with the image by the strength map; large images in overlapping tiles.
 
-    Tiles run one by one, so that an answer does not depend on the batch. Where memory runs out the tile is halved
-    and the size remembered.
+    Tiles run one by one, so that results do not depend on the batch. If memory runs out, the tile size is halved
+    and remembered.
     """
 
     Options = SpandrelOptions
@@ -68,7 +68,7 @@ class SpandrelRestorer:
             raise ImportError(f"{reason}: pip install 'qrefine[spandrel]'") from error
         try:
             model: Any = ModelLoader(self.device).load_from_state_dict(state)
-        except Exception as error:  # whatever an architecture makes of foreign weights
+        except Exception as error:  # architectures raise various errors for foreign weights
             raise ValueError(f"{weights} holds no {WHAT}: {one_line(error)}") from error
         if not isinstance(model, ImageModelDescriptor) or (model.input_channels, model.output_channels) != (3, 3):
             raise ValueError(f"{weights} is a {model.architecture.name} model, which does not take RGB to RGB")
@@ -91,7 +91,7 @@ class SpandrelRestorer:
         ]
 
     def _restore(self, image: Image) -> np.ndarray:
-        """The network's answer at the image's size, (h, w, 3) float32 in 0..255."""
+        """The network's output at the image's size, (h, w, 3) float32 in 0..255."""
 
         def answer(rows: slice, columns: slice) -> np.ndarray:
             return self._answer(image[rows, columns])
