@@ -1,13 +1,13 @@
-"""Which pipeline brings how much: the paper's Table 3 and Fig. 5 on a corpus of your own.
+"""Ablation of the pipeline stages: the paper's Table 3 and Fig. 5 on your own corpus.
 
     python jobs/ablate.py TABLE_OR_SHARDS... --config jobs/paper.yaml --out ablation [--limit 500]
 
 Runs the stage combinations of Table 3 on the same samples and reports the configured judges' means, then the
-enhancers' gain by quality group. The judges decide nothing here, and nor does `accept` unless ``--accept`` is
-given: as in the paper, what a pipeline makes is what is judged. Writes ``ablation.json`` and ``ablation.png``.
+enhancers' gain by quality group. The judges decide nothing, and without ``--accept`` neither does `accept`: as in
+the paper, every output of a pipeline is scored. Writes ``ablation.json`` and ``ablation.png``.
 
 A table stands for the shards that it was refined from. In mode fused the noise comes from the diffusion model's
-own schedule, so that rows with and without stage 1 are equal; use mode paper to tell them apart.
+own schedule, so rows with and without stage 1 are equal; use mode paper to compare them.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Ablation:
 
 
 def row_name(stages: Sequence[int]) -> str:
-    """Table 3's way to write a combination: ``1+2+3``."""
+    """Name of a combination as in Table 3: ``1+2+3``."""
     return "+".join(map(str, stages))
 
 
@@ -102,7 +102,7 @@ def ablate(samples: Iterator[Sample], config: RefineConfig, *, accept: bool = Fa
             rows["original"].add(sample, scores)
         for row in ROWS:
             named = tuple(NAMES[k - 1] for k in row)
-            # told which stages the row has, for it may do the work of stage 3 as well
+            # knows the stages of the row, because it may run stage 3 in its own pass
             own = Inpaint(config.model_copy(update={"stages": named}), inpaint.restorer)
             chosen: list[Stage] = [own if name == "inpaint" else stages[name] for name in named]
             if accept:
@@ -140,7 +140,7 @@ def _judged(sample: Sample, judges: dict[str, Judge]) -> dict[str, float]:
 
 
 def lower_is_better(name: str, judge: object) -> bool:
-    """PIQE measures damage; metrics of pyiqa say of themselves which way they count."""
+    """PIQE measures damage; metrics of pyiqa have the attribute ``lower_better``."""
     return name == "piqe" or bool(getattr(getattr(judge, "metric", None), "lower_better", False))
 
 
@@ -171,7 +171,7 @@ def shard_urls(patterns: Sequence[str], config: RefineConfig) -> list[str]:
 
 
 def table_text(result: Ablation) -> str:
-    """Both tables as text; arrows say which way a judge counts."""
+    """Both tables as text; an arrow shows whether a judge's higher or lower scores are better."""
     judges = list(result.lower_better)
     heads = [f"{name} {'↓' if result.lower_better[name] else '↑'}" for name in judges]
     width = max(12, *(len(head) + 2 for head in heads))
@@ -254,8 +254,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", help="YAML settings")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting")
     parser.add_argument("--out", default="ablation", help="folder for ablation.json and ablation.png")
-    parser.add_argument("--limit", type=int, help="take this many images at most")
-    parser.add_argument("--accept", action="store_true", help="let `accept` take back what the mapper calls worse")
+    parser.add_argument("--limit", type=int, help="use at most this many images")
+    parser.add_argument(
+        "--accept", action="store_true", help="run `accept`, which reverts changes that it judges worse"
+    )
     options = parser.parse_args(arguments)
     try:
         config = load_config(options.config, options.set)

@@ -25,15 +25,21 @@ PACKAGES = ("qrefine", "ray", "torch", "pyarrow", "deltalake", "webdataset")
 
 
 def main(arguments: list[str]) -> int:
-    """Run the benchmarks that are named; 2 where there is none of such a name."""
+    """Run the named benchmarks; returns the exit code."""
     if arguments[:1] == ["diffusion"]:
         return int(importlib.import_module("benchmarks.diffusion").main(arguments[1:]))
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("names", nargs="+", choices=BENCHMARKS, metavar="NAME", help=" | ".join(BENCHMARKS))
-    parser.add_argument("--photos", action="append", default=[], metavar="GLOB", help="instead of made scenes")
+    parser.add_argument(
+        "--photos",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="photographs to use instead of synthetic scenes",
+    )
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
-    parser.add_argument("--tiny", action="store_true", help="in miniature, to see that it works: no figures")
+    parser.add_argument("--tiny", action="store_true", help="tiny sizes, to test the script: figures mean nothing")
     given = parser.parse_args(arguments)
     machine = {
         "cores": os.cpu_count(),

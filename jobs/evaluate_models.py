@@ -1,4 +1,4 @@
-"""Measures the embedded networks on pictures that no training saw, and prints the figures as Markdown.
+"""Measures the embedded networks on pictures not seen in training, and prints the figures as Markdown.
 
 python jobs/evaluate_models.py --data ../shared/data --features train.pack --sheets /tmp/sheets
 python jobs/evaluate_models.py --data ../shared/data --mapper new/mapper.safetensors --quick
@@ -26,12 +26,12 @@ from training.degradations_cv2 import KINDS
 from training.figures import Case, Changes, Gain, Image, Plane
 
 Row = tuple[str, str, str]
-"""What is measured, the goal, the figure."""
+"""Name, goal, measured value."""
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured: pictures of a source, their side, cases of a kind, pictures of a held-out family."""
+    """Sizes of the evaluation: pictures per source, their side, cases per kind, pictures per held-out family."""
 
     pictures: int
     side: int
@@ -44,7 +44,7 @@ class Effort:
 
 QUICK = Effort(pictures=24, side=384, crop=256, cases=2, ranks=6, gains=3, looks=2)
 WEIGHTS = {"mapper": "of the package", "restorer": "of the package", "judge": "none"}
-"""Options that name weights, and what stands where they are not given."""
+"""Options that name weights, and the text if they are not given."""
 
 FULL = Effort(pictures=10_000, side=1024, crop=512, cases=8, ranks=24, gains=10, looks=8)
 
@@ -88,23 +88,23 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--data", type=Path, required=True, help="folder with photos/, and art/check/, aigi/ where at hand"
+        "--data", type=Path, required=True, help="folder with photos/ and, optionally, art/check/ and aigi/"
     )
-    parser.add_argument("--mapper", help="weights; without: the package's")
-    parser.add_argument("--restorer", help="weights; without: the package's")
-    parser.add_argument("--judge", help="weights of the acceptance network; without: the package's way")
+    parser.add_argument("--mapper", help="weights; default: the package's")
+    parser.add_argument("--restorer", help="weights; default: the package's")
+    parser.add_argument("--judge", help="weights of the acceptance network; default: the package's")
     parser.add_argument(
-        "--features", type=Path, help="the training's pack, for EfficientNet-Lite0: perceptual distance"
+        "--features", type=Path, help="training pack with EfficientNet-Lite0, for the perceptual distance"
     )
     parser.add_argument(
         "--more", action="append", default=[], metavar="NAME=FOLDER", help="further undamaged pictures"
     )
     parser.add_argument("--sheets", type=Path, metavar="FOLDER", help="write contact sheets")
-    parser.add_argument("--quick", action="store_true", help="fewer and smaller pictures: minutes, rougher")
-    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
-        "--threads", type=int, help="of torch; 1 on a busy machine, where more only wait for each other"
+        "--quick", action="store_true", help="fewer and smaller pictures: takes minutes, less exact"
     )
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, help="threads of torch; use 1 on a busy machine")
     return parser.parse_args()
 
 
@@ -141,7 +141,7 @@ def sources(given: argparse.Namespace, effort: Effort) -> tuple[dict[str, dict[s
 
 
 def grouped(undamaged: Mapping[str, Mapping[str, Image]]) -> dict[str, list[str]]:
-    """The sources, and before the looks a line that holds all of them."""
+    """The sources; before the looks, one group of all looks."""
     looks = [name for name in undamaged if name.startswith("look: ")]
     single = [name for name in undamaged if name not in looks]
     return {**{name: [name] for name in single}, "held-out looks, all": looks, **{name: [name] for name in looks}}
@@ -150,7 +150,7 @@ def grouped(undamaged: Mapping[str, Mapping[str, Image]]) -> dict[str, list[str]
 def false_alarms(
     measured: product.Product, undamaged: Mapping[str, Mapping[str, Image]], sheets: Path | None
 ) -> list[list[str]]:
-    """Area below B_MQ where nothing is damaged, by source."""
+    """Area below B_MQ on undamaged pictures, by source."""
     maps = {name: measured.scores(list(found.values())) for name, found in undamaged.items()}
     rows = []
     for line, names in grouped(undamaged).items():
@@ -227,7 +227,7 @@ def calibration_rows(maps: Sequence[Plane], of: Sequence[Case]) -> list[list[str
 def restorer_rows(
     measured: product.Product, photos: Sequence[Image], effort: Effort, given: argparse.Namespace
 ) -> tuple[list[Row], list[list[str]]]:
-    """dB gained in the damaged area, perceptual distance; strengths from the true map and from the mapper's."""
+    """PSNR gain in the damaged area and perceptual distance, with strengths from the true and the mapper's map."""
 
     def told(case: Case) -> Plane:
         return measured.strengths((1 - case.severity * case.region).astype(np.float32), case.region.shape)
@@ -287,7 +287,7 @@ def restorer_rows(
 
 
 def features(path: Path | None) -> Callable[[Image, Image], float] | None:
-    """The perceptual distance by the weights in a pack, None without one."""
+    """The perceptual distance with the weights in a training pack; None without a pack."""
     if path is None:
         return None
     from training import perceptual
@@ -305,7 +305,7 @@ def features(path: Path | None) -> Callable[[Image, Image], float] | None:
 def change_rows(
     measured: product.Product, undamaged: Mapping[str, Mapping[str, Image]], sheets: Path | None
 ) -> list[list[str]]:
-    """What the whole refiner does to pictures that need nothing."""
+    """Changes by the whole refiner on undamaged pictures."""
     results = {name: measured.refine(list(found.values())) for name, found in undamaged.items()}
     rows = []
     for line, names in grouped(undamaged).items():
@@ -336,7 +336,7 @@ def change_rows(
 
 
 def speed_rows(measured: product.Product, rounds: int) -> list[Row]:
-    """Images of 512 x 512 and megapixels in a second."""
+    """Images of 512 x 512 per second, and megapixels per second."""
     images = list(np.random.default_rng(0).integers(0, 256, (8, 512, 512, 3), dtype=np.uint8))
     large, whole = np.tile(images[0], (2, 2, 1)), np.ones((1024, 1024), np.float32)
     threads = f"({torch.get_num_threads()} threads, float32)"
@@ -349,7 +349,7 @@ def speed_rows(measured: product.Product, rounds: int) -> list[Row]:
 
 
 def seconds(action: Callable[[], object], rounds: int) -> float:
-    """The best of ``rounds`` after one to warm up: other load on the machine only ever adds."""
+    """The best of ``rounds`` after a warm-up: other load on the machine only adds time."""
     times = []
     for _ in range(rounds + 1):
         began = time.perf_counter()

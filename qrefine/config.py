@@ -93,10 +93,14 @@ class AcceptSettings(Settings):
 
 
 class ImageSettings(Settings):
-    suffix: str | None = Field(None, description="suffix of the image to take where a key has several; null: the first")
+    suffix: str | None = Field(
+        None, description="suffix of the image to take where a key has several; null: the first"
+    )
     max_megapixels: float = Field(64, gt=0, le=178, description="larger images fail, against decompression bombs")
     max_megabytes: float = Field(256, gt=0, le=2047, description="larger shard members fail without being read")
-    format: Literal["png", "webp", "jpeg"] = Field("png", description="file format of refined images; png is lossless")
+    format: Literal["png", "webp", "jpeg"] = Field(
+        "png", description="file format of refined images; png is lossless"
+    )
     quality: int = Field(95, ge=1, le=100, description="encoder quality of webp and jpeg")
     compression: int = Field(3, ge=0, le=9, description="png compression: 0 fast and large, 9 slow and small")
 
@@ -124,16 +128,25 @@ class StreamSettings(Settings):
     batch_size: int = Field(8, ge=1, le=1024, description="samples per batch of an actor")
     block_mb: float = Field(8, gt=0, le=128, description="megabytes of encoded images in one Ray block")
     part_rows: int = Field(
-        32, ge=1, le=100_000, description="most rows in a part where separate tasks write (GPUs); else a part has one batch"
+        32,
+        ge=1,
+        le=100_000,
+        description="most rows in a part where separate tasks write (GPUs); else a part has one batch",
     )
     commit_seconds: float = Field(5, gt=0, le=3600, description="most seconds from one commit to the next")
     retries: int = Field(
         2, ge=0, le=10, description="retries of rows that were lost with a dead process, one sample at a time"
     )
     store_mb: int | None = Field(None, ge=80, description="object store of a local Ray, in megabytes; null: 512")
-    read_retries: int = Field(5, ge=0, le=100, description="times that a broken read is resumed from where it stopped")
-    gpus: int | None = Field(None, ge=0, description="GPUs to plan for at the start (autoscaling); null: those of the cluster")
-    address: str | None = Field(None, description="address of a Ray cluster; null: the job's own, else a local Ray")
+    read_retries: int = Field(
+        5, ge=0, le=100, description="times that a broken read is resumed from where it stopped"
+    )
+    gpus: int | None = Field(
+        None, ge=0, description="GPUs to plan for at the start (autoscaling); null: those of the cluster"
+    )
+    address: str | None = Field(
+        None, description="address of a Ray cluster; null: the job's own, else a local Ray"
+    )
 
 
 class RefineConfig(Settings):

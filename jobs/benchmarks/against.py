@@ -1,7 +1,7 @@
-"""2. Against what people would write: the same scoring job and the same refinement with other tools.
+"""2. Against other tools: the same scoring job and the same refinement, as users would write them.
 
-Every run is a process of its own, and its start-up is taken out. Before any rate counts, the outputs of the last
-runs are compared: the same keys, statuses and scores as ours, or the peer is refused.
+Every run is a separate process, and its start-up is subtracted. Before any rate is reported, the outputs of the
+last runs are compared: keys, statuses and scores must equal ours, or the benchmark fails.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SHARDS = 8
 PROCESSES = os.cpu_count() or 2
 COLUMNS = ["key", "status", "quality_before", "quality_after"]
 CLOSE = 1e-4  # of q: batches and threads may change the last bits
-# settings, images in a shard (enough that the difference of two runs is seconds), goal
+# settings, images per shard (enough that the difference of two runs is seconds), goal
 JOBS = {
     "scoring": (RefineConfig(stages=(), judges=()), 32, "1.5"),
     "refining": (RefineConfig(judges=()), 16, "1.3"),
@@ -60,7 +60,7 @@ class Peer:
 PEERS = (
     Peer("ray_guide", ("ray", "pyarrow")),
     Peer("loader", ("webdataset", "torch", "pyarrow")),
-    Peer("daft_script", ("daft", "pyarrow"), "QREFINE_BENCH_DAFT"),  # it wants an older pyarrow than ours
+    Peer("daft_script", ("daft", "pyarrow"), "QREFINE_BENCH_DAFT"),  # it needs an older pyarrow than ours
 )
 
 
@@ -81,7 +81,7 @@ def run(options: Options) -> list[Figure]:
                 folder / f"{samples}", shards=shards, samples=samples, side=options.of(512, 96), needy=0.25,
                 photos=options.photos,
             )
-            # an image for each process, which is start-up; and what is measured
+            # one image per process for the start-up; then the size that is measured
             for shards, samples in ((PROCESSES, 1), (SHARDS, options.of(full, 2)))
         }  # fmt: skip
         few, many = corpora
@@ -104,7 +104,7 @@ def run(options: Options) -> list[Figure]:
 def _runs(
     peers: Sequence[Peer], settings: Path, corpora: Mapping[int, Sequence[str]], folder: Path
 ) -> dict[str, Callable[[int], object]]:
-    """What does so many images with each tool, into a folder that is emptied first."""
+    """By tool, a function that processes the given number of images into an empty folder."""
 
     def ours(count: int) -> None:
         arguments = ["refine", *corpora[count], str(_emptied(folder / "qrefine")), "-c", str(settings)]
@@ -122,7 +122,7 @@ def _runs(
 
 
 def _compare(name: str, ours: pa.Table, theirs: pa.Table) -> None:
-    """Raises RuntimeError unless both tables say the same of the same samples."""
+    """Raises RuntimeError unless both tables have the same samples, statuses and scores."""
     ours, theirs = (table.select(COLUMNS).sort_by("key").to_pylist() for table in (ours, theirs))
     if [(row["key"], row["status"]) for row in ours] != [(row["key"], row["status"]) for row in theirs]:
         raise RuntimeError(f"{name}: other keys or statuses than qrefine's")
@@ -141,7 +141,7 @@ def _process(command: Sequence[str]) -> None:
 
 
 def _emptied(folder: Path) -> Path:
-    """The folder, moved aside if it was there: deleting it is not what is measured."""
+    """The folder; an existing one is renamed, since deleting it would be measured too."""
     if folder.exists():
         number = sum(1 for _ in folder.parent.glob(f"{folder.name}.*"))
         folder.rename(folder.with_name(f"{folder.name}.{number}"))

@@ -1,4 +1,4 @@
-"""Corpora for the benchmarks: made by program and seeded, or of photographs that are given."""
+"""Corpora for the benchmarks: synthetic and seeded, or from given photographs."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from qrefine.quality.map import Image
 from training import scenes
 from training.degradations_cv2 import degrade
 
-TRIED = 200  # scenes at most, where not every one is fine
-DISTINCT = 16  # images that a corpus repeats: making more would take longer than what is measured
+TRIED = 200  # most scenes tried, since not every one passes ``fine``
+DISTINCT = 16  # distinct images of a corpus: making more would take longer than the benchmark
 
 
 def write_corpus(
@@ -35,11 +35,11 @@ def write_corpus(
     seed: int = 0,
     fine: Callable[[Image], bool] = lambda _: True,
 ) -> list[str]:
-    """Shards of JPEGs of ``side`` pixels, a share ``needy`` of them noisy all over; gives their paths.
+    """Shards of JPEGs of ``side`` pixels, a share ``needy`` of them noisy all over; returns their paths.
 
-    ``drifting``: the share changes along the corpus from shard to shard, 0 to 2 x ``needy`` and back, as where
-    generators were mixed. The corner of a needy image is white and of the others black, for sleeping models.
-    ``fine`` chooses the images to start from, by how they will be stored; ValueError where it takes none.
+    ``drifting``: the share changes from shard to shard, 0 to 2 x ``needy`` and back, as with mixed generators. The
+    corner of a needy image is white and of the others black, for sleeping models. ``fine`` selects the images to
+    start from, in their stored form; ValueError if it accepts none.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
@@ -58,7 +58,7 @@ def write_corpus(
         path = folder / f"{shard:06d}.tar"
         with tarfile.open(path, "w") as tar:
             for index in range(samples):
-                # evenly spread, not drawn: two corpora of one recipe need the same work
+                # evenly spread, not random: two corpora with the same arguments need the same work
                 needs = int((index + 1) * share) > int(index * share)
                 data = encoded[needs][(shard * samples + index) % DISTINCT]
                 member = tarfile.TarInfo(f"{shard:06d}{index:06d}.jpg")
@@ -69,14 +69,14 @@ def write_corpus(
 
 
 def _scene(side: int, seed: tuple[int, int]) -> Image:
-    """Discs that hide each other, sharp to the pixel."""
+    """Overlapping discs with sharp edges."""
     generator = torch.Generator().manual_seed(seed[0] * TRIED + seed[1])
     pixels = scenes.leaves(1, side, generator)[0].permute(1, 2, 0).numpy()
     return np.rint(pixels * 255).astype(np.uint8)
 
 
 def _fitted(photo: Image, side: int) -> Image:
-    """The middle square of a photograph at the side asked for."""
+    """The central square of a photograph, resized to ``side``."""
     height, width = photo.shape[:2]
     edge = min(height, width)
     top, left = (height - edge) // 2, (width - edge) // 2

@@ -1,17 +1,17 @@
-"""What refining only what is broken is worth on a GPU: images/s against stock diffusers, in one run.
+"""Benefit of refining only defects on a GPU: images/s against stock diffusers, in one run.
 
     python jobs/bench.py diffusion --model sdxl [--images 40] [--batch 8] [--compile] [--out bench.json]
 
 Models of real size with random weights (`random_models`); 30 steps, strength 0.5. In the corpus 40 % of the
 images need nothing and the others have one defect of 15 % of their area. Over the same images:
 
-(a) stock inpainting by diffusers, one image after the other;
+(a) stock inpainting by diffusers, one image at a time;
 (b) the same in batches;
 (c) qrefine: every image scored (PaQ-2-PiQ's network, random weights), defects cropped, batched, pasted back,
-    and what changed scored again. Where the defects are is given, since random weights cannot find them.
+    and changed images scored again. The defects are given, since random weights cannot find them.
 
-Also measures the matrix peak of the GPU (a large bfloat16 product) and which share of it the U-Net reaches in (c).
-``--tiny`` runs all of it in miniature, on a CPU too: it shows that the script works, and its figures mean nothing.
+Also measures the GPU's peak on a large bfloat16 matrix product and the share of it that the U-Net reaches in (c).
+``--tiny`` runs everything at tiny sizes, also on a CPU, to test the script; its figures mean nothing.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def stock(pipe: Any, corpus: Corpus, steps: int, batch: int) -> None:
 
 
 def refined(mapper: RoiPoolMapper, restorer: DiffusersRestorer, corpus: Corpus) -> None:
-    """Score all, restore the defects, score again what changed."""
+    """Score all images, restore the defects, score changed images again."""
     mapper(corpus.images)
     results = restore_defects(restorer, corpus.images, corpus.strengths, corpus.prompts, list(range(len(corpus))))
     changed = [new for new, old in zip(results, corpus.images, strict=True) if new is not old]
@@ -99,7 +99,7 @@ def refined(mapper: RoiPoolMapper, restorer: DiffusersRestorer, corpus: Corpus) 
 
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Wall time of the work, until the device has done it."""
+    """Wall time of the work, including the device's."""
     _wait(device)
     start = time.perf_counter()
     work()
@@ -108,7 +108,7 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
 
 
 def matrix_peak(device: torch.device, side: int, repeats: int = 20) -> float:
-    """FLOP/s of bfloat16 matrix products on the device: what the U-Net's share is a share of."""
+    """FLOP/s of bfloat16 matrix products on the device, the reference for the U-Net."""
     a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
     for _ in range(3):
         a @ b
@@ -122,7 +122,7 @@ def matrix_peak(device: torch.device, side: int, repeats: int = 20) -> float:
 
 @dataclass
 class UnetTime:
-    """What the U-Net computed and how long it took, by events on the device's own clock."""
+    """FLOPs and time of the U-Net."""
 
     flops: float = 0.0
     seconds: float = 0.0
@@ -192,7 +192,7 @@ def bench(
         warmup=True,
         batch_size=max(1, batch // 2),
     )
-    refined(mapper, restorer, corpus)  # shapes that the warm-up did not meet: the scorer's
+    refined(mapper, restorer, corpus)  # warm up the scorer's shapes too
     times["c"] = seconds(lambda: refined(mapper, restorer, corpus), device)
     peak = matrix_peak(device, 256 if tiny else PEAK_SIDE)
     crops = [crop.size for plane in corpus.strengths for crop in defect_crops(plane, restorer)]
@@ -239,10 +239,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--model", choices=sorted(SIDES), default="sdxl")
     parser.add_argument("--images", type=int, default=40)
-    parser.add_argument("--batch", type=int, default=8, help="of (b); (c) takes half as many of the full size")
+    parser.add_argument(
+        "--batch", type=int, default=8, help="batch size of (b); (c) uses half of it for full-size crops"
+    )
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--compile", action="store_true", help="compile the repeated blocks in (c)")
-    parser.add_argument("--tiny", action="store_true", help="in miniature, to see that the script works")
+    parser.add_argument("--tiny", action="store_true", help="tiny sizes, to test the script")
     parser.add_argument("--out", help="write the figures as JSON")
     options = parser.parse_args(arguments)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,4 +1,4 @@
-"""1. Efficiency: images/s of the whole job over those of bare loops that call the same models."""
+"""1. Efficiency: images/s of the whole job over images/s of bare loops that call the same models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.options import Options
 from benchmarks.runs import bare_processes, in_memory, job_over, sleeping
 from qrefine.config import RefineConfig
 
-# seconds an image, images in a shard (enough that the difference of two runs is seconds), goal
+# seconds per image, images per shard (enough that the difference of two runs is seconds), goal
 SLEEPS = ((0.050, 30, "0.97"), (0.005, 80, "0.90"), (0.0, 120, "0.75"))
 SHARDS = 8
 
@@ -18,7 +18,7 @@ SHARDS = 8
 def run(options: Options) -> list[Figure]:
     """The embedded models against one process in memory; models that sleep against two bare processes."""
     processes = os.cpu_count() or 2
-    samples = options.of(DISTINCT, 2)  # then every shard is the same work
+    samples = options.of(DISTINCT, 2)  # so that all shards have the same work
     photos = _shards(options, "photos", options.of(512, 96), samples)
     config = RefineConfig(judges=())
     bare = in_memory(photos[: options.of(2, 1)], config)

@@ -1,4 +1,4 @@
-"""What the benchmarks share: figures, and rates that a machine's moods and a program's start-up do not enter."""
+"""Shared by the benchmarks: figures, and rates without start-up and robust to other load on the machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of a benchmark: what, how much, and the goal where there is one."""
+    """One line of a benchmark: name, value, and the goal if it has one."""
 
     name: str
     value: float
@@ -36,8 +36,8 @@ def marginal_rates(
 ) -> dict[str, float]:
     """Images/s of each candidate beyond its start-up: (large - small) / (time of large - time of small).
 
-    ``candidate(n)`` does n images. They take turns, and the best of the rounds counts for each size: other load
-    on the machine only ever adds time. Raises ValueError where a large run was no slower than a small one.
+    ``candidate(n)`` processes n images. Candidates take turns, and the best of the rounds counts for each size:
+    other load on the machine only adds time. Raises ValueError if a large run was no slower than a small one.
     """
     best: dict[tuple[str, int], float] = {}
     for round_ in range(rounds):

@@ -1,4 +1,4 @@
-"""What every benchmark is given."""
+"""Options of every benchmark."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from qrefine.quality.map import Image
 
 @dataclass(frozen=True)
 class Options:
-    """``folder``: for corpora and tables; ``photos``: to make corpora of, none: scenes by program; ``tiny``: in
-    miniature, to see that it works: its figures mean nothing."""
+    """``folder``: for corpora and tables; ``photos``: for corpora, empty: synthetic scenes; ``tiny``: tiny sizes,
+    to test the benchmark: its figures mean nothing."""
 
     folder: Path
     photos: Sequence[Image] = ()
     tiny: bool = False
 
     def of(self, full: int, tiny: int) -> int:
-        """A size of the benchmark, in full or in miniature."""
+        """The full or the tiny size."""
         return tiny if self.tiny else full

@@ -1,4 +1,4 @@
-"""The job as a benchmark runs it, and the bare loops that it is measured against."""
+"""The job as benchmarks run it, and the bare loops used as baselines."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from qrefine.work.process import load, process
 from qrefine.work.refine import Summary
 from qrefine.work.write import Target, write
 
-BATCHES = (1, 8, 32)  # that a bare loop may choose from
+BATCHES = (1, 8, 32)  # batch sizes tried by a bare loop
 
 
 def sleeping(seconds: float, stream: dict[str, Any] | None = None) -> RefineConfig:
-    """Settings in which the mapper takes ``seconds`` an image, and so does each restoring stage."""
+    """Settings in which the mapper and each restoring stage take ``seconds`` per image."""
     name, options = f"{stubs.__name__}:{{}}", {"seconds": seconds}
     restorer = {"name": name.format("SleepingRestorer"), "options": options}
     return parse_config(
@@ -47,7 +47,7 @@ def sleeping(seconds: float, stream: dict[str, Any] | None = None) -> RefineConf
 
 
 def whole_job(shards: Sequence[str], config: RefineConfig) -> Summary:
-    """`qrefine refine` of the shards into a table that is thrown away."""
+    """`qrefine refine` of the shards into a temporary table."""
     with tempfile.TemporaryDirectory() as folder:
         summary = refine(shards, f"{folder}/table", config)
     if summary.failed:
@@ -56,10 +56,10 @@ def whole_job(shards: Sequence[str], config: RefineConfig) -> Summary:
 
 
 def steady(table: Path, done: Callable[[Path], Sequence[float]], since: float) -> list[float]:
-    """What a run did in a second, of each thing that ``done`` counts in a part, once all actors had started.
+    """Rates per second of the quantities that ``done`` counts in a part, after all actors have started.
 
-    Starting takes longer than the work where many start on few cores, and varies by seconds. Parts tell by their
-    time what was done when; a line is laid through those from the share ``since`` on, but for the very end.
+    If many actors start on few cores, starting takes longer than the work, and varies by seconds. So a line is
+    fitted to the counts over the parts' modification times, from the share ``since`` on, without the last 5 %.
     """
     parts = sorted((path.stat().st_mtime, *done(path)) for path in table.glob("*.parquet"))
     times, *counts = np.array(parts).T
@@ -68,12 +68,12 @@ def steady(table: Path, done: Callable[[Path], Sequence[float]], since: float) -
 
 
 def job_over(shards: Sequence[str], samples: int, config: RefineConfig) -> Callable[[int], object]:
-    """The job over as many shards of ``samples`` images as hold so many images; for `marginal_rates`."""
+    """The job as a function of the number of images, with shards of ``samples`` images; for `marginal_rates`."""
     return lambda count: whole_job(shards[: count // samples], config)
 
 
 def in_memory(shards: Sequence[str], config: RefineConfig) -> float:
-    """Images/s of one process that does nothing but run the models on decoded images, at its best batch size."""
+    """Images/s of one process that only runs the models on decoded images, at its best batch size."""
     stages = build_stages(MODEL_STAGES, config)
     plans = [ShardPlan(shard, None) for shard in shards]
     samples = [load(sample, stages, config) for plan in plans for sample in read_plan(plan, config)]
@@ -90,9 +90,9 @@ def in_memory(shards: Sequence[str], config: RefineConfig) -> float:
 
 
 def bare_processes(shards: Sequence[str], config: RefineConfig, count: int) -> float:
-    """Images/s of ``count`` processes that read, decode, run the models, encode and write, each its own shards.
+    """Images/s of ``count`` processes that read, decode, run the models, encode and write their own shards.
 
-    The same functions as the job's, without Ray, commits, lease and progress; their start-up is not counted.
+    They call the job's functions, without Ray, commits, lease and progress; their start-up is not counted.
     """
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder, context.Pool(count) as pool:
@@ -104,7 +104,7 @@ def bare_processes(shards: Sequence[str], config: RefineConfig, count: int) -> f
         return done / (time.perf_counter() - started)
 
 
-_stages: dict[str, Any] = {}  # of a bare process, built once
+_stages: dict[str, Any] = {}  # built once per process
 
 
 def _bare(shards: Sequence[str], config: RefineConfig, store: Store) -> int:

@@ -1,4 +1,4 @@
-"""4. Quality-aware saving: refining what needs it against refining everything alike."""
+"""4. Quality-aware saving: refining only what needs it against refining everything."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from qrefine.stages.stage import run_stages
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 SHARDS = 4
 GOALS = {0.25: "3"}
-JUDGED = 4  # images of each share that PIQE looks at, after either way
+JUDGED = 4  # images per share that PIQE scores, with either method
 
 
 def everything_alike() -> RefineConfig:
-    """Bounds of 1: every image is refined over its whole area, and kept if it came out better."""
+    """Bounds of 1: every image is refined over its whole area, and the result kept if it is better."""
     bounds = {"lq": 0.4, "mq": 1.0, "hq": 1.0}
     return parse_config({"bounds": bounds, "judges": [], "accept": {"min_gain": 0.0, "tolerance": 1.0}})
 
 
 def left_alone(config: RefineConfig) -> Callable[[Image], bool]:
-    """Whether a run would leave an image alone: else 0 % in need would not be 0 %."""
+    """A test whether a run would not change an image, so that a corpus with 0 % in need really has 0 %."""
     stages = build_stages(MODEL_STAGES, config)
 
     def fine(image: Image) -> bool:
@@ -45,7 +45,7 @@ def left_alone(config: RefineConfig) -> Callable[[Image], bool]:
 
 
 def run(options: Options) -> list[Figure]:
-    """Images/s with a quality map over images/s without, by the share in need; PIQE (lower is better) beside."""
+    """Images/s with a quality map over images/s without, by the share in need; with PIQE (lower is better)."""
     side, fine = options.of(512, 96), left_alone(RefineConfig(judges=()))
     ways = {"aware": RefineConfig(judges=()), "alike": everything_alike()}
     figures = []

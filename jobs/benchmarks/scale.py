@@ -1,6 +1,6 @@
 """3. Scale: cost per image, memory, commits and plans as the corpus grows; images/s as GPUs are added.
 
-GPUs are logical here: a sleeping model needs none, and what is measured is how well the stream keeps actors busy.
+GPUs are logical: sleeping models need none, and the benchmark measures how well the stream keeps actors busy.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from qrefine.table.table import Table
 TIMES = (1, 10, 50)
 BASE_SHARDS = 2
 GPUS = (1, 2, 4, 8)
-SECONDS = 0.05  # an image in the mapper, and again in each stage that restores it
+SECONDS = 0.05  # per image in the mapper, and again in each restoring stage
 NEEDY = 0.3
-FAST = 0.005  # an image in the mapper, where that is all
-SPARE_CPUS = 4  # for reading and writing, beside one for each actor
+FAST = 0.005  # per image in the mapper, if no stage follows
+SPARE_CPUS = 4  # for reading and writing, besides one per actor
 
 
 def run(options: Options) -> list[Figure]:
@@ -44,7 +44,7 @@ def run(options: Options) -> list[Figure]:
 
 @dataclass(frozen=True)
 class _Job:
-    """What a run in a process of its own came to."""
+    """Measurements of a run in its own process."""
 
     seconds: float
     images: int
@@ -54,7 +54,7 @@ class _Job:
 
 
 def growth(options: Options) -> list[Figure]:
-    """1, 10 and 50 times the shards, models that take no time; beside: the next plan, one more commit."""
+    """1, 10 and 50 times the shards, models that take no time; also the next plan and one more commit."""
     times = TIMES if not options.tiny else (1, 2)
     samples = options.of(200, 2)
     shards = write_corpus(
@@ -97,12 +97,12 @@ def _measured(shards: Sequence[str], table: Path) -> _Job:
 
 
 def _nothing() -> PartRecord:
-    """A part of no rows: what a commit costs does not depend on what it says."""
+    """A part without rows: the cost of a commit does not depend on the content."""
     return PartRecord("nothing.parquet", 0, "", (), None, None, {}, "{}", {})
 
 
 def gpus(options: Options) -> list[Figure]:
-    """Share of the ideal rate with 1 to 8 logical GPUs; with most of them for a drifting mix and for pools too."""
+    """Share of the ideal rate with 1 to 8 logical GPUs; with the most also a drifting mix and pools."""
     figures = []
     most = GPUS[-1] if not options.tiny else 2
     for count in GPUS if not options.tiny else (most,):
@@ -122,7 +122,7 @@ def gpus(options: Options) -> list[Figure]:
 
 
 def fast_model(options: Options) -> list[Figure]:
-    """Share of the ideal where a GPU scores as fast as one core decodes: it must not wait for that."""
+    """Share of the ideal if a GPU scores as fast as one core decodes: the GPU must not wait for decoding."""
     paths = write_corpus(
         options.folder / "fast", shards=options.of(8, 2), samples=options.of(256, 32), side=options.of(512, 64),
         needy=0, photos=options.photos,
@@ -135,7 +135,7 @@ def fast_model(options: Options) -> list[Figure]:
 def _share(
     paths: Sequence[str], gpus: int, topology: str, table: Path, seconds: float = SECONDS
 ) -> tuple[float, float]:
-    """Share of the GPUs' time that the models took, and images/s, in the last half of a run but its end."""
+    """Share of the GPUs' time that the models took, and images/s, in the second half of a run, without its end."""
     with _cluster(gpus):
         refine(paths, str(table), sleeping(seconds, {"topology": topology, "part_rows": 8}))
     busy, images = steady(table, lambda part: _work(part, seconds), since=0.5)
@@ -143,15 +143,15 @@ def _share(
 
 
 def _work(part: Path, seconds: float) -> tuple[float, int]:
-    """What the sleeping models took for the rows of a part, in seconds, and how many rows these are."""
+    """Seconds of the sleeping models for the rows of a part, and the number of rows."""
     statuses = pq.read_table(part, columns=["status"])["status"].to_pylist()
-    # a score for all; two restorations and another score for some
+    # one score for all rows; two restorations and another score for refined rows
     return seconds * (len(statuses) + 3 * statuses.count("refined")), len(statuses)
 
 
 @contextmanager
 def _cluster(gpus: int) -> Iterator[None]:
-    """A local Ray that believes in so many GPUs."""
+    """A local Ray with the given number of logical GPUs."""
     ray.init(
         num_cpus=gpus + SPARE_CPUS,
         num_gpus=gpus,

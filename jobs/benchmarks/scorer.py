@@ -1,4 +1,4 @@
-"""5. Our mapper's way against pyiqa's: PaQ-2-PiQ, the same architecture and weights, images/s and memory."""
+"""5. Our PaQ-2-PiQ mapper against pyiqa's, with the same architecture: images/s and memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GRID = 20  # pyiqa's
 
 
 def run(options: Options) -> list[Figure]:
-    """Images/s of ours over pyiqa's at each batch size; ours alone, with the reason, where pyiqa is not there."""
+    """Images/s of ours over pyiqa's at each batch size; only ours, with the reason, if pyiqa is not installed."""
     side = options.of(512, 64)
     images = list(np.random.default_rng(0).integers(0, 256, (max(BATCHES), side, side, 3), dtype=np.uint8))
     with tempfile.TemporaryDirectory() as folder:
@@ -54,7 +54,7 @@ def run(options: Options) -> list[Figure]:
 
 
 def _pyiqa(folder: Path) -> Callable[[list[Image]], object]:
-    """pyiqa's network. It would first fetch ImageNet's weights; for a rate random ones in their place will do."""
+    """pyiqa's network. It would download ImageNet weights; random ones are enough to measure speed."""
     import pyiqa
     from torchvision.models import ResNet18_Weights, resnet18
 

@@ -1,4 +1,4 @@
-"""Models that take a known time: what is then left of a run's time is the pipeline's own."""
+"""Models that take a known time: the rest of a run's time is the pipeline's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from qrefine.quality.map import Image, Plane, QualityMap
 
 GOOD, POOR, MENDED = 0.9, 0.3, 0.85
-MARK = 8  # side of the square in the corner whose brightness tells a sleeping mapper what to say
+MARK = 8  # side of the corner square whose brightness decides a sleeping mapper's Q
 
 
 class SleepingMapper:

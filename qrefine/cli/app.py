@@ -1,6 +1,6 @@
-"""The command line. Errors that a person can mend are one line and exit code 2; ``--debug`` shows the rest.
+"""The command line. Errors that the user can fix are one line and exit code 2; ``--debug`` shows tracebacks.
 
-Exit codes: 0 done; 1 the run broke, the same command continues; 2 something to mend (arguments, input, rights);
+Exit codes: 0 done; 1 the run broke, the same command continues; 2 something to fix (arguments, input, rights);
 3 done, but shards failed; 4 another run holds the table; 130 interrupted, the same command continues.
 """
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from qrefine.work.refine import Summary
 
 INTERRUPTED = 130
-# of the click that typer uses, which may be one of its own
+# of the click that typer uses, which may be its vendored copy
 UsageError: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
 
 app = typer.Typer(
     name="qrefine",
     help="Quality-guided refinement of text-to-image corpora.",
-    epilog="Exit codes: 0 done; 2 something to mend; 3 done, but shards failed; 4 the table is in use.",
+    epilog="Exit codes: 0 done; 2 something to fix; 3 done, but shards failed; 4 the table is in use.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -46,7 +46,7 @@ def refine(
     places: Annotated[list[str], typer.Argument(metavar="INPUT... OUTPUT", help="shards, then the table")],
     config: ConfigOption = None,
     settings: SetOption = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="do failed rows again")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="refine failed rows again")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="tracebacks and Ray's own logs")] = False,
 ) -> None:
     """Refine WebDataset shards into a table; run it again and it continues.
@@ -76,7 +76,7 @@ def config(
     config: ConfigOption = None,
     settings: SetOption = None,
     show: Annotated[bool, typer.Option("--show", help="print the effective settings as commented YAML")] = False,
-    digest: Annotated[bool, typer.Option("--digest", help="print the digest that rows carry")] = False,
+    digest: Annotated[bool, typer.Option("--digest", help="print the digest stored in rows")] = False,
     backend: Annotated[str | None, typer.Option(help="print the options of a mapper or restorer")] = None,
 ) -> None:
     """Check settings; print them, their digest, or a backend's options."""
@@ -94,7 +94,9 @@ def config(
 
 @app.command(rich_help_panel="Set up", epilog="Example: qrefine demo /tmp/demo")
 def demo(
-    folder: Annotated[Path, typer.Argument(help="where the corpus, the table and the pictures go")] = Path("demo"),
+    folder: Annotated[Path, typer.Argument(help="folder for the corpus, the table and the pictures")] = Path(
+        "demo"
+    ),
     debug: Annotated[bool, typer.Option("--debug", help="tracebacks and Ray's own logs")] = False,
 ) -> None:
     """Make a small corpus of damaged photographs, refine it, and draw before and after."""
@@ -142,7 +144,7 @@ def _summary_rows(summary: Summary) -> list[tuple[str, str]]:
 
 
 def main() -> None:
-    """Entry point: runs a command and turns its errors into one line and an exit code."""
+    """Entry point: runs a command; an error becomes one line and an exit code."""
     debug = "--debug" in sys.argv[1:]
     logging.basicConfig(
         level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"

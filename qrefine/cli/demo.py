@@ -1,7 +1,7 @@
-"""A small corpus of damaged photographs, refined, and drawn before and after: does it work here, is it any good?
+"""The demo: a small corpus of damaged photographs, refined, with pictures of before and after.
 
-The photographs come with scikit-image (public domain, or free for any use: see its data/README.txt). Some stay
-as they are: a refiner must leave them alone.
+The photographs come with scikit-image (public domain, or free for any use: see its data/README.txt). Some are
+undamaged: a refiner must not change them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PHOTOS = {
 }
 SHARDS = 3
 SIDE = 512
-PANEL = 256  # pixels, as the next two
+PANEL = 256  # pixels, like GAP and LABEL
 GAP = 4
 LABEL = 18
 
@@ -55,7 +55,7 @@ def run_demo(folder: Path, config: RefineConfig | None = None, *, debug: bool = 
 
 
 def write_corpus(folder: Path) -> str:
-    """Write the shards, the same bytes each time; gives the glob that matches them."""
+    """Write the shards, the same bytes each time; returns the glob that matches them."""
     folder.mkdir(parents=True, exist_ok=True)
     samples = list(demo_samples())
     for shard in range(SHARDS):
@@ -66,7 +66,7 @@ def write_corpus(folder: Path) -> str:
 
 
 def demo_samples() -> Iterator[dict[str, object]]:
-    """30 samples: each photograph unharmed and with four kinds of local defects, prompts beside."""
+    """30 samples with prompts: each photograph undamaged and with four kinds of local defects."""
     rng = np.random.default_rng(2401)
     for name, prompt in PHOTOS.items():
         photo = _photo(name)
@@ -135,14 +135,14 @@ def _in_a_region(image: Image, damaged: Image, rng: np.random.Generator) -> Imag
 
 
 def draw_sheet(table: Path, config: RefineConfig, most: int = 24, across: int = 2) -> PIL.Image.Image:
-    """Before, quality map, after: three panels per refined sample, the greatest gains first."""
+    """Before, quality map, after: three panels per refined sample, for the samples with the greatest gains."""
     columns = ["key", "status", "image", "quality_before", "quality_after", "quality_map_before"]
     rows = open_table(str(table)).to_pyarrow_table(columns=columns).to_pylist()
     rows = [row for row in rows if row["status"] == "refined"]
     rows = sorted(rows, key=lambda row: row["quality_before"] - row["quality_after"])[:most]
     sources = {str(sample["__key__"]): sample["png"] for sample in demo_samples()}
     cells = [_cell(row, decode(sources[row["key"]], config.images), config) for row in rows]  # type: ignore[arg-type]
-    cells = sorted(cells, key=lambda cell: cell.height)  # neighbours of one height leave no gaps
+    cells = sorted(cells, key=lambda cell: cell.height)  # cells of equal height in a row leave no gaps
     bands = [cells[start : start + across] for start in range(0, len(cells), across)]
     heights = [max(cell.height for cell in band) for band in bands]
     sheet = PIL.Image.new("RGB", (across * (3 * PANEL + 3 * GAP), max(1, sum(heights))), "white")

@@ -1,6 +1,6 @@
-"""Commands that keep a table: nightly, diff, restore, export. `qrefine.cli.app` adds them to its app.
+"""Commands that maintain a table: nightly, diff, restore, export. `qrefine.cli.app` adds them to its app.
 
-Each imports what it needs when it runs: the help must come without torch and ray.
+Imports are inside the commands: help must not load torch or ray.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ def nightly(
     places: Annotated[list[str], typer.Argument(metavar="INPUT... TABLE", help="shards, then the table")],
     config: ConfigOption = None,
     settings: SetOption = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="do failed rows again")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="refine failed rows again")] = False,
     below: Annotated[
-        float | None, typer.Option(min=0, max=1, metavar="Q", help="do rows with quality_after under Q again")
+        float | None, typer.Option(min=0, max=1, metavar="Q", help="refine rows with quality_after below Q again")
     ] = None,
-    stale: Annotated[bool, typer.Option("--stale", help="do rows of another configuration again")] = False,
-    prune: Annotated[bool, typer.Option("--prune", help="remove the rows of shards that vanished")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be done, and do nothing")] = False,
+    stale: Annotated[bool, typer.Option("--stale", help="refine rows of another configuration again")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="remove the rows of shards that no longer exist")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and change nothing")] = False,
     as_json: JsonOption = False,
     debug: Annotated[bool, typer.Option("--debug", help="tracebacks and Ray's own logs")] = False,
 ) -> None:
-    """Bring a table up to its input: new and changed shards, and rows to do again; one new version.
+    """Bring a table up to date with its input: new and changed shards, and rows to refine again; one new version.
 
-    Give the whole input each time: shards of its folders, braces and globs that are no longer there have vanished.
-    Killed, the same command continues. Afterwards small parts are put together, and parts that no version of the
-    last 7 days shows are deleted.
+    Give the whole input each time: shards of its folders, braces and globs that no longer exist have vanished.
+    After a kill the same command continues. Afterwards small parts are compacted, and parts that no version of the
+    last 7 days uses are deleted.
     """
     if len(places) < 2:
         raise UserError("nightly needs at least one INPUT and the TABLE")
@@ -87,12 +87,12 @@ def nightly(
 def diff(
     table: TableArgument,
     v1: Annotated[int, typer.Argument(metavar="V1", min=0, help="a version")],
-    v2: Annotated[int, typer.Argument(metavar="V2", min=0, help="a later one")],
+    v2: Annotated[int, typer.Argument(metavar="V2", min=0, help="a later version")],
     config: ConfigOption = None,
     settings: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare two versions of a table: samples added, removed, replaced, and of these improved and worse."""
+    """Compare two versions of a table: samples added, removed and replaced, the latter improved or worse."""
     options = load_config(config, settings or ()).storage_options
     from qrefine.storage.store import Store
     from qrefine.table.diff import diff as compare
@@ -117,25 +117,25 @@ def restore(
     config: ConfigOption = None,
     settings: SetOption = None,
 ) -> None:
-    """Make a table what it was at a version, by a new version; versions of the last 7 days are whole."""
+    """Restore a table to an earlier version, as a new version; versions of the last 7 days are complete."""
     options = load_config(config, settings or ()).storage_options
     from qrefine.storage.store import Store
     from qrefine.table.lease import Lease, new_run
     from qrefine.table.table import Table
 
     run, store = new_run(), Store.at(table, options)
-    Table.open(store)  # where none is, none is locked
+    Table.open(store)  # without a table, take no lease
     with Lease(store, run):
         print(f"version    {Table.open(store).restore(version, run)}, the same as {version}")
 
 
 def export(
     table: TableArgument,
-    output: Annotated[str, typer.Argument(help="path or URL of a folder that is empty or not there")],
+    output: Annotated[str, typer.Argument(help="path or URL of an empty or new folder")],
     format: Annotated[str, typer.Option(help="webdataset, parquet or imagefolder")] = "webdataset",
-    where: Annotated[str | None, typer.Option(help="condition on columns, as behind SQL's WHERE")] = None,
-    samples: Annotated[int, typer.Option(min=1, help="in a shard, a Parquet file, a folder")] = 1000,
-    version: Annotated[int | None, typer.Option(min=0, help="of the table; default: the newest")] = None,
+    where: Annotated[str | None, typer.Option(help="condition on columns, as in SQL's WHERE")] = None,
+    samples: Annotated[int, typer.Option(min=1, help="samples per shard, Parquet file or folder")] = 1000,
+    version: Annotated[int | None, typer.Option(min=0, help="version of the table; default: the newest")] = None,
     config: ConfigOption = None,
     settings: SetOption = None,
 ) -> None:
@@ -155,7 +155,7 @@ def export(
 
 
 def plan_lines(plan: NightPlan, prune: bool) -> list[str]:
-    """A night's plan, one thing a line; shards that vanished are named."""
+    """The plan of a nightly run as text lines; vanished shards are named."""
     fate = f"their {plan.pruned_rows} rows go" if prune else "their rows stay; --prune removes them"
     lines = [
         f"shards     {plan.shards}: {plan.new} new, {plan.changed} changed, {plan.incomplete} incomplete",
@@ -170,7 +170,7 @@ def plan_lines(plan: NightPlan, prune: bool) -> list[str]:
 
 
 def summary_lines(summary: NightSummary, prune: bool) -> list[str]:
-    """What a night did, one thing a line."""
+    """The result of a nightly run as text lines."""
     counts = f"{summary.refined} refined, {summary.kept} kept, {summary.failed} failed"
     lines = plan_lines(summary.plan, prune)
     lines.append(f"images     {summary.samples}: {counts}")

@@ -1,6 +1,6 @@
-"""For people who look before and after: report, inspect, plan, doctor. `qrefine.cli.app` adds them to its app.
+"""Commands that examine, before and after a run: report, inspect, plan, doctor. `qrefine.cli.app` adds them.
 
-Each imports what it needs when it runs: the help must come without torch and ray.
+Imports are inside the commands: help must not load torch or ray.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def report(
     config: ConfigOption = None,
     settings: SetOption = None,
     gallery: Annotated[int, typer.Option(min=0, max=60, help="samples in each view of the gallery")] = 12,
-    sources: Annotated[bool, typer.Option(help="read images before refinement from their shards")] = True,
+    sources: Annotated[bool, typer.Option(help="read the images before refinement from their shards")] = True,
     lower_is_better: Annotated[
         list[str] | None, typer.Option(metavar="JUDGE", help="a judge whose low scores are good; may be repeated")
     ] = None,
@@ -57,7 +57,7 @@ def report(
 ) -> None:
     """Write one self-contained HTML file about a table: scores, failures, judges, a gallery of before and after.
 
-    Made in bounded memory from the table; the sources come from their shards, where those can be read.
+    Needs bounded memory. Source images are read from their shards, if those are readable.
     """
     from qrefine.report.page import ReportOptions, write_report
 
@@ -73,7 +73,7 @@ def inspect(
     config: ConfigOption = None,
     settings: SetOption = None,
 ) -> None:
-    """Show what refinement does to an image, stage by stage: its map here, its panel as a PNG.
+    """Show what refinement does to an image, stage by stage: prints its quality map, writes a PNG panel.
 
     Nothing else is written, and Ray is not started.
     """
@@ -104,12 +104,14 @@ def plan(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="shards, as refine takes them")],
     config: ConfigOption = None,
     settings: SetOption = None,
-    samples: Annotated[int, typer.Option(min=8, max=10_000, help="images to try, over at most 16 shards")] = 64,
+    samples: Annotated[
+        int, typer.Option(min=8, max=10_000, help="images to measure, from at most 16 shards")
+    ] = 64,
     gpu_price: Annotated[float | None, typer.Option(min=0, help="price of a GPU-hour, for the cost")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="another seed draws another sample")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="another seed draws another subset")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="print the plan as JSON")] = False,
 ) -> None:
-    """Predict what refining a corpus will do, take and cost, from a sample that is refined here.
+    """Predict results, time and cost of refining a corpus, from a random subset that is refined here.
 
     Run it on one machine of the kind that will do the work. Nothing is written, and Ray is not started.
     """
@@ -139,14 +141,12 @@ def doctor(
     places: Annotated[list[str], typer.Argument(metavar="INPUT... OUTPUT", help="shards, then the table")],
     config: ConfigOption = None,
     settings: SetOption = None,
-    cluster: Annotated[
-        bool, typer.Option("--cluster", help="look at each node of the running Ray cluster")
-    ] = False,
+    cluster: Annotated[bool, typer.Option("--cluster", help="check each node of the running Ray cluster")] = False,
 ) -> None:
-    """Check what a run will need before it is started, and say how to mend what is wrong.
+    """Check what a run needs before it is started, and say how to fix what is wrong.
 
-    Versions, memory, disk, GPUs, models, and the rights to read INPUT and to write OUTPUT, each by doing it once.
-    Leaves nothing behind. Exit code 2 where something would stop a run.
+    Versions, memory, disk, GPUs, models, and the rights to read INPUT and to write OUTPUT, by trying each.
+    Leaves nothing behind. Exit code 2 if something would stop a run.
     """
     if len(places) < 2:
         raise UserError("doctor needs at least one INPUT and the OUTPUT")

@@ -1,6 +1,6 @@
-"""Compressed streams, told by their first bytes: gzip, bzip2 and xz, of any number of members in a row.
+"""Compressed streams, recognised by their first bytes: gzip, bzip2 and xz, of one or more members.
 
-Several members are what ``pigz``, ``bgzip`` and ``cat a.tar.gz b.tar.gz`` write.
+Several members in a row are what ``pigz``, ``bgzip`` and ``cat a.tar.gz b.tar.gz`` write.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ MAGIC_BYTES = max(map(len, FORMATS))
 
 
 class Readable(Protocol):
-    """What a stream must be able to do here. It may return less than was asked for; nothing is its end."""
+    """A source stream. A read may return less than was asked for; an empty result is the end."""
 
     def read(self, size: int = -1, /) -> bytes: ...
 
 
 class _Rejoined:
-    """``source`` with ``head``, which was read from it already, before the rest."""
+    """All of ``source``: first ``head``, which was already read from it, then the rest."""
 
     def __init__(self, head: bytes, source: Readable) -> None:
         self._head, self._source = head, source
@@ -43,7 +43,7 @@ class _Rejoined:
 
 
 class _Decompressed:
-    """Hands out at once what is decompressed: what comes before damage is not lost with it."""
+    """Returns data as soon as it is decompressed, so that data before a damaged place is not lost."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -53,7 +53,7 @@ class _Decompressed:
 
 
 def decompressed(source: Readable) -> Readable:
-    """``source`` decompressed if its first bytes are those of a format above, whatever its name; else as it is.
+    """``source``, decompressed if its first bytes match one of FORMATS, whatever its name; else unchanged.
 
     Reading raises OSError, EOFError, zlib.error or lzma.LZMAError where the stream is damaged or cut off.
     """

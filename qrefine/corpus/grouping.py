@@ -1,4 +1,4 @@
-"""Members of an archive to samples: members in a row that have one key are a sample.
+"""Groups an archive's members into samples: consecutive members with the same key are one sample.
 
 Keys follow WebDataset's rule: the member's path up to the first dot of its base name, directories kept.
 Members are data: nothing is unpickled or extracted, and a name like ``../../evil.png`` is only a key.
@@ -17,14 +17,14 @@ from qrefine.corpus.tar import Damage, Member, TruncatedError
 from qrefine.sample import Sample
 
 NAME = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)", re.DOTALL)
-META = re.compile(r"__[^/]*__(/|$)")  # WebDataset's own members, which are no samples
+META = re.compile(r"__[^/]*__(/|$)")  # WebDataset's own members, which are not samples
 SIDECARS = frozenset({"txt", "json"})
-SIDECAR_BYTES = 16 << 20  # a prompt or a json beyond this is no sidecar
+SIDECAR_BYTES = 16 << 20  # a larger txt or json member is ignored
 
 
 @dataclass
 class Group:
-    """The members of one key, as far as they were read."""
+    """The members of one key that were read so far."""
 
     key: str
     suffixes: set[str] = field(default_factory=set)
@@ -36,7 +36,7 @@ class Group:
     error: str | None = None
 
     def add(self, member: Member, suffix: str, images: ImageSettings) -> None:
-        """Read a member; what is neither image nor sidecar is passed over. Raises TruncatedError."""
+        """Read a member, unless it is neither image nor sidecar. Raises TruncatedError."""
         self.suffixes.add(suffix)
         if suffix in SIDECARS:
             if member.size <= SIDECAR_BYTES and not member.sparse:
@@ -63,7 +63,7 @@ class Group:
             self.image = head + member.body.read()
 
     def sample(self, shard: str, index: int) -> Sample:
-        """The sample of these members; one without an image has an error that names them."""
+        """The sample of these members; without an image, its error lists the members."""
         metadata = _text(self.metadata)
         error = self.error
         if error is None and self.image is None:
@@ -81,7 +81,7 @@ class Group:
 
 
 def grouped(entries: Iterable[Member | Damage], images: ImageSettings) -> Iterator[Group | str]:
-    """Groups in order, and as text what was wrong, with its byte; errors of reading end it and are text too."""
+    """Yields groups in order, and damage as text with its byte offset. A read error ends it, also as text."""
     group: Group | None = None
     broken: str | None = None
     place = "at byte 0"
@@ -101,12 +101,12 @@ def grouped(entries: Iterable[Member | Damage], images: ImageSettings) -> Iterat
             group = group or Group(key)
             try:
                 group.add(entry, suffix, images)
-            except TruncatedError:  # which the archive reports next
+            except TruncatedError:  # the archive reports this damage next
                 if group.image is None or group.image_suffix == suffix:
                     group = None
     except FileNotFoundError:
         broken = "shard does not exist"
-    except Exception as error:  # zlib's and the stores' own classes: one shard is lost, not the job
+    except Exception as error:  # zlib and the stores have classes of their own: one shard is lost, not the job
         broken = f"{type(error).__name__}: {error} {place}"
     if group is not None:
         yield group
@@ -115,7 +115,7 @@ def grouped(entries: Iterable[Member | Damage], images: ImageSettings) -> Iterat
 
 
 def printable(text: str) -> str:
-    """Member names may hold bytes that are no UTF-8; Arrow strings may not."""
+    """Replace bytes that are not UTF-8: member names may hold them, Arrow strings may not."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 

@@ -1,8 +1,8 @@
 """Encoded bytes to RGB arrays and back, with guards against what real corpora hold.
 
-The format is told by the bytes, never by a name. Whatever the source holds becomes 8-bit RGB: EXIF orientation
-is applied; palette, grey, CMYK and 16-bit images are converted; transparent pixels are composited on white; of
-an animation the first frame counts.
+The format is recognised by the bytes, never by the name. Every source becomes 8-bit RGB: EXIF orientation is
+applied; palette, grey, CMYK and 16-bit images are converted; transparent pixels are composited on white; only
+the first frame of an animation is used.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import PIL.ImageOps
 from qrefine.config import ImageSettings
 from qrefine.quality.map import Image
 
-# Pillow warns of odd metadata and of sizes; we judge both ourselves. Not around each call: filters are the
-# process's, and images are decoded in threads
+# Pillow warns of odd metadata and of sizes; we check both ourselves. Set once, not around each call: warning
+# filters belong to the process, and images are decoded in threads
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "JPEG2000")
@@ -39,11 +39,11 @@ _SIGNATURES = {
 
 
 class ImageError(ValueError):
-    """The bytes are no image that we take; the message is the reason that stands in the table."""
+    """The bytes are not an image that we accept; the message is the error in the table."""
 
 
 def image_format(head: bytes) -> str | None:
-    """The format that the first SIGNATURE_BYTES are those of. BMP's two letters alone are too little to tell."""
+    """The format that the first SIGNATURE_BYTES match, or None. BMP is left out: two letters prove too little."""
     if head[:4] == b"RIFF" and head[8:12] != b"WEBP":
         return None
     return next((name for mark, name in _SIGNATURES.items() if head.startswith(mark)), None)
@@ -78,7 +78,7 @@ def decode(data: bytes, settings: ImageSettings) -> Image:
 
 
 def icc_profile(data: bytes) -> bytes | None:
-    """The colour profile that the pixels are meant in; None: sRGB. Reads the headers only."""
+    """The colour profile of the pixels; None means sRGB. Reads the headers only."""
     try:
         with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
             return image.info.get("icc_profile") if image.mode in ("RGB", "RGBA", "P") else None
@@ -87,7 +87,7 @@ def icc_profile(data: bytes) -> bytes | None:
 
 
 def encode(pixels: Image, settings: ImageSettings, profile: bytes | None = None) -> bytes:
-    """Pixels as png, webp or jpeg bytes, deterministic; the profile goes along so that colours stay."""
+    """Pixels as png, webp or jpeg bytes, deterministic; the profile is embedded, so that colours stay the same."""
     out = io.BytesIO()
     image = PIL.Image.fromarray(pixels)
     match settings.format:

@@ -1,4 +1,4 @@
-"""Which shards are there: paths, URLs, braces, globs and folders, listed."""
+"""Lists the shards behind paths, URLs, braces, globs and folders."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from qrefine.storage.retry import retrying
 from qrefine.storage.store import START_RETRIES, Store
 
 SHARD_PATTERNS = ("*.tar", "*.tar.gz", "*.tgz")
-# of gcs, s3 and http, abfs, hdfs, local disks, http without an etag
+# in this order, of: gcs; s3 and http; abfs; hdfs; local disks; http without an etag
 VERSION_MARKS = ("md5Hash", "ETag", "etag", "modificationTime", "mtime", "Last-Modified")
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A shard as the listing shows it; ``size`` in bytes and ``version`` None where the store does not tell."""
+    """A shard in the listing; ``size`` (bytes) and ``version`` are None where the store does not give them."""
 
     url: str
     size: int | None
-    version: str | None = None  # changes with the content: its size, and the store's etag or time of change
+    version: str | None = None  # changes with the content: the size, and the store's etag or modification time
 
 
 def list_shards(patterns: Sequence[str], storage_options: dict[str, Any]) -> list[Shard]:
@@ -52,8 +52,8 @@ def expand_braces(pattern: str) -> list[str]:
 
 def _list_one(store: Store) -> Iterator[Shard]:
     filesystem, path = store.filesystem, store.base
-    filesystem.invalidate_cache()  # else a process that goes on lists what was there when it began
-    info = store.info()  # first: a name may hold brackets, an address a question mark
+    filesystem.invalidate_cache()  # else a long-lived process lists what was there when it began
+    info = store.info()  # before globbing: a name may hold brackets, a URL a question mark
     try:
         infos = [] if info is None else [info]
         if info is None and glob.has_magic(path):
@@ -74,17 +74,17 @@ def _glob(filesystem: Any, pattern: str) -> list[dict[str, Any]]:
 
 
 def _followed(filesystem: Any, info: dict[str, Any]) -> dict[str, Any]:
-    """What a local link leads to; a listing tells only that it is one."""
+    """The target of a local link; the listing says only that it is a link."""
     if not info.get("islink"):
         return info
     try:
         return filesystem.info(info["name"]) | {"name": info["name"]}
     except FileNotFoundError:
-        return info | {"type": "file", "size": None}  # leads nowhere: the shard's row will say so
+        return info | {"type": "file", "size": None}  # a broken link: the shard's row will say so
 
 
 def _version(info: dict[str, Any]) -> str | None:
-    """Of what fsspec's file systems tell, the first that changes with the content, behind the size."""
+    """The size and the first of VERSION_MARKS that the file system gives; None where it gives none of them."""
     mark = next((info[name] for name in VERSION_MARKS if info.get(name)), None)
     return None if mark is None else f"{info.get('size')}-{str(mark).strip(chr(34))}"
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
-PROMPT_FIELDS = ("prompt", "caption")  # of the JSON, the first that is a string
+PROMPT_FIELDS = ("prompt", "caption")  # of the JSON; the first that is a string is taken
 
 
 def prompt_of(text: str | None, metadata: str | None) -> str | None:
-    """The prompt of a sample whose text and JSON members these are; None where neither tells one."""
+    """The prompt in a sample's text or JSON member; None where neither has one."""
     if text is not None or metadata is None:
         return text
     try:

@@ -1,6 +1,6 @@
 """WebDataset shards to samples: every sample is yielded once, damage is reported and not fatal.
 
-``tar`` reads the archive's members, ``grouping`` makes samples of them, and here they get their places.
+``tar`` reads the archive's members, ``grouping`` makes samples of them, and this module numbers the samples.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from qrefine.corpus.tar import Damage, Member, read_tar
 from qrefine.sample import Sample
 from qrefine.storage.store import Store
 
-MOST_REASONS = 8  # of damage: the first few tell enough
+MOST_REASONS = 8  # for damage to one shard: the first few are enough
 
 
 def read_shard(
@@ -30,11 +30,11 @@ def read_shard(
     """The samples of a shard in order; memory holds two of them at a time, whatever the shard's size.
 
     The last one carries ``shard_rows``. A damaged or truncated shard ends with a sample without a key whose
-    error says where the damage is; an unreadable or empty one gives that sample alone. Samples that are not
-    ``wanted`` by their index are counted and not yielded.
+    error says where the damage is; an unreadable or empty one yields only that sample. Samples whose index is not
+    ``wanted`` are counted but not yielded.
     """
     samples = _samples(url, images, _members(url, storage_options or {}, retries))
-    last = next(samples)  # there is one always: an empty shard has its failed sample
+    last = next(samples)  # never missing: an empty shard has one failed sample
     for sample in samples:
         if wanted(last.index):
             yield last

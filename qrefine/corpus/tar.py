@@ -1,7 +1,7 @@
 """Members of a tar archive, read forward from its 512-byte headers: v7, ustar, GNU and pax.
 
-Damage is reported among the members, with its byte, and reading goes on at the next block that is a header.
-Nothing is extracted, and memory holds one read of the source besides what the caller reads of a member.
+Damage is reported among the members, with its byte offset, and reading continues at the next header block.
+Nothing is extracted. Memory holds one read of the source, and what the caller reads of a member.
 
 Layouts: POSIX.1-2024 (``pax``, "ustar Interchange Format") and the GNU tar manual ("Basic Tar Format").
 """
@@ -16,7 +16,7 @@ from qrefine.corpus.compression import Readable
 
 BLOCK = 512
 READ_BYTES = 1 << 20
-EXTENDED_BYTES = 1 << 20  # a pax header or a long name beyond this is damage
+EXTENDED_BYTES = 1 << 20  # a larger pax header or long name is damage
 
 # type flags
 FILES = b"0\x007"  # regular, the same in v7, contiguous
@@ -33,7 +33,7 @@ _PAX_RECORD = re.compile(rb"([0-9]{1,10}) ([^=]+)=")
 
 @dataclass(frozen=True)
 class Damage:
-    """Something wrong with the archive, and the byte of the stream where it is."""
+    """A fault in the archive, and its byte offset in the stream."""
 
     reason: str
     offset: int
@@ -46,13 +46,13 @@ class Damage:
 class Member:
     """One member of an archive."""
 
-    name: str  # bytes that are no UTF-8 are surrogate escapes
+    name: str  # bytes that are not UTF-8 are surrogate escapes
     kind: bytes  # the type flag
-    size: int  # bytes of its data; of a sparse file, with its holes
+    size: int  # bytes of its data; of a sparse file, holes included
     offset: int  # of its first header, extended ones included
     data_offset: int
     linkname: str
-    sparse: bool  # its data is a map of holes and what lies between them
+    sparse: bool  # its data is a map of the holes, and the bytes between them
     body: Body = field(repr=False, compare=False)
 
     @property
@@ -65,7 +65,7 @@ class TruncatedError(Exception):
 
 
 class Body:
-    """The data of a member as it is stored; to be read before the next member is asked for."""
+    """A member's data as stored; it must be read before the next member is asked for."""
 
     def __init__(self, stream: _Stream, size: int) -> None:
         self._stream, self._left, self._padding = stream, size, -size % BLOCK
@@ -88,7 +88,7 @@ class Body:
 
 
 class _HeaderError(ValueError):
-    """The block is no header."""
+    """The block is not a header."""
 
 
 class _Stream:
@@ -114,16 +114,16 @@ class _Stream:
 
 
 def read_tar(source: Readable) -> Iterator[Member | Damage]:
-    """Members in order, and between them what is wrong with the archive.
+    """Yields members in order, and damage where it is found.
 
-    A run of blocks that are no headers is one Damage. Blocks of zeros mark the end; members behind them, as of
-    another archive, are read all the same. Errors of the source pass through.
+    A run of blocks that are not headers is one Damage. Blocks of zeros mark the end; members after them, as in
+    concatenated archives, are read all the same. Errors of the source are raised.
     """
     stream = _Stream(source)
     everywhere: dict[str, bytes] = {}  # from global pax headers
-    extended: dict[str, bytes] = {}  # from extended headers, for the member to come
-    first: int | None = None  # where these began
-    ended = lost = False  # an end marker was seen; within a run of blocks that are no headers
+    extended: dict[str, bytes] = {}  # from extended headers, for the next member
+    first: int | None = None  # offset of the first extended header
+    ended = lost = False  # an end marker was seen; within a run of blocks that are not headers
     while block := stream.read(BLOCK):
         offset = stream.position - len(block)
         try:
@@ -149,7 +149,7 @@ def read_tar(source: Readable) -> Iterator[Member | Damage]:
             extended, first, lost = {}, None, True
             continue
         extended, first = {}, None
-        lost = ended = False  # it was no end if members follow
+        lost = ended = False  # zero blocks before a member are not the end
         yield member
         try:
             member.body.skip()
@@ -170,7 +170,7 @@ def _check(block: bytes) -> None:
     told = _number(block[148:156])
     rest = block[:148] + b" " * 8 + block[156:]
     total = sum(rest)
-    # old Suns summed up signed bytes
+    # old Sun versions of tar summed signed bytes
     if told != total and told != total - 256 * len(rest.translate(None, _ASCII)):
         raise _HeaderError("bad checksum")
 
@@ -190,7 +190,7 @@ def _text(data: bytes) -> str:
 
 
 def _extended(kind: bytes, size: int, stream: _Stream) -> dict[str, bytes]:
-    """The fields that an extended header gives, under pax's names."""
+    """The fields of an extended header, under their pax names."""
     if size > EXTENDED_BYTES:
         raise _HeaderError(f"extended header of {size} bytes")
     body = Body(stream, size)
@@ -205,10 +205,10 @@ def _extended(kind: bytes, size: int, stream: _Stream) -> dict[str, bytes]:
 
 
 def _pax_records(data: bytes) -> dict[str, bytes]:
-    """Records ``length key=value\\n`` by their keys, of those that say something about name or size."""
+    """The records ``length key=value\\n`` about name or size, by key."""
     records = {}
     start = 0
-    while start < len(data) and data[start]:  # some writers count the padding in
+    while start < len(data) and data[start]:  # some writers count the padding as data
         match = _PAX_RECORD.match(data, start)
         end = start + int(match[1]) if match else 0
         if match is None or not match.end() < end <= len(data) or data[end - 1 : end] != b"\n":
@@ -221,7 +221,7 @@ def _pax_records(data: bytes) -> dict[str, bytes]:
 
 
 def _member(block: bytes, stream: _Stream, fields: dict[str, bytes], offset: int) -> Member:
-    """The member of a header, with what extended ``fields`` say instead; the stream is then at its data."""
+    """The member of a header; extended ``fields`` override it. The stream is left at the member's data."""
     kind, name = block[156:157], _text(block[:100])
     if kind == b"\0" and name.endswith("/"):
         kind = b"5"  # v7's folders
@@ -251,7 +251,7 @@ def _member(block: bytes, stream: _Stream, fields: dict[str, bytes], offset: int
 
 
 def _skip_sparse_map(block: bytes, stream: _Stream) -> None:
-    """Pass over the blocks in which GNU's old format goes on with its map of holes."""
+    """Skip the blocks in which GNU's old format continues its map of holes."""
     more = block[482]
     while more:
         block = stream.read(BLOCK)

@@ -1,1 +1,1 @@
-"""`qrefine doctor`: looks at what a refinement needs before one is started, and says how to mend what is wrong."""
+"""`qrefine doctor`: checks what a run needs before it is started, and says how to fix what is wrong."""

@@ -1,4 +1,4 @@
-"""A running Ray cluster: each node looked at as a single machine is, and what must agree between them."""
+"""Checks of a running Ray cluster: each node like a single machine, and what must agree between nodes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Report:
 def examine_cluster(inputs: Sequence[str], output: str, config: RefineConfig) -> list[Finding]:
     """The cluster that the settings or RAY_ADDRESS name, else the one that runs on this machine.
 
-    Raises UserError where there is none.
+    Raises UserError if no cluster runs.
     """
     address = config.stream.address or os.environ.get("RAY_ADDRESS") or "auto"
     check_reachable(address)
@@ -51,7 +51,7 @@ def examine_cluster(inputs: Sequence[str], output: str, config: RefineConfig) ->
                 answers = on_each_node(nodes, _look, inputs, store.url, config, name, timeout_s=ANSWER_S)
                 ended = time.time()
         except UserError:
-            return examine_storage(inputs, output, config)  # says what cannot be written and how to mend it
+            return examine_storage(inputs, output, config)  # says what cannot be written and how to fix it
         reports = {node: answer for node, answer in answers.items() if isinstance(answer, Report)}
         return [
             check_nodes(nodes),
@@ -68,7 +68,7 @@ def examine_cluster(inputs: Sequence[str], output: str, config: RefineConfig) ->
 
 
 def check_reachable(address: str) -> None:
-    """Raises UserError where nothing listens at ``host:port``: Ray itself would wait for minutes."""
+    """Raises UserError if nothing listens at ``host:port``: Ray itself would wait for minutes."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():  # auto, ray://, anyscale://
         return
@@ -122,7 +122,7 @@ def _is_versions(finding: Finding) -> bool:
 
 
 def check_clocks(clocks: Mapping[str, float], started: float, ended: float) -> Iterator[Finding]:
-    """A node's clock must lie between the moments of question and answer here, give or take CLOCKS_S."""
+    """A node's clock must lie between the times of question and answer here, within CLOCKS_S."""
     for name, clock in clocks.items():
         ahead = max(clock - ended, 0.0) - max(started - clock, 0.0)
         if abs(ahead) > CLOCKS_S:
@@ -140,7 +140,7 @@ def check_logical_gpus(gpus: Mapping[Node, int]) -> Iterator[Finding]:
 
 
 def check_placement(topology: Topology, nodes: Sequence[Node]) -> Iterator[Finding]:
-    """An actor that fits on no node waits until an autoscaler adds one that it fits on: without one, in vain."""
+    """An actor that fits on no node waits for an autoscaler to add a larger one; without autoscaler, for ever."""
     yield ok("pools", "; ".join(f"{pool.size} x [{', '.join(pool.stages)}]" for pool in topology.pools))
     for pool in topology.pools:
         if not any(node.cpus >= pool.cpus and node.gpus >= pool.gpus for node in nodes):
@@ -163,7 +163,7 @@ def check_head(nodes: Sequence[Node]) -> Iterator[Finding]:
 
 
 def authentication_mode() -> str | None:
-    """What the dashboard says of itself: ``token`` or ``disabled``; None where there is no dashboard."""
+    """Authentication mode of the dashboard: ``token`` or ``disabled``; None without a dashboard."""
     address = dashboard_url()
     if address is None:
         return None

@@ -1,4 +1,4 @@
-"""What the doctor found: one line each, with its remedy where something is wrong."""
+"""Findings of the doctor: one line each, with a remedy if something is wrong."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ State = Literal["ok", "warning", "blocker"]
 
 @dataclass(frozen=True)
 class Finding:
-    """``area``: what was looked at; ``mend``: what a person can do, empty where there is nothing to do.
+    """``area``: what was checked; ``mend``: how to fix it, empty if nothing is wrong.
 
-    A blocker is what a run would fail on, or would do harm with; a warning is what will slow it or surprise.
+    With a blocker a run would fail or do harm; a warning slows a run down or may surprise the user.
     """
 
     area: str
@@ -61,7 +61,7 @@ def _places(nodes: Sequence[str], total: int) -> str:
 
 
 def lines(findings: Sequence[Finding]) -> list[str]:
-    """The findings as a person reads them, and a last line that sums them up."""
+    """The findings as text lines, and a last line that sums them up."""
     width = max((len(finding.area) for finding in findings), default=0)
     shown = []
     for finding in findings:

@@ -1,4 +1,4 @@
-"""This machine alone, as a local run would use it."""
+"""Checks of this machine, for a local run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from qrefine.stream.session import LOCAL_STORE_MB
 
 
 def examine_here(inputs: Sequence[str], output: str, config: RefineConfig) -> list[Finding]:
-    """What a run on this machine would meet; starts no Ray."""
+    """Findings for a run on this machine; does not start Ray."""
     gpus = len(list_gpus())
     pools = plan_topology(config, os.cpu_count() or 1, gpus).pools
     store = (config.stream.store_mb or LOCAL_STORE_MB) * 2.0**20

@@ -1,4 +1,4 @@
-"""What a machine brings: versions, memory, disk, GPUs, and the models that the settings name."""
+"""Checks of one machine: versions, memory, disk, GPUs, and the models that the settings name."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from qrefine.models.locate import is_hub_id, model_source
 
 SHOWN = ("qrefine", "ray", "deltalake", "pyarrow", "torch")
 GIB = 2**30
-MEMORY_PER_ACTOR = 1.0 * GIB  # an allowance: 0.5 GB with torch loaded and eight images of 1.5 megapixels decoded
-DISK_FULL = 0.95  # Ray spills nothing to a disk that is fuller (local_fs_capacity_threshold)
+MEMORY_PER_ACTOR = 1.0 * GIB  # with reserve: 0.5 GB with torch loaded and eight decoded images of 1.5 megapixels
+DISK_FULL = 0.95  # Ray does not spill to a fuller disk (local_fs_capacity_threshold)
 DISK_LOW = 10 * GIB
 GPU_QUERY = ("nvidia-smi", "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader,nounits")
 DIFFUSION = ("diffusers", "diffusers_inpaint")
@@ -33,7 +33,7 @@ IN_IMAGE = "bake it into the image or mount it (cluster/README.md), and set weig
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU as its driver shows it, whatever of it a process may use; memory in GiB."""
+    """A GPU as its driver reports it, even if a process may not use it; memory in GiB."""
 
     name: str
     memory: float
@@ -57,7 +57,7 @@ def examine_machine(config: RefineConfig, actors: int, store: float) -> list[Fin
 
 
 def check_versions() -> Iterator[Finding]:
-    """The packages that qrefine asks for, against those that are there."""
+    """The packages that qrefine requires, compared with the installed ones."""
     for text in metadata.requires("qrefine") or ():
         requirement = Requirement(text)
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
@@ -79,7 +79,7 @@ def _plain(requirement: Requirement) -> str:
 
 
 def available_memory() -> float:
-    """Bytes that new processes may use: the system's, or what the container's limit leaves."""
+    """Bytes that new processes may use: the system's, or what is left of the container's limit."""
     memory = float(os.sysconf("SC_AVPHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE")
     try:
         memory = 1024 * float(re.findall(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text())[0])
@@ -103,7 +103,7 @@ def check_memory(available: float, actors: int, store: float) -> Finding:
 
 
 def check_shared_memory(place: Path, store: float) -> Finding:
-    """Ray keeps its objects in shared memory; where that is too small it uses the disk, many times slower."""
+    """Ray keeps its objects in shared memory; if that is too small it uses the disk, many times slower."""
     if not place.is_dir():
         return ok("shm", f"no {place} on this system")
     size = shutil.disk_usage(place).total
@@ -130,7 +130,7 @@ def check_disk(place: str, total: int, free: int) -> Finding:
 
 
 def list_gpus() -> list[Gpu]:
-    """The GPUs that NVIDIA's driver shows; a Ray task that asked for none sees them here, in CUDA it does not."""
+    """The GPUs that NVIDIA's driver reports; CUDA hides them from a Ray task that requested none."""
     try:
         done = subprocess.run(GPU_QUERY, capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
@@ -140,7 +140,7 @@ def list_gpus() -> list[Gpu]:
 
 
 def check_gpus(gpus: list[Gpu], cuda: str | None, architectures: list[str]) -> Iterator[Finding]:
-    """What the driver shows against what torch was built for; ``architectures`` as torch lists them."""
+    """Whether torch was built for the GPUs; ``architectures`` as torch lists them."""
     counts = {gpu: gpus.count(gpu) for gpu in gpus}
     text = ", ".join(f"{count} x {gpu.name} ({gpu.memory:.0f} GiB)" for gpu, count in counts.items())
     if not gpus:
@@ -185,7 +185,7 @@ def check_gpu_count(config: RefineConfig, count: float) -> Iterator[Finding]:
 
 
 def check_models(config: RefineConfig) -> Iterator[Finding]:
-    """Small models are loaded; of diffusion models, which take minutes and gigabytes, the files are looked for."""
+    """Loads small models; for diffusion models (minutes, gigabytes) only looks for the files."""
     from qrefine.models.registry import load_judge, load_mapper, load_restorer
 
     cache: dict[str, object] = {}

@@ -1,4 +1,4 @@
-"""Whether anything listens at an address."""
+"""Whether a server listens at an address."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ CONNECT_S = 10.0
 
 
 def refusal(host: str, port: int) -> str | None:
-    """Why no TCP connection to a host is made within CONNECT_S; None where one is."""
+    """Why a TCP connection fails within CONNECT_S seconds; None if it succeeds."""
     try:
         socket.create_connection((host, port), CONNECT_S).close()
     except OSError as error:

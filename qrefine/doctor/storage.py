@@ -1,4 +1,4 @@
-"""What may be done where the shards lie and where the table goes: tried, not asked for."""
+"""Checks of the rights on input and output, by trying each operation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from qrefine.storage.store import Store, canonical
 from qrefine.table.lease import FOLDER
 
 GB = 1e9
-FIRST, SECOND = b'{"doctor": 1}', b'{"doctor": 2}'  # what an object holds tells who created it
+FIRST, SECOND = b'{"doctor": 1}', b'{"doctor": 2}'  # the content shows which create succeeded
 LISTED = "let these credentials list and read it, and check the URL's spelling"
 WRITTEN = "let these credentials put, get, list and delete objects below it"
 CONDITIONAL = (
@@ -36,7 +36,7 @@ CONDITIONAL = (
 
 
 def examine_storage(inputs: Sequence[str], output: str, config: RefineConfig) -> list[Finding]:
-    """The rights that a run needs, each by doing it once; what is written is deleted again."""
+    """Tries each operation that a run needs once; everything written is deleted again."""
     silent = [*dict.fromkeys(filter(None, (_silent(url, config.storage_options) for url in (*inputs, output))))]
     if silent:
         mend = "check AWS_ENDPOINT_URL or storage_options.endpoint_url, and that this machine may reach it"
@@ -46,7 +46,7 @@ def examine_storage(inputs: Sequence[str], output: str, config: RefineConfig) ->
 
 
 def _silent(url: str, options: dict[str, Any]) -> str | None:
-    """What is wrong where an S3 endpoint that was named takes no connection: its client would try for minutes."""
+    """Why a configured S3 endpoint refuses connections, or None; the S3 client would retry for minutes."""
     named = options.get("endpoint_url") or (options.get("client_kwargs") or {}).get("endpoint_url")
     address = named or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if not address or not url.startswith(("s3://", "s3a://")):
@@ -61,12 +61,12 @@ def _silent(url: str, options: dict[str, Any]) -> str | None:
 
 
 def examine_input(inputs: Sequence[str], config: RefineConfig) -> tuple[list[Finding], int]:
-    """Lists the shards and reads the first one's first sample; the findings, and the bytes listed."""
+    """Lists the shards and reads the first sample of the first; returns findings and the bytes listed."""
     try:
         shards = list_shards(inputs, config.storage_options)
     except UserError as error:
         return [blocker("input", str(error), LISTED)], 0
-    except Exception as error:  # stores throw classes of their own
+    except Exception as error:  # stores raise their own classes
         return [blocker("input", str(storage_error(inputs[0], error)), LISTED)], 0
     size = sum(shard.size or 0 for shard in shards)
     listed = ok("input", f"{len(shards)} shards of {size / GB:.2f} GB")
@@ -77,10 +77,10 @@ def _first_sample(shard: Shard, config: RefineConfig) -> Finding:
     try:
         with Store.at(shard.url, config.storage_options).open() as file:
             file.read(1)
-    except Exception as error:  # stores throw classes of their own
+    except Exception as error:  # stores raise their own classes
         return blocker("input", str(storage_error(shard.url, error)), LISTED)
     samples = read_shard(shard.url, config.images, config.storage_options, retries=1)
-    with contextlib.closing(samples):  # type: ignore[type-var]  # a generator: what it holds open is closed
+    with contextlib.closing(samples):  # type: ignore[type-var]  # closes the files that the generator holds open
         sample = next(samples)
     if sample.error is not None:
         return warning(
@@ -103,9 +103,9 @@ def examine_output(store: Store) -> list[Finding]:
 
 @contextmanager
 def beacon(store: Store) -> Iterator[str]:
-    """An object in the table's ``_qrefine`` folder and its name, while entered; leaves nothing behind.
+    """An object in the table's ``_qrefine`` folder while entered, given by its name; leaves nothing behind.
 
-    Raises UserError where it cannot be written or deleted.
+    Raises UserError if it cannot be written or deleted.
     """
     name = f"{FOLDER}/doctor-{uuid.uuid4().hex}.json"
     made = _missing_folders(f"{store.base}/{FOLDER}") if store.is_local else []
@@ -113,7 +113,7 @@ def beacon(store: Store) -> Iterator[str]:
         try:
             store.make_folder(FOLDER)
             store.create(name, FIRST)
-        except Exception as error:  # stores throw classes of their own
+        except Exception as error:  # stores raise their own classes
             raise storage_error(store.url, error) from error
         try:
             yield name
@@ -122,21 +122,21 @@ def beacon(store: Store) -> Iterator[str]:
                 store.remove(name)
     finally:
         for folder in made:
-            with contextlib.suppress(OSError):  # something else lies in it by now
+            with contextlib.suppress(OSError):  # not empty any more
                 os.rmdir(folder)
 
 
 @contextmanager
 def _deleting(store: Store) -> Iterator[None]:
-    """Raises UserError where the store refuses to delete."""
+    """Raises UserError if the store refuses to delete."""
     try:
         yield
-    except Exception as error:  # stores throw classes of their own
+    except Exception as error:  # stores raise their own classes
         raise UserError(f"what was written cannot be deleted: {storage_error(store.url, error)}") from error
 
 
 def _missing_folders(folder: str) -> list[str]:
-    """The folders that are to be made for it, innermost first."""
+    """Folders on the path that do not exist yet, innermost first."""
     missing = []
     while not os.path.isdir(folder):
         missing.append(folder)
@@ -170,7 +170,7 @@ def _listed(store: Store, name: str) -> Iterator[Finding]:
 
 
 def _committed(store: Store) -> Finding:
-    """A commit by ``deltalake``, which speaks to the store by itself: with its own words for the same options."""
+    """A commit by ``deltalake``, which has its own store client and its own names for the same options."""
     probe, columns = f"{FOLDER}/doctor-{uuid.uuid4().hex}", pa.schema([("x", pa.int8())])
     try:
         DeltaTable.create(store.join(probe).url, columns, storage_options=store.delta_options)
@@ -193,7 +193,7 @@ def _table(store: Store) -> Finding:
 
 
 def check_space(output: str, size: int) -> Iterator[Finding]:
-    """A table on a local disk holds at least the bytes of the images that are kept."""
+    """On a local disk the table needs at least the bytes of the images that are kept."""
     root = canonical(output)
     if "://" in root:
         return

@@ -42,4 +42,4 @@ class DeviceOptions(Options):
 
 
 class BatchOptions(DeviceOptions):
-    batch_size: int | None = Field(None, ge=1, le=4096, description="images in a batch; null: 1 on a CPU, the backend's default on a GPU")
+    batch_size: int | None = Field(None, ge=1, le=4096, description="images in a batch; null: 1 on a CPU")

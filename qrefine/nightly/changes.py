@@ -1,7 +1,7 @@
-"""What a night has to do: the input's listing against what the table's commits recorded. Nothing is written.
+"""What a night has to do: compares the input's listing with what the table's commits recorded. Writes nothing.
 
-A shard is new, changed (its version is another), incomplete, or as it was. Rows of shards that are as they were
-may be done again: failed ones, poor ones, and those of another configuration.
+A shard is new, changed (its version differs), incomplete, or unchanged. Rows of shards that did not change may be
+done again: failed rows, rows of low quality, and rows of another configuration.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ LIGHT = ("shard", "index", "key", "status", "error", "quality_after", "config", 
 
 @dataclass(frozen=True)
 class Again:
-    """Which rows of shards that are as they were are done again."""
+    """Which rows of shards that did not change are done again."""
 
     failed: bool = False
-    below: float | None = None  # those with a quality_after under it
-    stale: bool = False  # those that another configuration made
+    below: float | None = None  # rows with a quality_after below this
+    stale: bool = False  # rows of another configuration
 
     def may_hold(self, piece: Piece, config: str) -> bool:
-        """Whether a piece can have such rows, by the log alone."""
+        """Whether a piece may have such rows, by the log alone."""
         return (
             (self.failed and piece.failed)
             or (self.below is not None and piece.worst is not None and piece.worst < self.below)
@@ -49,8 +49,8 @@ class AgainRows:
     """Rows of one shard that are done again."""
 
     rows: Rows
-    contested: Rows = field(default_factory=Rows)  # of them those that a new result must beat by quality_after
-    redrawn: Rows = field(default_factory=Rows)  # of them those that need another seed: the settings are the same
+    contested: Rows = field(default_factory=Rows)  # of them, those whose new result must raise quality_after
+    redrawn: Rows = field(default_factory=Rows)  # of them, those that need another seed: the settings are the same
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,10 @@ class Changes:
     new: tuple[str, ...]
     changed: tuple[str, ...]
     incomplete: tuple[str, ...]
-    vanished: tuple[str, ...]  # in the table and under the input's patterns, and no longer in the listing
+    vanished: tuple[str, ...]  # in the table and under the input's patterns, but no longer in the listing
     elsewhere: int  # shards of the table that the input's patterns do not cover
-    again: dict[str, AgainRows] = field(default_factory=dict)  # by shard; of listed ones that are as they were
-    counts: Counter[str] = field(default_factory=Counter)  # of these rows by why: "failed", "stale", "below"
+    again: dict[str, AgainRows] = field(default_factory=dict)  # by shard; of listed shards that did not change
+    counts: Counter[str] = field(default_factory=Counter)  # of these rows by reason: "failed", "stale", "below"
 
     @property
     def to_do(self) -> set[str]:
@@ -72,13 +72,13 @@ class Changes:
 
 
 def plan_digest(config: str, again: Again, prune: bool) -> str:
-    """Names what a night does: a night that was killed is continued by one of the same digest."""
+    """Digest of what a night does: a killed night is continued by one with the same digest."""
     text = json.dumps([config, asdict(again), prune])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def compare(patterns: Sequence[str], shards: Sequence[Shard], pieces: Sequence[Piece], ledger: Ledger) -> Changes:
-    """Shards by what became of them since; `select_rows` adds the rows."""
+    """Finds new, changed, incomplete and vanished shards; `select_rows` adds the rows."""
     versions = recorded_versions(pieces)
     new, changed, incomplete = [], [], []
     for shard in shards:
@@ -97,7 +97,7 @@ def compare(patterns: Sequence[str], shards: Sequence[Shard], pieces: Sequence[P
 
 
 def coverage(patterns: Iterable[str]) -> re.Pattern[str]:
-    """Matches every URL that `list_shards` could list for the patterns: what it misses there has vanished."""
+    """Matches every URL that `list_shards` could list for the patterns; one that is not listed has vanished."""
     alternatives = []
     for pattern in patterns:
         for url in map(canonical, expand_braces(pattern)):
@@ -151,7 +151,7 @@ def _select(rows: pa.Table, again: Again, config: str, counts: Counter[str]) -> 
     counts["failed"] += pc.sum(broken).as_py() or 0
     counts["stale"] += pc.sum(stale).as_py() or 0
     counts["below"] += pc.sum(contested).as_py() or 0
-    # behind damage that a second reading may not meet, the sample before it is the shard's last
+    # a second read may not meet the damage; then the sample before it is the shard's last, and is needed again
     damage = pc.and_(pc.equal(rows["key"], ""), pc.or_(broken, stale))
     before = Rows(i - 1 for i in index.filter(damage).to_pylist() if i)
     return AgainRows(

@@ -1,6 +1,6 @@
-"""What a night would do to a table, told by the listing and the log; parts are opened where rows are done again.
+"""What a night would do to a table, by the listing and the log; parts are opened where rows are done again.
 
-Nothing here writes, and nothing starts Ray.
+Writes nothing, and does not start Ray.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from qrefine.table.table import Table
 
 @dataclass(frozen=True)
 class NightPlan:
-    """What a night does. Rows that are done again count once, by the first reason that they have."""
+    """What a night does. Rows that are done again count once, by their first reason."""
 
     shards: int  # in the listing
     new: int
     changed: int
     incomplete: int
-    vanished: tuple[str, ...]  # under the input's patterns, and no longer in the listing
+    vanished: tuple[str, ...]  # under the input's patterns, but no longer in the listing
     pruned_rows: int
     elsewhere: int  # shards of the table that the input's patterns do not cover
     failed: int  # rows done again
@@ -55,7 +55,7 @@ class NightPlan:
 
 @dataclass(frozen=True)
 class View:
-    """The table beside the listing, as a night begins."""
+    """The table and the listing, as a night begins."""
 
     pieces: list[Piece]
     ledger: Ledger
@@ -71,22 +71,22 @@ class View:
         return cls(pieces, ledger, select_rows(changes, shards, pieces, again, config.digest, table.read))
 
     def only_again(self) -> View:
-        """The rows that are done again, and nothing else."""
+        """Only the rows that are done again."""
         return replace(self, changes=replace(self.changes, new=(), changed=(), incomplete=(), vanished=()))
 
     def reopen(self) -> None:
-        """Make the ledger forget what is to be done again."""
+        """Remove changed shards and the rows to do again from the ledger."""
         for url in self.changes.changed:
             self.ledger.shards[url] = ShardState()
         for url, again in self.changes.again.items():
             self.ledger.forget(url, again.rows)
 
     def dropped(self, prune: bool) -> set[str]:
-        """Shards whose committed rows go, whatever the night brings in their place."""
+        """Shards whose committed rows are removed, whatever the results of the night."""
         return {*self.changes.changed, *(self.changes.vanished if prune else ())}
 
     def versions(self, shards: Iterable[Shard]) -> dict[str, str | None]:
-        """Each shard's version as the listing tells it; of those that are not listed, as the table does."""
+        """Each shard's version in the listing; of shards that are not listed, in the table."""
         return {piece.shard: piece.version for piece in self.pieces} | {s.url: s.version for s in shards}
 
 

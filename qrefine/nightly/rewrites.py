@@ -1,4 +1,4 @@
-"""Which parts a night writes anew, and which its commit takes out. Pure decisions, over pieces and the journal."""
+"""Which parts a night rewrites, and which its commit removes. Pure functions of pieces and the journal."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from qrefine.table.journal import Journal
 from qrefine.table.pieces import Piece
 from qrefine.table.table import PART_BYTES
 
-COMPACT_PARTS = 16  # so many small parts of one shard are put together
+COMPACT_PARTS = 16  # a shard with this many small parts is compacted
 SMALL_BYTES = PART_BYTES // 2
-COMPACT_BYTES = 64 << 30  # most that one night rewrites for it; a row is rewritten about once in its life
+COMPACT_BYTES = 64 << 30  # most that one night compacts; a row is rewritten about once in its life
 
 
 def settle_jobs(
@@ -22,7 +22,7 @@ def settle_jobs(
     journal: Journal,
     versions: Mapping[str, str | None],
 ) -> list[MergeJob]:
-    """A job for each shard of which rows were done again, and for each that shares a part with what goes."""
+    """A job for each shard with rows that were done again, and for each that shares a part with removed rows."""
     done = {entry.shard for entry in journal.entries if entry.sources}
     new: dict[str, list[str]] = {}
     for entry in journal.entries:
@@ -35,7 +35,7 @@ def settle_jobs(
             old[piece.shard].append(piece.path)
             going.add(piece.path)
     shared: set[str] = set()
-    for piece in pieces:  # parts of other engines hold rows of several shards: all of them move
+    for piece in pieces:  # parts of other engines hold rows of several shards: all of these are rewritten
         if not piece.own and piece.path in going and piece.shard not in dropped:
             shared.add(piece.shard)
             its = old.setdefault(piece.shard, [])
@@ -55,7 +55,7 @@ def settle_jobs(
 
 
 def removed_parts(pieces: Iterable[Piece], dropped: set[str], journal: Journal) -> set[str]:
-    """Committed parts that the night's commit takes out."""
+    """Committed parts that the night's commit removes."""
     superseded = journal.superseded
     return {piece.path for piece in pieces if piece.shard in dropped or piece.path in superseded}
 
@@ -63,7 +63,7 @@ def removed_parts(pieces: Iterable[Piece], dropped: set[str], journal: Journal) 
 def compaction_jobs(
     pieces: Sequence[Piece], removed: set[str], journal: Journal, versions: Mapping[str, str | None]
 ) -> list[MergeJob]:
-    """Shards that would have many small parts after the commit, the worst first, up to COMPACT_BYTES."""
+    """Jobs for shards that would have many small parts after the commit, most parts first, up to COMPACT_BYTES."""
     live = [(piece.shard, piece.path, piece.size, piece.own) for piece in pieces if piece.path not in removed]
     live += [(record.shard, record.path, record.size, True) for record in journal.records()]
     small: dict[str, list[tuple[str, int]]] = {}

@@ -1,7 +1,7 @@
-"""A run that commits once, at its end: what is new and changed, and rows that are to be done again.
+"""A run that commits once, at its end: new and changed shards, and rows that are done again.
 
-Parts are staged as they are written, so readers see the table as it was or as it will be. A run that was killed
-goes on where it was, as long as the table is at the version it began with.
+Parts are staged until then, so readers see the table before the run or after it. A killed run continues where it
+stopped, as long as the table is at the version that the run began with.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ class NightSummary:
     table: str
     config: str
     version: int  # of the table after the night
-    committed: bool  # whether the night made it; False: there was nothing to do
+    committed: bool  # whether the night made this version; False: there was nothing to do
     plan: NightPlan
-    samples: int  # that the night's models saw, and those before them that could not be read
+    samples: int  # that the models processed, and those that could not be read
     refined: int
     kept: int
     failed: int
     failed_shards: int
     unread: int  # shards whose reader died in each pass: their rows stay as they were
     errors: dict[str, int]
-    continued: int  # of the samples: those that a night before left ready when it was killed
+    continued: int  # of the samples: those that an earlier, killed night had finished
     settled: dict[str, int]  # rows done again: replaced, not better, failed
-    compacted: int  # shards whose small parts were put together
-    vacuumed: int  # parts that no version within the retention shows
+    compacted: int  # shards whose small parts were merged
+    vacuumed: int  # deleted parts that no version within the retention holds
     leftovers_removed: int
     seconds: float
-    cpus: float  # that the night could use; GPUs as logical ones
+    cpus: float  # that the night could use; GPUs are logical ones
     gpus: float
 
     @property
@@ -57,7 +57,7 @@ class NightSummary:
         return 3 if self.failed_shards or self.unread else 0
 
     def told(self) -> dict[str, Any]:
-        """What the commit says of the night; how many shards vanished, not which."""
+        """The night's entry in the commit; says how many shards vanished, not which."""
         values = asdict(self)
         values["plan"]["vanished"] = len(self.plan.vanished)
         left_out = ("run", "table", "config", "version", "committed", "vacuumed")
@@ -65,9 +65,9 @@ class NightSummary:
 
 
 class AtomicRun:
-    """Does what a comparison found, and commits it in one step; ``run`` does the samples.
+    """Does what a comparison found, and commits it in one step; ``run`` processes the samples.
 
-    ``only_again``: rows that are done again, and nothing else; new and changed shards are left to others.
+    ``only_again``: only rows that are done again; new and changed shards are left to other runs.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class AtomicRun:
         self.continued = sum(len(Rows.from_ranges(record.rows)) for record in self._samples())
 
     def work(self) -> NightSummary:
-        """Do it all. Killed at any point, the same call continues."""
+        """Process, merge, commit. If it is killed at any point, the same call continues."""
         pieces = self.view.pieces
         plans = self._missing()
         if plans:
@@ -113,7 +113,7 @@ class AtomicRun:
         if removed or self.journal.entries:
             self.run.lease.check()
             metadata = {"run": summary.run, "config": summary.config, "nightly": summary.told()}
-            # where nothing was better that is a version too: with it the next night draws other seeds
+            # commit even if no result was better: the next night draws its seeds by the version
             self.table.commit(self.journal.records(), sorted(removed), **metadata)
             self.journal.discard()
             self._remove_superseded()
@@ -125,7 +125,7 @@ class AtomicRun:
         return summary
 
     def _remove_superseded(self) -> None:
-        """Delete staged parts that others stood in for. Killed before, the next run finds them as leftovers."""
+        """Delete staged parts that were replaced. If killed before, the next run finds them as leftovers."""
         committed = {record.path for record in self.journal.records()}
         for entry in self.journal.entries:
             for record in entry.records:
@@ -139,7 +139,7 @@ class AtomicRun:
         self.journal.add([Entry(record.shard, record.version, (record,)) for record in records])
 
     def _merge(self, jobs: Sequence[MergeJob]) -> None:
-        """Each job where the executor has room, so that no row passes through this process on a cluster."""
+        """Run the jobs on the executor, so that on a cluster no row passes through this process."""
         if not jobs:
             return
         sizes = {piece.path: piece.size for piece in self.view.pieces}
@@ -149,11 +149,11 @@ class AtomicRun:
             self.journal.add(entries)
 
     def _samples(self) -> list[PartRecord]:
-        """Staged parts that came out of the stream, not out of a merge."""
+        """Staged parts from the stream, not from a merge."""
         return [record for entry in self.journal.entries if not entry.sources for record in entry.records]
 
     def _still_good(self, entry: Entry) -> bool:
-        """Whether a killed night's entry is of use: its shard is as it was, and its rows are still to be done."""
+        """Whether a killed night's entry is usable: its shard is unchanged, and its rows are still to be done."""
         if self.versions.get(entry.shard, "not there") != entry.version:
             return False
         return bool(entry.sources) or all(

@@ -1,11 +1,11 @@
-"""When rows were done again: which result stays, and the parts that hold it.
+"""Decides which result of a row that was done again stays, and writes the parts that hold it.
 
-A new result takes the place of the old one, except that
+A new result replaces the old one, except that
 
-- a failure takes the place of nothing but another failure with another cause: an image is not lost by trying;
-- a row that was done again because it was poor keeps whichever result has the higher ``quality_after``.
+- a failure replaces only another failure with another cause: a retry never loses an image;
+- a row that was done again for its low quality keeps the result with the higher ``quality_after``.
 
-All other rows of a part that changes are carried over as they are, into a new part.
+All other rows of a part that changes are copied unchanged into a new part.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ NO_ROWS = AgainRows(Rows())
 
 @dataclass(frozen=True)
 class MergeJob:
-    """Parts of one shard that are written anew as fewer ones.
+    """Parts of one shard that are merged into fewer ones.
 
-    ``again``: the rows of the ``old`` parts that the ``new``, staged ones have anew. ``all_of_it``: old parts are
-    written anew even where none of their rows changes: they are small, or hold rows of other shards.
+    ``again``: the rows of the ``old`` parts with new results in the ``new``, staged parts. ``all_of_it``: rewrite
+    old parts even where none of their rows changes, since they are small or hold rows of other shards.
     """
 
     shard: str
@@ -43,14 +43,14 @@ class MergeJob:
 
 
 def run_merge(store: Store, job: MergeJob, run: str, part_bytes: int) -> Entry:
-    """Decide, write, and say in a journal's entry what stands in for what."""
+    """Decide and write; the journal entry says which parts replace which."""
     read = part_reader(store)
     old, new = ({path: _light(read(path, LIGHT), job.shard) for path in paths} for paths in (job.old, job.new))
     kept, won, counts = decide(old, new, job.again)
     if not job.all_of_it:  # parts that keep all their rows stay as they are
         kept = {path: rows for path, rows in kept.items() if len(rows) < old[path].num_rows}
     partial = any(kept.values()) or any(0 < len(won[path]) < new[path].num_rows for path in won)
-    # without a part that is used in part, staged parts that won altogether can be committed as they are
+    # if no part is used only partly, staged parts whose rows all won can be committed as they are
     taken = {**kept, **won} if partial else {}
     untouched = set() if partial else {path for path in won if won[path]}
     sources = [Source.of(path, job.shard, rows) for path, rows in taken.items() if rows]
@@ -62,16 +62,16 @@ def run_merge(store: Store, job: MergeJob, run: str, part_bytes: int) -> Entry:
 def decide(
     old: dict[str, pa.Table], new: dict[str, pa.Table], again: AgainRows
 ) -> tuple[dict[str, Rows], dict[str, Rows], dict[str, int]]:
-    """By part: the old rows that stay, and the new rows that take a place; and counts of what became of them."""
+    """By part, the old rows that stay and the new rows that are taken; and counts of the outcomes."""
     results = {row["index"]: row for table in new.values() for row in table.to_pylist()}
     total = max((row["shard_rows"] for row in results.values() if row["shard_rows"] is not None), default=None)
     counts = {"replaced": 0, "not better": 0, "failed": 0}
-    lost: set[int] = set()  # new results that do not count
+    lost: set[int] = set()  # new results that are not taken
     gone: set[int] = set()  # old rows that do not stay
     for row in _rows(old.values(), again.rows):
         index, result = row["index"], results.get(row["index"])
         if result is None:
-            if total is not None and index >= total:  # it told of damage that a second reading did not meet
+            if total is not None and index >= total:  # a row of damage that the second read did not meet
                 gone.add(index)
         elif result["status"] == "failed" and (row["status"] != "failed" or row["error"] == result["error"]):
             lost.add(index)

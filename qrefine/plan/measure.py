@@ -1,7 +1,7 @@
-"""Runs the stages on drawn samples and notes for each what it needed, what became of it, and how long it took.
+"""Runs the stages on drawn samples and records the stages that each needed, its status, and the seconds.
 
-The unit of work is what a run is paid in: seconds of one actor. With a GPU that is wall time, since one actor
-holds one GPU; without, it is CPU time, which other processes on the machine do not lengthen.
+The unit of work is what a run costs: seconds of one actor. With a GPU that is wall time, since one actor
+holds one GPU; without, it is CPU time, which does not depend on other processes.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Measurement:
 def measure(
     drawn: Sequence[Sequence[Sample]], config: RefineConfig, notify: Callable[[int], None] = lambda count: None
 ) -> Measurement:
-    """Run all drawn samples, given by stratum, through the stages; ``notify`` hears of each batch's size.
+    """Run all drawn samples, given by stratum, through the stages; ``notify`` is called with each batch's size.
 
     The first batch runs once before the clock starts: kernels compile, libraries load. Raises UserError where a
     model cannot be loaded.
@@ -83,7 +83,7 @@ def measure(
     finally:
         torch.set_num_threads(threads)
     names = tuple(stage_name(stage) for stage in stages)
-    if config.mode == "fused":  # its noise comes with the inpainter's
+    if config.mode == "fused":  # inpainting adds the noise itself
         names = tuple(name for name in names if name != "noise")
     row_bytes = _row_bytes(done[: config.stream.part_rows], config)
     return Measurement(tuple(one for one, _ in todo), names, load_seconds, row_bytes, gpu)
@@ -113,7 +113,7 @@ def _clock(gpu: str | None) -> Callable[[], float]:
 def _run(
     batch: Sequence[tuple[Measured, Sample]], stages: Sequence[Stage], config: RefineConfig, gpu: str | None
 ) -> list[Sample]:
-    """One batch through decoding, all stages and encoding, as an actor does it; each step's time is shared out."""
+    """One batch through decoding, all stages and encoding, as an actor does it; samples share each step's time."""
     of = {(sample.shard, sample.index): measured for measured, sample in batch}
     clock = _clock(gpu)
 
@@ -140,7 +140,7 @@ def _run(
 
 
 def _row_bytes(samples: Sequence[Sample], config: RefineConfig) -> float:
-    """Bytes that a row takes beside its image: maps, scores, text, and its share of the part's own."""
+    """Bytes of a row without its image: maps, scores, text, and its share of the part's overhead."""
     if not samples:
         return 0.0
     alike = [replace(sample, shard="one", index=index) for index, sample in enumerate(samples)]

@@ -1,9 +1,9 @@
 """From measured samples to a whole corpus, with 95 % intervals by the bootstrap.
 
-Each replicate draws shards anew among those that were read, and samples anew within them. What a sample on one
-machine cannot tell is how well a stream keeps its actors busy; EFFICIENCY is the range that was seen, and enters
-the wall time of each replicate. Where none (or all) of the samples needed a stage the bootstrap says that none (or
-all) ever will; shares are therefore widened to Wilson's interval, which does not.
+Each replicate resamples the shards that were read, and the samples within them. A sample on one machine does not
+show how busy a stream keeps its actors; EFFICIENCY is the range that was observed, and is applied to the time of
+each replicate. Where none (or all) of the samples needed a stage, the bootstrap predicts that none (or all) ever
+will; shares are therefore widened to Wilson's interval.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from qrefine.table.schema import STATUSES
 
 REPLICATES = 2000
 COVERAGE = 0.95
-EFFICIENCY = (0.75, 0.92, 1.0)  # least, likely, most: images/s of a stream against its actors' own
+EFFICIENCY = (0.75, 0.92, 1.0)  # lowest, likely, highest: images/s of a stream over its actors' own
 CLUSTERS = (1, 2, 4, 8, 16, 32, 64)  # actors: GPUs, or CPUs where there are none
 
 
@@ -45,7 +45,7 @@ class Plan:
     unit: str
     device: str
     images: Estimate
-    needs: dict[str, Estimate]  # share of images that each stage wants
+    needs: dict[str, Estimate]  # share of images that need each stage
     statuses: dict[str, Estimate]  # share refined, kept, failed
     stage_seconds: dict[str, Estimate]  # mean over the images that it ran on
     hours: Estimate
@@ -158,7 +158,7 @@ def _draw(
     resample: bool,
     all_shards: bool,
 ) -> _Draw:
-    """A bootstrap replicate, or the sample itself; a shard's samples share its number of samples as weight."""
+    """A bootstrap replicate, or the sample itself; a shard's weights add up to its number of samples."""
     chosen = list(range(len(read)))
     if resample and not all_shards:
         chosen = rng.integers(len(read), size=len(read)).tolist()
@@ -173,7 +173,7 @@ def _draw(
 
 
 def _images(shards: Sequence[Shard], draw: _Draw) -> float:
-    """Samples of the corpus: counted where all shards were read, else by bytes, else by shards."""
+    """Samples of the corpus: counted where all shards were read, else extrapolated by bytes, else by shards."""
     counts = [one.count for one in draw.read]
     if len(draw.read) == len(shards):
         return sum(counts)

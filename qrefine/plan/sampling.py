@@ -1,9 +1,8 @@
 """A seeded sample of a corpus, stratified over its shards.
 
-Shards in the order of their names fall into as many strata as shards are read, and one is drawn from each: a
-corpus that was generated in parts differs along its names. Within a shard every sample is as likely as any other
-among those that are read; of a shard of more than MOST_BYTES only the beginning is, and its number of samples is
-extrapolated by bytes.
+Shards, sorted by name, are split into as many strata as shards are read, and one is drawn from each: a corpus that
+was generated in batches varies along its names. Within a shard all samples that are read are equally likely. Only
+the beginning of a shard of more than MOST_BYTES is read, and its number of samples is extrapolated by bytes.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ BLOCK = 512  # a tar member is a header block and its data, rounded up to blocks
 
 @dataclass(frozen=True)
 class ShardSample:
-    """What was read of one shard: how many samples it has, as counted or as its bytes say, and those drawn."""
+    """What was read of one shard: its number of samples, counted or estimated by bytes, and those drawn."""
 
     shard: Shard
     count: float
-    counted: bool  # to its end
+    counted: bool  # read to its end
     drawn: tuple[Sample, ...]
 
 
@@ -45,7 +44,7 @@ def choose_shards(shards: Sequence[Shard], most: int, seed: int) -> list[Shard]:
 def draw_samples(shard: Shard, most: int, config: RefineConfig, seed: int) -> ShardSample:
     """At most ``most`` samples of a shard by reservoir sampling, in one pass that holds no others in memory.
 
-    Drawn from the seed and the shard's own name, without its folders: a copy of a corpus has the same plan.
+    Seeded by ``seed`` and the shard's name without its folders: a copy of a corpus has the same plan.
     """
     rng = np.random.default_rng([seed, *shard.url.rpartition("/")[2].encode()])
     reservoir: list[Sample] = []
@@ -67,7 +66,7 @@ def draw_samples(shard: Shard, most: int, config: RefineConfig, seed: int) -> Sh
 
 
 def _tar_bytes(sample: Sample) -> int:
-    """About what a sample takes in its tar; members that are neither image nor sidecar are not known."""
+    """Approximate bytes of a sample in its tar; members that are neither image nor sidecar are not known."""
     members = [
         len(sample.source or b""),
         *(len(t.encode()) for t in (sample.prompt, sample.metadata) if t is not None),

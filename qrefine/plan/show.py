@@ -1,4 +1,4 @@
-"""A plan from end to end, and as text for a terminal."""
+"""Makes a plan from end to end, and shows it in a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One sample of the gallery as the template needs it: pictures as data URIs, scores, words."""
+"""One sample of the gallery as the template needs it: pictures as data URIs, scores, text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from qrefine.report.pictures import DETAIL, SIDE, data_uri, most_changed, overla
 from qrefine.report.statistics import Judge, generator
 
 PROMPT_CHARS = 4000
-DETAIL_SHARE = 0.5  # bytes of a detail against those of a whole picture
+DETAIL_SHARE = 0.5  # bytes of a detail, relative to a whole picture's
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Card:
 def make_card(shown: Shown, judges: Sequence[Judge], most_bytes: int) -> Card:
     """The card of a sample; its pictures take about ``most_bytes`` in all."""
     row, note = shown.row, shown.note
-    settings = ImageSettings(max_megapixels=178, max_megabytes=2047)  # the table was guarded already
+    settings = ImageSettings(max_megapixels=178, max_megabytes=2047)  # rows were checked when they were written
     try:
         after = decode(shown.image, settings)
         before = None if shown.source is None else decode(shown.source, settings)

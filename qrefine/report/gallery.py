@@ -1,7 +1,7 @@
-"""Chooses the samples that the report shows, in one pass, and looks up what is shown of them.
+"""Chooses the samples that the report shows, in one pass, and reads their images.
 
-A choice depends on the rows alone, not on the parts they lie in or the order they are read in. It keeps places,
-not images: image bytes are read afterwards, for the chosen rows only, and the sources from their shards.
+The choice depends on the rows alone, not on their parts or the order of reading. It keeps the places of rows, not
+images: image bytes are read afterwards, for the chosen rows only, and source images from their shards.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from qrefine.report.statistics import Judge
 log = logging.getLogger(__name__)
 
 UNREADABLE = "source shard cannot be read from here"
-SHARD_BYTES = 4 << 30  # what is read of source shards in all, before the rest is shown without its source
+SHARD_BYTES = 4 << 30  # read of source shards in all; samples beyond that are shown without their source
 
 Place = tuple[str, int]
 """A part and a row in it: one row may be chosen for several views, with another score in each."""
@@ -195,7 +195,7 @@ def _add_sources(shown: Sequence[Shown], images: ImageSettings, options: dict[st
 
 
 def _read_sources(shard: str, wanted: dict[int, Shown], images: ImageSettings, options: dict[str, Any]) -> int:
-    """Fill in the wanted samples of one shard; gives the image bytes that went by."""
+    """Fill in the wanted samples of one shard; returns the image bytes that were read."""
     seen = 0
     last = max(wanted)
     try:

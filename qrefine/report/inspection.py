@@ -1,4 +1,4 @@
-"""One image through the stages, step by step, without Ray: what each made of it, as numbers and as a picture."""
+"""Runs one image through the stages, step by step, without Ray; shows each result as numbers and a picture."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Inspection:
     key: str
     source: Image
     quality: QualityMap
-    strength: Plane  # what stage 2 is asked for, (h, w) in [0, 1]
+    strength: Plane  # of stage 2, (h, w) in [0, 1]
     steps: tuple[Step, ...]
     result: Sample
     judges: tuple[str, ...]

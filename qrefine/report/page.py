@@ -32,7 +32,7 @@ PATH_NAMES = dict(zip(PATHS, ("blind enhancer", "prompt enhancer", "inpainting a
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What a person may choose; ``gpu_price`` is per GPU-hour, in whatever currency."""
+    """The report's options; ``gpu_price`` is per GPU-hour, in whatever currency."""
 
     gallery: int = 12  # samples in each view
     sources: bool = True  # read the images before refinement from their shards
@@ -43,23 +43,23 @@ class ReportOptions:
 
 @dataclass(frozen=True)
 class Effort:
-    """Time as far as the runs told it; a run that was killed told nothing."""
+    """Time from the summaries of runs; a run that was killed left none."""
 
     seconds: float
     gpu_hours: float
     runs: int
     runs_told: int
-    rows: int  # of the runs that told
+    rows: int  # of the runs with a summary
     cost: float | None
 
 
 def write_report(
     table: str, output: str, config: RefineConfig | None = None, options: ReportOptions | None = None
 ) -> int:
-    """Write the report of a table to a path or URL; gives its size in bytes.
+    """Write the report of a table to a path or URL; returns its size in bytes.
 
-    The bounds of the quality groups are those that the table's rows were made with, where the table tells, else
-    those of ``config``. Raises UserError for what a person must mend.
+    The bounds of the quality groups are those that the table's rows were made with, where they were recorded, else
+    those of ``config``. Raises UserError.
     """
     config, options = config or RefineConfig(), options or ReportOptions()
     page = render_report(TableScan(Store.at(table, config.storage_options)), config, options).encode()
@@ -100,7 +100,7 @@ def render_report(scan: TableScan, config: RefineConfig, options: ReportOptions)
 
 
 def _bounds(scan: TableScan, config: RefineConfig) -> tuple[Bounds, bool]:
-    """The bounds of the newest rows, and whether the table told them."""
+    """The bounds of the newest rows, and whether they were recorded."""
     digest = scan.last_config
     if digest == config.digest:
         return config.bounds, True
@@ -185,7 +185,7 @@ def _worst(tallies: dict[str, Tally]) -> tuple[list[tuple[str, Tally]], int]:
 
 
 def _fill(**values: Any) -> str:
-    """The template with its style and script inside; the policy names the script's hash, so no other one runs."""
+    """The template with its style and script inside; the policy names the script's hash, so only that one runs."""
     folder = files("qrefine.report")
     texts = {name: (folder / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js")}
     digest = base64.b64encode(hashlib.sha256(texts["page.js"].encode()).digest()).decode()

@@ -1,4 +1,4 @@
-"""Pictures for people: thumbnails within a number of bytes, map overlays, the most changed region at full size."""
+"""Pictures to show: thumbnails within a byte limit, map overlays, the most changed region at full size."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def thumbnail(image: Image, side: int = SIDE) -> Image:
 
 
 def data_uri(image: Image, most_bytes: int) -> str:
-    """A WebP data URI of at most ``most_bytes`` image bytes: quality gives way first, then size."""
+    """A WebP data URI of at most ``most_bytes`` image bytes: quality is lowered first, then size."""
     while True:
         for quality in QUALITIES:
             out = io.BytesIO()
@@ -43,7 +43,7 @@ def data_uri(image: Image, most_bytes: int) -> str:
 
 def overlay(quality: QualityMap) -> str:
     """The map as a PNG data URI to lay over its image: red where quality is low, clear where it is high."""
-    plane = flatten(coarse(quality, OVERLAY), OVERLAY, OVERLAY)  # a poor patch of many must not fade away
+    plane = flatten(coarse(quality, OVERLAY), OVERLAY, OVERLAY)  # keeps one poor patch among many visible
     rgba = np.empty((OVERLAY, OVERLAY, 4), dtype=np.uint8)
     rgba[..., :3] = LOW
     rgba[..., 3] = np.rint((1 - plane) * MOST_OPAQUE * 15) * (255 // 15)  # few levels: a small file

@@ -1,4 +1,4 @@
-"""A chunk of the table as NumPy arrays, each column turned once and only if it is asked for."""
+"""A chunk of the table as NumPy arrays, each column converted only when it is used."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Rows:
 
 
 class ChunkRows(Rows):
-    """A chunk with what choosing needs of it: the part, and one hash per row."""
+    """A chunk with what the choice of rows needs: the part, and one hash per row."""
 
     def __init__(self, table: Any, part: str, first: int) -> None:
         super().__init__(table)

@@ -1,7 +1,7 @@
-"""Reads a table's parts in pruned columns, in bounded memory, many small parts at a time.
+"""Reads selected columns of a table's parts, in bounded memory, many small parts at a time.
 
-Memory holds a few parts' pruned columns: parts are read ahead by threads, since on object storage the wait is
-latency; a part of very many rows is streamed batch by batch instead.
+Memory holds these columns of a few parts. Threads read parts ahead, since object storage is bound by latency; a
+part of very many rows is streamed batch by batch instead.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Chunk:
 
 
 class TableScan:
-    """One version of a table, opened for reading; raises UserError where there is none."""
+    """One version of a table, opened for reading; raises UserError where no table exists."""
 
     def __init__(self, store: Store) -> None:
         table = Table.open(store)
@@ -106,11 +106,11 @@ class TableScan:
         return [found[position] for position in positions]
 
     def settings(self, digest: str) -> dict[str, Any] | None:
-        """The settings behind a digest, where the run left them beside the table; else None."""
+        """The settings with this digest, where a run saved them beside the table; else None."""
         return self._json(f"config-{digest}.json")
 
     def bounds(self, digest: str | None) -> Bounds | None:
-        """The bounds that rows of this configuration were made with, where the table tells."""
+        """The bounds that rows of this configuration were made with; None where they were not saved."""
         try:
             found = self.settings(digest) if digest else None
             return Bounds.model_validate(found["bounds"]) if found else None
@@ -118,7 +118,7 @@ class TableScan:
             return None
 
     def run_summary(self, run: str) -> dict[str, Any] | None:
-        """What a run said of itself at its end: seconds, GPUs; None where it was killed before."""
+        """The summary that a run wrote at its end: seconds, GPUs; None where it was killed before."""
         return self._json(f"run-{run}.json")
 
     def _json(self, name: str) -> dict[str, Any] | None:

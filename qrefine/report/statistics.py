@@ -1,4 +1,4 @@
-"""Counts over a table, one chunk at a time; what it holds does not grow with the number of rows.
+"""Counts over a table, one chunk at a time; memory does not grow with the number of rows.
 
 Names that come from the data (shards, generators, kinds of error) are bounded too: beyond MOST_NAMES of a kind
 the rest is counted together.
@@ -20,7 +20,7 @@ from qrefine.report.rows import Rows, Values
 from qrefine.table.parts import error_kind
 
 BINS = 50  # of q
-CELLS = 40  # of q before against q after, a side
+CELLS = 40  # of q before against q after, on each side
 MOST_NAMES = 20_000
 NAME_CHARS = 120
 OTHERS = "(others)"
@@ -209,7 +209,7 @@ class Statistics:
                 self.group_gain[number][position].add(gain[ran & (group == number)])
 
     def groups(self, rows: Rows) -> NDArray[np.int64]:
-        """0, 1, 2 for LQ, MQ, HQ, by the image's q before; rows without a score come as HQ."""
+        """0, 1, 2 for LQ, MQ, HQ, by the image's q before; rows without a score count as HQ."""
         return np.digitize(rows.before, [self.bounds.lq, self.bounds.mq]).astype(np.int64)
 
     def _judge(self, judge: Judge, rows: Rows) -> None:
@@ -226,7 +226,7 @@ class Statistics:
 
 
 def generator(metadata: str | None) -> str:
-    """The ``generator`` of a json member; UNNAMED where it has none or is no json."""
+    """The ``generator`` of a json member; UNNAMED where it has none or is not json."""
     try:
         values = json.loads(metadata) if metadata else None
     except (ValueError, RecursionError):

@@ -1,12 +1,13 @@
-"""Defects as crops: a model is paid for what is broken, not for the image around it.
+"""Defects as crops: models run on the damaged regions, not on the whole image.
 
-A backend that takes any size is given the defect's box with context. A backend with `FixedSizes` is given a
-window around that box in one of its buckets, at the image's own resolution wherever the bucket fits into the
-image. Invariants (tests/stages/test_crops.py holds them as properties):
+A backend that takes any size gets the defect's box with context. A backend with `FixedSizes` gets a window around
+that box in one of its buckets, at the image's own resolution if the bucket fits into the image.
 
-- the boxes of an image are disjoint and hold every pixel of strength > 0, so that pixel is written once;
-- a pixel of strength 0 keeps its value exactly, whatever the backend gives there;
-- crops are cut from the image as it came: no crop sees what another one made.
+Invariants (tests/stages/test_crops.py holds them as properties):
+
+- the boxes of an image are disjoint and cover every pixel of strength > 0, so each pixel is written once;
+- a pixel of strength 0 keeps its value exactly, whatever the backend returns there;
+- crops are cut from the input image: no crop sees the result of another.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ import numpy as np
 from qrefine.models.base import FixedSizes, Restorer
 from qrefine.quality.map import Image, Plane
 
-ALIGN = 32  # borders fall on multiples of it: fewer distinct shapes, and the grids of models line up
-WHOLE = 0.7  # share of a whole pass from which that pass is worth more than the crops: it sees all of the image
+ALIGN = 32  # crop borders are multiples of it: fewer distinct shapes, aligned with the grids of models
+WHOLE = 0.7  # if crops cost more than this share of a whole pass, run that: it sees all of the image
 SEED_STRIDE = 0x9E3779B97F4A7C15  # crops of one image draw different noise
 SEED_LIMIT = 1 << 63
 
@@ -73,7 +74,7 @@ class Box(NamedTuple):
 
 
 class Crop(NamedTuple):
-    """``box``: what is written; ``window``: what the backend sees of the image; ``size``: at which size."""
+    """``box``: pixels written; ``window``: pixels that the backend sees; ``size``: size of the window there."""
 
     box: Box
     window: Box
@@ -81,10 +82,10 @@ class Crop(NamedTuple):
 
 
 def defect_boxes(strength: Plane, context: int, align: int = ALIGN) -> list[Box]:
-    """Disjoint boxes that hold every pixel of strength > 0 with ``context`` pixels around, clipped to the image.
+    """Disjoint boxes that cover every pixel of strength > 0 with ``context`` pixels around, clipped to the image.
 
-    Their borders fall on multiples of ``align``. Boxes that touch are joined; where they cover most of the image
-    it is one box.
+    Their borders are multiples of ``align``. Boxes that touch are joined; if they cover most of the image the
+    result is one box.
     """
     height, width = strength.shape
     count, _, stats, _ = cv2.connectedComponentsWithStats((strength > 0).astype(np.uint8), connectivity=8)
@@ -103,11 +104,11 @@ def defect_boxes(strength: Plane, context: int, align: int = ALIGN) -> list[Box]
 
 
 def defect_crops(strength: Plane, restorer: Restorer) -> list[Crop]:
-    """The crops in which ``restorer`` is to see an image; none where nothing has strength > 0."""
+    """The crops of an image for ``restorer``; empty if no pixel has strength > 0."""
     if not isinstance(restorer, FixedSizes):
         boxes = defect_boxes(strength, restorer.context)
         return [Crop(box, box, (box.height, box.width)) for box in boxes]
-    boxes = defect_boxes(strength, restorer.context, align=1)  # the buckets give the shapes
+    boxes = defect_boxes(strength, restorer.context, align=1)  # the buckets define the shapes
     height, width = strength.shape
     everything = Box(0, 0, height, width)
     if not boxes:
@@ -124,7 +125,7 @@ def defect_crops(strength: Plane, restorer: Restorer) -> list[Crop]:
 def fit(box: Box, height: int, width: int, buckets: Sequence[Size]) -> Crop:
     """The bucket that shows ``box`` with the least resampling, then the cheapest; and the window it shows.
 
-    A bucket that fits into the image shows its own size of it, unscaled. Otherwise the box grows to the
+    If a bucket fits into the image, the window has the bucket's size, unscaled. Otherwise the box grows to the
     bucket's shape as far as the image allows, and the window is resized.
     """
     crops = [Crop(box, _window(box, height, width, size), size) for size in buckets]
@@ -149,7 +150,7 @@ def _window(box: Box, height: int, width: int, size: Size) -> Box:
 
 
 def _nearest(box: Box, buckets: Sequence[Size]) -> Size:
-    """The size for a whole image: its own where there are no buckets to choose from."""
+    """The size for a whole image: the best bucket, or its own size if there are no buckets."""
     return fit(box, box.height, box.width, buckets).size if buckets else (box.height, box.width)
 
 
@@ -162,7 +163,7 @@ def _area(size: Size) -> int:
 
 
 def _join(boxes: list[Box], box: Box) -> list[Box]:
-    """``boxes`` (disjoint) with ``box`` added, those that it touches joined with it; disjoint again."""
+    """``boxes`` (disjoint) with ``box`` added and joined with all boxes that it touches; disjoint again."""
     apart: list[Box] = []
     pending = list(boxes)
     while pending:
@@ -176,7 +177,7 @@ def _join(boxes: list[Box], box: Box) -> list[Box]:
 
 
 def paste_weight(strength: Plane, feather: float) -> Plane:
-    """0 where the strength is 0, rising to 1 over ``feather`` pixels inside, (h, w). The rim is no edge."""
+    """0 where the strength is 0, rising to 1 over ``feather`` pixels inside (h, w); image borders are ignored."""
     active = strength > 0
     if feather <= 1 or active.all():
         return active.astype(np.float32)
@@ -193,7 +194,7 @@ def restore_defects(
 ) -> list[Image]:
     """Run ``restorer`` on the crops of all images in one call and put them back.
 
-    A pixel of strength 0 keeps its value exactly, whatever the restorer gives there.
+    A pixel of strength 0 keeps its value exactly, whatever the restorer returns there.
     """
     jobs = [
         (i, k, crop) for i, plane in enumerate(strengths) for k, crop in enumerate(defect_crops(plane, restorer))
@@ -222,7 +223,7 @@ def restore_defects(
 
 
 def _strength_in(plane: Plane, crop: Crop) -> Plane:
-    """The strengths that the backend sees: those of the box; another box's defect in the window is context."""
+    """The strengths for the backend: only those of the crop's box; other defects in the window are context."""
     if crop.box == crop.window:
         return _resize(plane[crop.window.pixels], crop.size)
     own = np.zeros_like(plane)
@@ -244,7 +245,7 @@ def _resize(pixels: np.ndarray, size: Size) -> np.ndarray:
 
 def _blend(old: Image, new: Image, weight: Plane) -> Image:
     w = weight[..., None]
-    if ((weight == 0) | (weight == 1)).all():  # no seam to fade over: ten times as fast
+    if ((weight == 0) | (weight == 1)).all():  # nothing to blend: ten times as fast
         return np.where(w > 0, new, old)
     mixed = np.rint(w * new + (1 - w) * old.astype(np.float32)).astype(np.uint8)
     return np.where(w > 0, mixed, old)

@@ -18,8 +18,8 @@ ENHANCED = {"enhance_blind", "enhance_prompt"}
 class Enhance:
     """I_f = E_B(I2) if q < B_HQ else E_P(I2).
 
-    Strength falls to 0 where Q >= B_HQ, so a good region is never enhanced for its bad neighbours' sake, and
-    an image with no region below B_MQ and q >= B_HQ is not touched at all (ARCHITECTURE.md#decisions).
+    Strength falls to 0 where Q >= B_HQ, so a good region is never enhanced because of bad neighbours, and an
+    image with no region below B_MQ and q >= B_HQ is not changed at all (ARCHITECTURE.md#decisions).
     Without a prompt-guided backend E_P is E_B at ``prompt_strength``.
     """
 
@@ -29,7 +29,7 @@ class Enhance:
         self.prompt = prompt
 
     def wants(self, sample: Sample) -> bool:
-        if ENHANCED & set(sample.stages):  # by the inpainter, which may be the same network
+        if ENHANCED & set(sample.stages):  # already enhanced in the inpainter's pass
             return False
         return blindly(self.config, sample.quality) or bool((sample.quality.values < self.config.bounds.mq).any())
 
@@ -55,7 +55,7 @@ class Enhance:
             [sample.pixels for sample in samples],
             [work.strength for work in works],
             ["" if guide is None else ", ".join(filter(None, (sample.prompt, words))) for sample in samples],
-            [sample.seed + 1 for sample in samples],  # not the noise that stage 2 drew
+            [sample.seed + 1 for sample in samples],  # different noise than stage 2
         )
         return [
             sample if np.array_equal(image, sample.pixels) else sample.changed(image, *work.stages)

@@ -1,4 +1,4 @@
-"""Stage 2: inpainting of what lies below B_MQ; outside nothing changes (Q-Refine, equations 5 and 6)."""
+"""Stage 2: inpainting of regions below B_MQ; no other pixel changes (Q-Refine, equations 5 and 6)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from qrefine.stages.strengths import Work, inpaint_work
 class Inpaint:
     """I2 = D_m(D_{m-1}(... D_1(I1))) with the mask {Q < B_MQ}, or with a strength map in mode fused.
 
-    A restorer that also is the blind enhancer may do stage 3's work in the same pass (``inpaint_work``).
+    A restorer that is also the blind enhancer may run stage 3 in the same pass (``inpaint_work``).
     """
 
     def __init__(self, config: RefineConfig, restorer: Restorer) -> None:
@@ -43,7 +43,7 @@ class Inpaint:
 
 
 def _masked(sample: Sample, work: Work, image: Image) -> Sample:
-    # stage 1 noised only where Q < B_LQ <= B_MQ, so the source stands wherever the mask is 0
+    # stage 1 noised only where Q < B_LQ <= B_MQ, so where the mask is 0 the source is kept
     image = np.where(work.strength[..., None] > 0, image, sample.image)
     if np.array_equal(image, sample.image):
         return replace(sample, refined=None, stages=())

@@ -26,9 +26,9 @@ def add_noise(image: Image, w: Plane, seed: int, mean: float, std: float) -> Ima
 
 
 class Noise:
-    """Lets the next stage leave a local optimum; on its own it lowers quality, so it runs in mode paper only.
+    """Helps the next stage to leave a local optimum; on its own it lowers quality, so it runs in mode paper only.
 
-    In mode fused the noise comes from the scheduler of the diffusion model, consistent with that model.
+    In mode fused the scheduler adds the noise, consistent with its diffusion model.
     """
 
     def __init__(self, config: RefineConfig) -> None:

@@ -1,4 +1,4 @@
-"""Composes the stages: a library on its own, without Ray and without files."""
+"""Builds and runs the stages in memory, without Ray and without files."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def build_stages(names: Sequence[str], config: RefineConfig) -> list[Stage]:
 
 @dataclass(frozen=True)
 class Refined:
-    """What became of one image. ``image`` is the source itself where ``status`` is not ``refined``."""
+    """The result for one image. ``image`` is the source itself where ``status`` is not ``refined``."""
 
     image: Image
     status: str

@@ -1,4 +1,4 @@
-"""What a stage is, and how stages run in a row over a batch: errors become data on the sample that caused them."""
+"""The stage protocol, and running stages in sequence over a batch: an error is recorded on its sample."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ log = logging.getLogger(__name__)
 class Stage(Protocol):
     """A batch of samples in, the same samples out, in the same order.
 
-    It is given only the samples that it ``wants``, which it tells without looking at pixels, so that the others
-    need not even be decoded. What it makes of a sample must not depend on the others of the batch.
+    It gets only the samples that it ``wants``; ``wants`` does not look at pixels, so that other samples need not
+    be decoded. The result for a sample must not depend on the other samples of the batch.
     """
 
     def wants(self, sample: Sample) -> bool: ...
@@ -25,7 +25,7 @@ class Stage(Protocol):
 
 
 class Step(NamedTuple):
-    """One call of a stage: the samples that it worked on, as it left them, and the time that it took."""
+    """One call of a stage: the resulting samples and the time it took."""
 
     stage: str
     samples: list[Sample]
@@ -68,15 +68,15 @@ def run_stages(
 
 
 def guarded(stage: Stage, samples: Sequence[Sample]) -> list[Sample]:
-    """Run a stage on samples that it wants; where the batch fails, one by one: only the culprit is lost."""
+    """Run a stage on samples that it wants; if the batch fails, one by one: only the faulty sample fails."""
     try:
         results = stage(samples)
         if len(results) != len(samples):
             raise ValueError(f"{len(results)} samples came back of {len(samples)}")
         return results
-    except Exception as error:  # whatever a model or an image throws
+    except Exception as error:  # models and images may raise anything
         if len(samples) > 1:
             return [guarded(stage, [sample])[0] for sample in samples]
         log.debug("%s failed", stage_name(stage), exc_info=True)
-        # the kind comes first: errors are counted by what stands before the colon
+        # the kind comes first: errors are counted by the text before the colon
         return [samples[0].failed(f"{type(error).__name__} in {stage_name(stage)}: {error}")]

@@ -1,4 +1,4 @@
-"""How far each stage may redraw each pixel: what the quality map says, in the terms of the configuration."""
+"""Strength maps of the stages, from the quality map and the configuration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from qrefine.quality.regions import flatten, mask, strength
 
 
 class Work(NamedTuple):
-    """``strength`` (h, w) in [0, 1] of a pass, and the ``stages`` that it stands for."""
+    """``strength`` (h, w) in [0, 1] of a pass, and the ``stages`` that the pass covers."""
 
     strength: Plane
     stages: tuple[str, ...]
@@ -30,15 +30,15 @@ def blindly(config: RefineConfig, quality: QualityMap) -> bool:
 
 
 def enhance_work(config: RefineConfig, quality: QualityMap, height: int, width: int, *, blind: bool) -> Work:
-    """Stage 3's: strength 0 where Q >= B_HQ."""
+    """Strength map of stage 3: 0 where Q >= B_HQ."""
     return _enhance(config, flatten(quality, height, width), blind=blind)
 
 
 def inpaint_work(config: RefineConfig, quality: QualityMap, restorer: Restorer, height: int, width: int) -> Work:
-    """Stage 2's, or that of both stages, by the greater strength, where one network serves both in one pass.
+    """Strength map of stage 2, or of stages 2 and 3 (the greater strength) if one network runs both in one pass.
 
-    A second pass would only mend the first one's work. On 48 damaged photographs with the embedded restorer one
-    pass gave +2.03 dB and -4.6 in PIQE, two gave +2.01 dB and -4.3, and took half as long again.
+    A second pass would only repair the result of the first. On 48 damaged photographs with the embedded restorer
+    one pass gave +2.03 dB and -4.6 in PIQE, two gave +2.01 dB and -4.3, and took 1.5 times as long.
     """
     plane = flatten(quality, height, width)
     inpaint = _inpaint(config, plane)

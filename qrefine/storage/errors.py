@@ -1,4 +1,4 @@
-"""What a store's errors mean: whether to try again, and one line that tells a person how to mend them."""
+"""What a store's errors mean: whether to try again, and one line that says how to fix them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FINAL = (
     ImportError,
 )
 FINAL_NUMBERS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG}
-# by the names of classes: botocore and the like need not be installed
+# names of classes, since botocore and the like need not be installed
 FINAL_NAMES = re.compile(r"Credential|Profile|ParamValidation|Config|Token|NotFound")
 BROKEN_NAMES = re.compile(r"Payload|Connection|Incomplete")  # some carry a status of 400 that no server sent
 TRANSIENT_STATUSES = {408, 409, 425, 429}
@@ -40,7 +40,7 @@ def transient(error: BaseException) -> bool:
 
 
 def http_status(error: BaseException) -> int | None:
-    """The status of the answer behind an error of botocore, aiohttp, gcsfs or azure; None where there is none."""
+    """The HTTP status behind an error of botocore, aiohttp, gcsfs, azure or deltalake; None if it has none."""
     told = re.search(r"↳ (\d{3}) [A-Z]", _plain(error))  # deltalake's errors are text
     if told:
         return int(told[1])
@@ -67,12 +67,12 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def storage_error(url: str, error: Exception) -> UserError:
-    """One line that says what a store refused and how to mend it."""
+    """One line that says what a store refused and how to fix it."""
     return UserError(f"cannot use {url}: {_reason(error)} ({_hint(error)})")
 
 
 def lost_store(url: str, error: Exception) -> UserError:
-    """What a run says that loses its store: nothing is wrong with its settings where the error is transient."""
+    """The error of a run that lost its store. A transient one says that the run can be continued as it is."""
     if not transient(error) or _refused(_reason(error)):
         return storage_error(url, error)
     return BrokenRunError(
@@ -81,12 +81,12 @@ def lost_store(url: str, error: Exception) -> UserError:
 
 
 def _reason(error: Exception) -> str:
-    """The error in a line; of deltalake's trees, which repeat the request's text, what the store answered."""
+    """The error in one line. deltalake's errors repeat the whole request: only the store's answer is taken."""
     text = _plain(error)
     status = re.search(r"↳ (\d{3} [A-Z][A-Za-z ]+)$", text, re.MULTILINE)
     code = re.search(r"<Code>(\w+)</Code>", text)
     said = [found[1].strip() for found in (status, code) if found]
-    if not said:  # an error of s3fs often has no text: the answer that it translated has
+    if not said:  # s3fs errors often have no text, but the response that they wrap has
         answers = (getattr(cause, "response", None) for cause in _causes(error))
         errors = [answer.get("Error", {}) for answer in answers if isinstance(answer, dict)]
         said = [str(found["Code"]) for found in errors if found.get("Code")][:1]

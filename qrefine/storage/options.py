@@ -1,9 +1,9 @@
 """One set of storage options for the two libraries that open a URL: fsspec (files) and deltalake (commits).
 
-Options come from the environment, as users of each store know it (``AWS_*``, profiles, instance roles;
-``GOOGLE_*``; ``AZURE_STORAGE_*``), or from ``storage_options`` in fsspec's words. Those are meant for the store of
-every URL but http's; options under a protocol's name, as ``{s3: {...}, https: {...}}``, are for that one alone.
-What fsspec's libraries read and deltalake does not (profiles, connection strings) is translated here.
+Options come from the environment, as is usual for each store (``AWS_*``, profiles, instance roles; ``GOOGLE_*``;
+``AZURE_STORAGE_*``), or from ``storage_options`` under fsspec's names. Those apply to the URLs of every store,
+but not to http; options under a protocol's name, as ``{s3: {...}, https: {...}}``, apply to that protocol alone.
+Profiles and connection strings, which fsspec's libraries read and deltalake does not, are translated here.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ SIGNED = re.compile(r"(?i)signature|^sig$|token|secret|password|^(api|access)_?k
 
 
 def protocol_of(url: str) -> str:
-    """``s3`` of ``s3://bucket/key``; ``file`` of a path."""
+    """``s3`` for ``s3://bucket/key``; ``file`` for a path."""
     return url.partition("://")[0] if "://" in url else "file"
 
 
 def own_options(url: str, storage_options: dict[str, Any]) -> dict[str, Any]:
-    """The options that are meant for a URL, in fsspec's words."""
+    """The options that apply to a URL, under fsspec's names."""
     protocol = protocol_of(url)
     grouped = {name for name, value in storage_options.items() if name in PROTOCOLS and isinstance(value, dict)}
     flat = {name: value for name, value in storage_options.items() if name not in grouped}
@@ -37,7 +37,7 @@ def own_options(url: str, storage_options: dict[str, Any]) -> dict[str, Any]:
 
 
 def fsspec_options(url: str, storage_options: dict[str, Any]) -> dict[str, Any]:
-    """Keyword arguments of fsspec's file system; S3's client tries again with growing, random waits."""
+    """Keyword arguments of fsspec's file system; S3's client retries with growing, random waits."""
     options = own_options(url, storage_options)
     if protocol_of(url) in S3:
         config = dict(options.get("config_kwargs") or {})
@@ -48,7 +48,7 @@ def fsspec_options(url: str, storage_options: dict[str, Any]) -> dict[str, Any]:
 
 
 def delta_options(url: str, storage_options: dict[str, Any]) -> dict[str, str]:
-    """``deltalake``'s options for a table's URL; what it finds in the environment by itself needs none."""
+    """``deltalake``'s options for a table's URL; what it finds in the environment by itself is left out."""
     if protocol_of(url) in HTTP:
         raise UserError(f"{url}: http is for reading shards; a table needs a store that can be written to")
     options, protocol = own_options(url, storage_options), protocol_of(url)
@@ -95,7 +95,7 @@ def _s3(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _aws_session(profile: str | None, *, credentials: bool) -> dict[str, str | None]:
-    """Address, region and credentials of an AWS profile; deltalake reads no profiles.
+    """Endpoint, region and credentials of an AWS profile; deltalake reads no profiles.
 
     Temporary credentials of a profile (SSO, an assumed role) are passed as they are now: a run that outlives them
     stops with an error, and continues when it is started again.
@@ -123,13 +123,13 @@ def _aws_session(profile: str | None, *, credentials: bool) -> dict[str, str | N
             }
     except botocore.exceptions.BotoCoreError as error:
         raise UserError(f"AWS profile: {' '.join(str(error).split())}") from error
-    if "AWS_ENDPOINT_URL" in os.environ:  # as the AWS libraries have it, the environment comes first
+    if "AWS_ENDPOINT_URL" in os.environ:  # as in the AWS libraries, the environment comes first
         found["AWS_ENDPOINT_URL"] = None
     return found
 
 
 def _google(options: dict[str, Any]) -> dict[str, Any]:
-    """gcsfs' ``token`` is a file, a parsed key, or the name of a way to log in; the last is found by deltalake."""
+    """gcsfs' ``token`` is a file, a parsed key, or the name of a login method; deltalake finds the last itself."""
     token = options.get("token")
     if isinstance(token, dict):
         return {"GOOGLE_SERVICE_ACCOUNT_KEY": json.dumps(token)}
@@ -141,7 +141,7 @@ def _google(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _azure(options: dict[str, Any]) -> dict[str, Any]:
-    """adlfs' words, and the connection string, which deltalake does not know."""
+    """adlfs' option names, and the connection string, which deltalake does not know."""
     text = options.get("connection_string") or os.environ.get("AZURE_STORAGE_CONNECTION_STRING", "")
     parts = dict(item.split("=", 1) for item in text.split(";") if "=" in item)
     host = options.get("account_host")

@@ -1,4 +1,4 @@
-"""A forward reader that goes on where its connection broke."""
+"""A forward reader that resumes where its connection broke."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ResumingReader(io.RawIOBase):
                     raise EOFError("the store ended the read early")
                 self.position += len(data)
                 return data
-            except Exception as error:  # also what is no OSError, as aiohttp's ClientPayloadError
+            except Exception as error:  # not all are OSErrors: aiohttp's ClientPayloadError is not
                 failures += 1
                 self._drop()
                 if failures > self._retries or not transient(error):
@@ -50,7 +50,7 @@ class ResumingReader(io.RawIOBase):
                 pause(failures, f"read of {self._path} at {self.position}", error)
 
     def _go_on(self) -> None:
-        """To where the last connection broke; a server without ranges sends all of it once more."""
+        """Go to where the last connection broke; a server without range requests sends the whole file again."""
         if not self.position or self._file.seekable():
             self._file.seek(self.position)
             return

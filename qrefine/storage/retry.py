@@ -1,4 +1,4 @@
-"""Try again, with growing waits, what a store broke off."""
+"""Retries of failed store requests, with growing waits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from qrefine.storage.errors import transient
 
 log = logging.getLogger(__name__)
 
-RETRIES = 6  # 25 to 50 s of waits, beside those of the client libraries: a store may restart meanwhile
+RETRIES = 6  # 25 to 50 s of waits, besides the client libraries' own: time for a store to restart
 FIRST_WAIT_S = 0.4
 LONGEST_WAIT_S = 20.0
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 def retrying(action: Callable[[], T], what: str, retries: int = RETRIES) -> T:
     """The action's result; tried again up to ``retries`` times where its error is transient.
 
-    Raises the last error. The action must give the same when it is done twice.
+    Raises the last error. The action must be idempotent.
     """
     failures = 0
     while True:
@@ -36,7 +36,7 @@ def retrying(action: Callable[[], T], what: str, retries: int = RETRIES) -> T:
 
 
 def pause(failures: int, what: str, error: Exception) -> None:
-    """Wait longer with each failure in a row, and never in step with others that failed at the same moment."""
+    """Wait longer after each failure in a row; random, so that clients that failed together spread out."""
     wait = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**failures) * random.uniform(0.5, 1)
     log.debug("%s failed (%s: %s); again in %.1f s", what, type(error).__name__, error, wait)
     time.sleep(wait)

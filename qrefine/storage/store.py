@@ -18,14 +18,14 @@ from qrefine.storage.options import delta_options, fsspec_options, refuse_secret
 from qrefine.storage.reader import READ_BYTES, ResumingReader
 from qrefine.storage.retry import retrying
 
-START_RETRIES = 1  # of what a run asks first: a wrong address should be told soon
-ALIASES = {"s3a": "s3", "gcs": "gs"}  # one name each, which every library knows
-# these have no folders; asked to make one, s3fs would make the bucket of a misspelt URL
+START_RETRIES = 1  # of a run's first requests: a wrong address should be reported soon
+ALIASES = {"s3a": "s3", "gcs": "gs"}  # to the name that every library knows
+# stores without folders; asked to make one, s3fs would create the bucket of a misspelt URL
 BUCKETS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl"})
 
 
 def canonical(url: str) -> str:
-    """The one name of a place: local paths become absolute, so that a resume from elsewhere finds its rows.
+    """The canonical name of a place: local paths become absolute, so a resume from another folder finds its rows.
 
     Raises UserError where a URL carries a secret.
     """
@@ -40,8 +40,8 @@ def canonical(url: str) -> str:
 class Store:
     """A folder, or a single object, with the options to reach it. It can be sent to another process.
 
-    Names are relative to the URL; the empty name is the URL itself. Requests are tried again where that may help.
-    Errors are the store's own, unless a method says otherwise: `storage_error` makes one line of them.
+    Names are relative to the URL; the empty name is the URL itself. Transient errors are retried. Methods
+    raise the store's own errors, unless they say otherwise: `storage_error` makes one line of them.
     """
 
     url: str
@@ -49,16 +49,16 @@ class Store:
 
     @classmethod
     def at(cls, url: str, options: dict[str, Any] | None = None) -> Store:
-        """The store at a URL or a local path, under its one name; raises UserError for a URL with a secret."""
+        """The store at the canonical name of a URL or local path; raises UserError for a URL with a secret."""
         return cls(canonical(url), options or {})
 
     def join(self, name: str) -> Store:
-        """The place of that name below this one."""
+        """The store at this name below this one."""
         return Store(f"{self.url}/{name}", self.options)
 
     @property
     def filesystem(self) -> Any:
-        """fsspec's file system; raises UserError for a protocol that is not there."""
+        """fsspec's file system; raises UserError for a protocol that is unknown or not installed."""
         return self._opened[0]
 
     @property
@@ -68,7 +68,7 @@ class Store:
 
     @property
     def delta_options(self) -> dict[str, str]:
-        """The options in ``deltalake``'s words; raises UserError where a table cannot be."""
+        """The options under ``deltalake``'s names; raises UserError where no table can be written."""
         return delta_options(self.url, self.options)
 
     @property
@@ -76,10 +76,10 @@ class Store:
         return "file" in self._protocols
 
     def info(self, name: str = "") -> dict[str, Any] | None:
-        """What the store tells of a place; None where nothing is. Raises UserError where it refuses or is away."""
+        """The store's metadata of a place; None if missing. Raises UserError where the store refuses or fails."""
         path = self._path(name)
         try:
-            self.filesystem.invalidate_cache(path)  # else it tells what was there before
+            self.filesystem.invalidate_cache(path)  # else it answers from its cache
             found: dict[str, Any] = retrying(lambda: self.filesystem.info(path), path, START_RETRIES)
             return found
         except FileNotFoundError as error:
@@ -90,11 +90,11 @@ class Store:
             raise storage_error(self.url, error) from error
 
     def exists(self, name: str = "") -> bool:
-        """Whether anything is there. Raises UserError where the store refuses or is away."""
+        """Whether anything exists there. Raises UserError where the store refuses or is unreachable."""
         return self.info(name) is not None
 
     def names(self, folder: str = "") -> list[str]:
-        """Sorted names of what lies in a folder, without the folder's; none where there is no folder."""
+        """Sorted names of a folder's entries, without its path; an empty list where there is no folder."""
         path = self._path(folder)
         self.filesystem.invalidate_cache(path)
         try:
@@ -109,15 +109,15 @@ class Store:
         return bytes(retrying(lambda: self.filesystem.cat_file(path), path))
 
     def open(self, name: str = "", mode: str = "rb") -> Any:
-        """An open file, ``rb`` with random access or ``wb``; what it reads and writes is not tried again."""
+        """An open file, ``rb`` with random access or ``wb``; its reads and writes are not retried."""
         return self.filesystem.open(self._path(name), mode)
 
     def reader(self, retries: int) -> ResumingReader:
-        """The object from its beginning to its end, over broken connections."""
+        """Reads the object from its beginning to its end, and resumes after broken connections."""
         return ResumingReader(self.filesystem, self.base, retries)
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a small object; no reader sees half of it."""
+        """Write a small object atomically."""
         path = self._path(name)
         if self.is_local:
             with _temporary(path, data) as temporary:
@@ -126,9 +126,9 @@ class Store:
             retrying(lambda: self.filesystem.pipe_file(path, data), path)
 
     def create(self, name: str, data: bytes) -> None:
-        """Write a small object where none is; raises FileExistsError where one is, whoever was faster.
+        """Write a small object that must not exist yet; raises FileExistsError where it does, in a race too.
 
-        Object stores refuse by themselves (``If-None-Match: *``); on disk a link does.
+        Object stores check that themselves (``If-None-Match: *``); on disk a hard link does.
         """
         path = self._path(name)
         if not self.is_local:
@@ -139,12 +139,12 @@ class Store:
                 os.link(temporary, path)
             except FileExistsError:
                 raise
-            except OSError:  # a file system without hard links: exclusive all the same, if not whole at once
+            except OSError:  # a file system without hard links: still exclusive, but not atomic
                 with open(path, "xb") as file:
                     file.write(data)
 
     def upload(self, name: str, file: IO[bytes]) -> None:
-        """Write a file's bytes to a place that nobody reads yet; as a whole again where the store breaks."""
+        """Write a file's bytes to a place that nobody reads yet; a retry starts from the first byte."""
         path = self._path(name)
 
         def once() -> None:
@@ -155,7 +155,7 @@ class Store:
         retrying(once, path)
 
     def make_folder(self, name: str = "") -> None:
-        """Make a folder, and those above it, where the store has folders."""
+        """Make a folder and its parents, where the store has folders."""
         if not BUCKETS & self._protocols:
             self.filesystem.makedirs(self._path(name), exist_ok=True)
 
@@ -192,14 +192,14 @@ class Store:
         return f"{self.base}/{name}" if name else self.base
 
     def _create_remotely(self, path: str, data: bytes) -> None:
-        """An object that is there and is this very one was created by an attempt before, whose answer was lost."""
+        """An object that exists with the same bytes was created by an earlier attempt, whose answer was lost."""
         try:
             retrying(lambda: self.filesystem.pipe_file(path, data, mode="create"), path)
         except Exception as error:
-            # s3fs knows AWS' answer to a lost race; other stores send 412 alone
+            # s3fs translates AWS' answer to a lost race; other stores send only a 412
             if not isinstance(error, FileExistsError) and http_status(error.__cause__ or error) != 412:
                 raise
-            with contextlib.suppress(FileNotFoundError):  # it was there, and is gone: not ours
+            with contextlib.suppress(FileNotFoundError):  # it existed and is gone: not ours
                 if retrying(lambda: self.filesystem.cat_file(path), path) == data:
                     return
             raise FileExistsError(path) from error
@@ -207,8 +207,8 @@ class Store:
 
 @contextlib.contextmanager
 def _temporary(path: str, data: bytes) -> Iterator[str]:
-    """A file with the data beside a path, while entered."""
-    temporary = f"{path}.{uuid.uuid4().hex}"  # no tempfile: that is readable by its owner alone
+    """A temporary file with the data, next to a path."""
+    temporary = f"{path}.{uuid.uuid4().hex}"  # not tempfile: only the owner can read its files
     try:
         with open(temporary, "xb") as file:
             file.write(data)

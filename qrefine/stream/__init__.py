@@ -2,6 +2,6 @@
 
 import os
 
-# A run says every ten seconds what it needs of the cluster, and a killed one holds it until its last word expires.
-# Ray's three minutes would leave the run that continues it without GPUs for as long. It is read on import.
+# A run requests resources from the cluster every ten seconds; the last request of a killed run holds them until it
+# expires. With Ray's default of three minutes the next run would wait that long for GPUs. Ray reads it on import.
 os.environ.setdefault("RAY_DATA_AUTOSCALING_REQUEST_EXPIRE_TIME_S", "40")

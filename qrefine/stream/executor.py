@@ -1,4 +1,4 @@
-"""The executor that is a Ray cluster: plans become a Ray Data stream, jobs become tasks."""
+"""The Ray executor: plans become a Ray Data stream, jobs become tasks."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from qrefine.work.meter import Meter
 from qrefine.work.plans import ShardPlan
 from qrefine.work.write import Target
 
-TASK_RETRIES = 3  # where a worker dies or the store fails; each try writes parts of its own
+TASK_RETRIES = 3  # if a worker dies or the store fails; each attempt writes its own parts
 
 
 class RayExecutor:
-    """Connects to a Ray, or starts one, while it is entered; raises UserError where that fails."""
+    """Connects to Ray, or starts it, while entered; raises UserError if that fails."""
 
     topology: Topology
 
@@ -65,7 +65,7 @@ class RayExecutor:
         yield from records(failure_stream(plans, target, reason))
 
     def each(self, call: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[list[Result]]:
-        """Two tasks for each CPU at a time; raises BrokenRunError where one fails for good."""
+        """Up to two tasks per CPU at a time; raises BrokenRunError if one fails after all retries."""
         task = ray.remote(num_cpus=1, max_retries=TASK_RETRIES, retry_exceptions=True)(_apply)
         most = 2 * max(1, int(self.cpus))
         waiting = iter(jobs)
@@ -85,5 +85,5 @@ class RayExecutor:
 
 
 def _apply(call: Callable[[Job], Result], job: Job) -> Result:
-    """A task must be a plain function; ``call`` may be a partial one."""
+    """Ray tasks must be plain functions; ``call`` may be a partial."""
     return call(job)

@@ -1,4 +1,4 @@
-"""Metrics recorded through Ray: its agent on each node exports them for Prometheus."""
+"""Metrics recorded through Ray, whose agent on each node exports them to Prometheus."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from qrefine.work.meter import METRICS
 
 @dataclass(frozen=True)
 class RayMeter:
-    """Records metrics of one run, from any process of it."""
+    """Records metrics of one run, from any of its processes."""
 
     run: str
 
     def add(self, name: str, value: float = 1.0, **tags: str) -> None:
-        """Count on; nothing is counted where the value is 0."""
+        """Increase a counter; a value of 0 is not recorded."""
         if value > 0:
             _counter(name).inc(value, {"run": self.run, **tags})
 

@@ -1,4 +1,4 @@
-"""What a running Ray cluster is made of, and one function run on each of its nodes."""
+"""The nodes of a running Ray cluster, and running a function on each of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Node:
-    """A node that is alive; ``resources`` are Ray's logical ones, ``store`` its object store in bytes."""
+    """A node that is alive; CPUs and GPUs are Ray's logical ones, ``store`` is its object store in bytes."""
 
     id: str
     address: str
@@ -27,7 +27,7 @@ class Node:
 
     @property
     def name(self) -> str:
-        """Its address, and a part of its id: test clusters have several nodes at one address."""
+        """The address and part of the id: test clusters have several nodes at one address."""
         return f"{self.address}/{self.id[:4]}"
 
 
@@ -49,16 +49,16 @@ def alive_nodes() -> list[Node]:
 
 
 def count_nodes() -> int:
-    """Nodes that are alive of the Ray that this process is connected to; 0 where it is to none."""
+    """Number of alive nodes of the connected cluster; 0 if this process is not connected."""
     return sum(node["Alive"] for node in ray.nodes()) if ray.is_initialized() else 0
 
 
 def on_each_node(
     nodes: Sequence[Node], call: Callable[..., Result], *arguments: Any, timeout_s: float
 ) -> dict[Node, Result | Exception]:
-    """``call(node, *arguments)`` as a task on each node at once: what it gave, or the error it ended with.
+    """``call(node, *arguments)`` as a task on all nodes at once: its result or its error.
 
-    The tasks ask for no logical resources, so that a head of 0 CPUs and busy nodes answer too.
+    The tasks request no logical resources, so that a head of 0 CPUs and busy nodes answer too.
     """
     task = ray.remote(num_cpus=0, max_retries=0)(call)
     pending: dict[Node, Any] = {}
@@ -81,5 +81,5 @@ def _result(reference: Any) -> Any:
 
 
 def dashboard_url() -> str | None:
-    """Address of the cluster's dashboard as ``host:port``; None where it has none."""
+    """Address of the cluster's dashboard as ``host:port``; None without a dashboard."""
     return ray.init(ignore_reinit_error=True, logging_level=logging.ERROR).dashboard_url or None

@@ -1,4 +1,4 @@
-"""The chain of a run: read, one map per pool, write. No branches: Ray would run the parent once per child."""
+"""The Ray Data pipeline of a run: read, one map per pool, write. Without branches, which run the parent twice."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from qrefine.table.parts import PartRecord
 from qrefine.work.plans import ShardPlan
 from qrefine.work.write import Target
 
-TASK_RETRIES = 1  # for the victims of another task on their actor; what kills it twice is tried again alone
-BATCHES_AHEAD = 2  # batches in a task on a GPU: one is decoded while one is worked on; more would end unevenly
-IN_FLIGHT = 2  # tasks per actor: the next batch is there when one ends
+TASK_RETRIES = 1  # for tasks lost because another task killed their actor; a second loss is retried alone
+BATCHES_AHEAD = 2  # batches per GPU task: one is decoded while one is processed; more would end unevenly
+IN_FLIGHT = 2  # tasks per actor: the next batch is ready when one ends
 ROW_BY_ROW = 1.0  # bytes: every row becomes a block of its own
-READERS_PER_GPU = 2  # at least; a cluster that grows has few CPUs to count when the run begins
-BLOCKS_PER_ACTOR = 16  # of a small input: at its end an actor idles for half a block, while another ends
+READERS_PER_GPU = 2  # at least; a cluster that grows has few CPUs when the run begins
+BLOCKS_PER_ACTOR = 16  # for small inputs: at the end an actor waits about half a block for the others
 
 
 def refine_stream(
@@ -32,7 +32,7 @@ def refine_stream(
 ) -> Dataset:
     """The planned shards through the pools into parts; its rows are the parts' records.
 
-    ``alone``: one row in each block and batch, so that a row which kills its actor takes no other with it.
+    ``alone``: one row in each block and batch, so that a row that kills its actor loses no other rows.
     """
     config = target.config
     actors = max(pool.size for pool in topology.pools)
@@ -41,7 +41,7 @@ def refine_stream(
     for position, pool in enumerate(topology.pools):
         last = position == len(topology.pools) - 1
         with warnings.catch_warnings():
-            # Ray 2.60 wants named arguments and has no name for max_task_retries
+            # Ray 2.60 warns of arguments without a name, and max_task_retries has none
             warnings.simplefilter("ignore", DeprecationWarning)
             dataset = dataset.map_batches(
                 PoolActor,
@@ -51,7 +51,7 @@ def refine_stream(
                     "slots": batch_size,
                     "writes": last and topology.write_in_pool,
                 },
-                # on GPUs batches are filled across blocks; else a block is a task, however few rows it has
+                # on GPUs batches are filled across blocks; on CPUs each block is a task
                 batch_size=(1 if alone else BATCHES_AHEAD * batch_size) if pool.gpus else None,
                 batch_format="pyarrow",
                 zero_copy_batch=True,
@@ -66,22 +66,22 @@ def refine_stream(
 
 
 def failure_stream(plans: Sequence[ShardPlan], target: Target, reason: str) -> Dataset:
-    """The planned rows written as failed ones, past all models."""
+    """Writes the planned rows as failed, without running models."""
     return _write(_read(plans, target, ROW_BY_ROW), target, rows=1, reason=reason)
 
 
 def _strategy(pool: Pool, elastic: bool, in_flight: int) -> ActorPoolStrategy:
     if not elastic:
         return ActorPoolStrategy(size=pool.size, max_tasks_in_flight_per_actor=in_flight)
-    # the upper bound is what the cluster has, which may grow
+    # no upper bound but the cluster, which may grow
     return ActorPoolStrategy(min_size=1, initial_size=pool.size, max_tasks_in_flight_per_actor=in_flight)
 
 
 def records(dataset: Dataset) -> Iterator[PartRecord]:
-    """Run the dataset; gives the record of each part as soon as it is written.
+    """Run the dataset; yields the record of each part as soon as it is written.
 
-    Raises UserError with the worker's own line where no model could be loaded, BrokenRunError where Ray or the
-    store gave up.
+    Raises UserError with the worker's message if a model cannot be loaded, BrokenRunError if Ray or the store
+    fails for good.
     """
     try:
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
@@ -100,7 +100,7 @@ def records(dataset: Dataset) -> Iterator[PartRecord]:
 
 
 def block_bytes(plans: Sequence[ShardPlan], actors: int, config: RefineConfig) -> float:
-    """Encoded bytes in one block: the setting, or less where the input is too small to feed all actors."""
+    """Encoded bytes in one block: the setting, or less if the input is too small to feed all actors."""
     total = sum(plan.size or 0 for plan in plans)
     most = config.stream.block_mb * 2**20
     return min(most, total / (BLOCKS_PER_ACTOR * actors)) if total else most

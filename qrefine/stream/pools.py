@@ -22,16 +22,16 @@ from qrefine.work.write import Target
 
 POOLED = (("map",), ("noise", "inpaint"), ("enhance",), ("accept",))
 LOCAL_ACTOR_CPUS = 0.5
-DECODERS = 4  # threads of an actor on a GPU; Pillow lets other threads run while it decodes
-HELPER_CPUS = 0.1  # of readers and writers beside them: what is left must always fit both, or nothing moves
+DECODERS = 4  # threads of a GPU actor; Pillow releases the GIL while it decodes
+HELPER_CPUS = 0.1  # per reader or writer; both must always fit beside the actors, or the stream deadlocks
 
 
 @dataclass(frozen=True)
 class Topology:
     """The pools in stream order.
 
-    ``write_in_pool``: the last one writes the parts itself; else writers do. ``elastic``: pools start at their
-    size at once, give actors back while they starve, and grow onto what joins the cluster; else sizes are fixed.
+    ``write_in_pool``: the last pool writes the parts; otherwise separate tasks do. ``elastic``: pools start at
+    their size, release idle actors, and grow when nodes join the cluster; otherwise sizes are fixed.
     """
 
     pools: tuple[Pool, ...]
@@ -47,11 +47,11 @@ class Topology:
 
 
 def plan_topology(config: RefineConfig, cpus: float, gpus: float) -> Topology:
-    """Pools for a machine or cluster with so many logical CPUs and GPUs.
+    """Pools for a machine or cluster with the given logical CPUs and GPUs.
 
     ``auto`` is ``colocated``: on four logical GPUs it reached 171 of 182 images/s with a stable mix of needs
-    and 156 of 169 with a drifting one, where fixed pools reached 156 and 84. ``pooled`` is
-    for models too large to share a GPU; it needs one GPU per pool, or none at all.
+    and 156 of 169 with a drifting one; fixed pools reached 156 and 84. ``pooled`` is for models too large to share
+    a GPU; it needs one GPU per pool, or none at all.
     """
     stream = config.stream
     gpus = gpus if stream.gpus is None else stream.gpus
@@ -62,19 +62,19 @@ def plan_topology(config: RefineConfig, cpus: float, gpus: float) -> Topology:
     else:
         pools = _colocated(cpus, gpus)
     on_gpus = any(pool.gpus for pool in pools)
-    # a GPU must not wait for an encoder; without GPUs a hop less is a copy less, and nothing piles up before it
+    # a GPU must not wait for an encoder; without GPUs, writing in the pool saves a copy, and no queue builds up
     return Topology(pools, write_in_pool=not on_gpus, elastic=on_gpus and stream.pools is None)
 
 
 def _colocated(cpus: float, gpus: float) -> tuple[Pool, ...]:
-    """An actor per GPU, or per CPU where there is none."""
+    """An actor per GPU, or per CPU without GPUs."""
     if gpus < 1:
         return (_pool(MODEL_STAGES, max(1, int(cpus)), gpus=0.0),)
     return (_pool(MODEL_STAGES, int(gpus), gpus=1.0, cpus=_beside_gpu(cpus, gpus)),)
 
 
 def _pooled(cpus: float, gpus: float) -> tuple[Pool, ...]:
-    """A pool per model. GPUs beyond one each go to where the work is: inpainting."""
+    """A pool per model. GPUs beyond one per pool go to inpainting, which has most of the work."""
     count = len(POOLED)
     if not gpus:
         return tuple(_pool(stages, 1, gpus=0.0, cpus=LOCAL_ACTOR_CPUS * cpus / count) for stages in POOLED)
@@ -87,7 +87,7 @@ def _pooled(cpus: float, gpus: float) -> tuple[Pool, ...]:
 
 
 def _beside_gpu(cpus: float, actors: float) -> float:
-    """Logical CPUs of an actor on a GPU: one, or less where half of all CPUs would not do for all."""
+    """Logical CPUs of a GPU actor: one, or less if all actors would take more than half of the CPUs."""
     return min(1.0, LOCAL_ACTOR_CPUS * cpus / actors)
 
 
@@ -96,19 +96,19 @@ def _pool(stages: Sequence[str], size: int, *, gpus: float, cpus: float = LOCAL_
 
 
 class PoolActor:
-    """One process of a pool: loads its models once, then turns blocks of samples into such blocks.
+    """One process of a pool: loads its models once, then maps blocks of samples to blocks of samples.
 
-    Where it ``writes`` it is the end of the stream: it writes its samples and gives the records of the parts.
+    If it ``writes`` it is the end of the stream: it writes its samples and returns the records of the parts.
     """
 
     def __init__(self, pool: Pool, target: Target, slots: int, writes: bool) -> None:
         import torch
 
-        # a fixed count: the order of sums, and with it the last bit, must not depend on the machine's load
+        # a fixed count: the order of sums, and so the last bit, must not depend on the machine's load
         torch.set_num_threads(max(1, int(pool.cpus)))
         self._target, self._slots, self._writes = target, slots, writes
         self._stages = build_stages(pool.stages, target.config)
-        # beside a GPU decoding must not be what it waits for; on CPUs alone threads would only take turns
+        # a GPU must not wait for decoding; on CPUs only, threads would compete for the same cores
         self._map = ThreadPoolExecutor(DECODERS).map if pool.gpus else map
         self._meter = RayMeter(target.run)
         self._name, self._device = "+".join(pool.stages), "gpu" if pool.gpus else "cpu"
@@ -116,7 +116,7 @@ class PoolActor:
         self._since = time.perf_counter()
 
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
-        """``slots`` rows at a time. Where threads decode, the next ones are decoded while these are worked on."""
+        """Processes ``slots`` rows at a time; with decoder threads the next rows are decoded meanwhile."""
         load_one = partial(load, stages=self._stages, config=self._target.config)
         starts = range(0, max(1, block.num_rows), self._slots)
         coming = (self._map(load_one, from_arrow(block.slice(start, self._slots))) for start in starts)
@@ -137,7 +137,7 @@ class PoolActor:
         self._busy += step.seconds
 
     def _account(self, samples: int) -> None:
-        """Book a batch and the time since the one before it."""
+        """Record a batch and the time since the previous one."""
         now = time.perf_counter()
         self._meter.add("batch_samples", samples, pool=self._name)
         self._meter.add("batch_slots", self._slots, pool=self._name)

@@ -19,14 +19,14 @@ from ray.data import DataContext
 from qrefine.config import StreamSettings
 from qrefine.errors import UserError
 
-LOCAL_STORE_MB = 512  # bounds what is read ahead: a large shard must not fill the memory
-NO_PROGRESS_S = 6 * 3600.0  # a slow model start or a long compile is no hang
+LOCAL_STORE_MB = 512  # limits read-ahead: a large shard must not fill the memory
+NO_PROGRESS_S = 6 * 3600.0  # a slow model start or a long compilation is not a hang
 ACTOR_DEATHS_AT_START = 5
 
 
 @contextmanager
 def session(settings: StreamSettings, debug: bool = False) -> Iterator[None]:
-    """Connect, or start a local Ray; what was started here is stopped here. Raises UserError where it fails."""
+    """Connect to Ray or start a local one, which is stopped on exit. Raises UserError if that fails."""
     if ray.is_initialized():
         _configure(debug)
         yield
@@ -34,9 +34,11 @@ def session(settings: StreamSettings, debug: bool = False) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     local = settings.address is None and "RAY_ADDRESS" not in os.environ
     if not debug:
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # of this process' C++ core; Python's errors rise
+        os.environ.setdefault(
+            "RAY_BACKEND_LOG_LEVEL", "fatal"
+        )  # of this process's C++ core; Python errors are still raised
     options: dict[str, Any] = {
-        "address": "local" if local else settings.address,  # not whatever cluster was started here last
+        "address": "local" if local else settings.address,  # not the cluster last started on this machine
         "log_to_driver": debug,
         "logging_level": logging.INFO if debug else logging.ERROR,
     }
@@ -49,7 +51,7 @@ def session(settings: StreamSettings, debug: bool = False) -> Iterator[None]:
             _loopback_only() if local else contextlib.nullcontext(),
         ):
             ray.init(**options)
-    except Exception as error:  # of a node that does not come up in time Ray tells by a bare Exception
+    except Exception as error:  # Ray raises a bare Exception if a node does not start in time
         raise UserError(f"cannot use Ray at {settings.address or 'this machine'}: {error}") from error
     try:
         _configure(debug)
@@ -61,10 +63,10 @@ def session(settings: StreamSettings, debug: bool = False) -> Iterator[None]:
 
 @contextmanager
 def _loopback_only() -> Iterator[None]:
-    """A Ray that is started here listens on 127.0.0.1 alone: what it takes are commands.
+    """A local Ray listens on 127.0.0.1 only, because anyone who can connect can run code.
 
-    Ray has one switch for this, named after the systems on which it is the default. This process read it when it
-    imported ray; the processes of the new Ray inherit it.
+    Ray has one switch for this, an environment variable named after the systems on which it is the default. This
+    process read it when it imported ray; the processes of the new Ray inherit it.
     """
     switch, here = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, ray_constants.ENABLE_RAY_CLUSTER
     said = os.environ.get(switch)
@@ -80,7 +82,7 @@ def _loopback_only() -> Iterator[None]:
 
 @contextmanager
 def _quiet_raylets() -> Iterator[None]:
-    """Drop what Ray prints of a lost node, twenty lines of its raylet's log; the progress lines count nodes."""
+    """Hide what Ray prints for a lost node, twenty lines of its raylet's log; the progress lines count nodes."""
     printer = ray_logging.stdout_deduplicator
     before, printer.skip_re = printer.skip_re, re.compile("")
     try:
@@ -91,7 +93,7 @@ def _quiet_raylets() -> Iterator[None]:
 
 @contextmanager
 def _silenced_stderr() -> Iterator[None]:
-    """Hide what Ray's C++ core writes to the file descriptor while it starts; Python's errors still rise."""
+    """Hide what Ray's C++ core writes to the file descriptor while it starts; Python errors are still raised."""
     sys.stderr.flush()
     saved = os.dup(2)
     try:
@@ -104,16 +106,16 @@ def _silenced_stderr() -> Iterator[None]:
 
 
 def _configure(debug: bool) -> None:
-    """Ray Data's settings; each for a fact that was measured on Ray 2.60."""
+    """Settings of Ray Data; the reasons were measured on Ray 2.60."""
     context = DataContext.get_current()
     context.enable_progress_bars = debug
     context.print_on_execution_start = debug
     context.enable_auto_log_stats = False
-    context.max_errored_blocks = -1  # a block lost with its actor is reconciled, not fatal
+    context.max_errored_blocks = -1  # a block lost with its actor is retried by the run, not fatal
     context.max_consecutive_actor_init_deaths = ACTOR_DEATHS_AT_START
     context.execution_no_progress_timeout_s = NO_PROGRESS_S
-    context.wait_for_min_actors_s = 0  # the first actor begins; the last may still wait for its node
+    context.wait_for_min_actors_s = 0  # start with the first actor; others may still wait for their node
     if not debug:
-        # Ray prints a stack for each lost block and warns of idle pools; the summary counts what was lost
+        # Ray prints a stack trace for each lost block and warns of idle pools; the summary counts lost rows
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)
         warnings.filterwarnings("ignore", module=r"ray\.data\.")

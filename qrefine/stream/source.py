@@ -1,4 +1,4 @@
-"""A Ray Data source of planned shards: blocks of encoded bytes, damage as rows, committed rows left out."""
+"""A Ray Data source of planned shards: blocks of encoded images, damage as failed rows, no committed rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from qrefine.stream.metrics import RayMeter
 from qrefine.work.border import SCHEMA, blocks
 from qrefine.work.plans import ShardPlan, read_plan
 
-MOST_TASKS = 10_000  # a driver with more read tasks spends its time on them
+MOST_TASKS = 10_000  # with more read tasks the driver is the bottleneck
 
 
 class ShardSource(Datasource):

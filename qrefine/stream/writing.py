@@ -1,4 +1,4 @@
-"""The end of the stream: samples become parts, and the driver hears of them as rows of their own."""
+"""The end of the stream: samples become parts; the driver gets the records of parts as rows."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from qrefine.stream.metrics import RayMeter
 from qrefine.work.border import from_arrow
 from qrefine.work.write import Target, write
 
-RECORD = pa.schema([("record", pa.string()), ("broken", pa.string())])  # a part, or why there is none
+RECORD = pa.schema([("record", pa.string()), ("broken", pa.string())])  # a part, or the reason for a failure
 
 
 def write_block(block: pa.Table, target: Target, reason: str | None = None) -> pa.Table:
-    """Write a block's samples; with a ``reason`` all fail for it, unless they failed before.
+    """Write a block's samples; with a ``reason`` all samples without an error fail with it.
 
-    These never got through a pool.
+    Such samples did not pass the pools.
     """
     samples = from_arrow(block)
     if reason is not None:
@@ -28,9 +28,9 @@ def write_block(block: pa.Table, target: Target, reason: str | None = None) -> p
 
 
 def write_told(samples: Sequence[Sample], target: Target) -> pa.Table:
-    """Write samples; gives the parts' records, which are small.
+    """Write samples; returns the records of the parts, which are small.
 
-    A store that stays away is told as data: after an error Ray would go on, and the samples would count as deadly.
+    An unavailable store is returned as data: after an exception Ray would go on and samples would be blamed.
     """
     try:
         records = write(samples, target)

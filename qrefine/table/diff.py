@@ -1,4 +1,4 @@
-"""What changed between two versions of a table: only parts that one of them lacks are read, and no images."""
+"""What changed between two versions of a table. Reads only parts that are in one of them, and no images."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ COLUMNS = ("shard", "index", "status", "quality_after", "run", "source_sha256")
 
 @dataclass(frozen=True)
 class Difference:
-    """Samples by what became of them; ``replaced`` is the sum of the five below it."""
+    """Numbers of samples; ``replaced`` is the sum of the five below it."""
 
     added: int
     removed: int
     replaced: int
-    new_source: int  # the image behind it is another
-    improved: int  # the score is higher, or a failure is mended
+    new_source: int  # the source image is another
+    improved: int  # the score is higher, or it no longer fails
     worse: int  # the score is lower, or it fails now
     same: int
     unknown: int  # replaced and failed, before and after
@@ -31,7 +31,7 @@ class Difference:
 
 
 def diff(old: Table, new: Table) -> Difference:
-    """From one version of a table to another; memory grows with the rows of the parts that one of them lacks."""
+    """Compare two versions of a table; memory grows with the rows of the parts that are in only one of them."""
     parts = [{piece.path for piece in table.pieces()} for table in (old, new)]
     both = parts[0] & parts[1]
     before, after = (_rows(table, sorted(paths - both)) for table, paths in zip((old, new), parts, strict=True))

@@ -1,7 +1,7 @@
 """A table's images as a training set: WebDataset shards, Parquet files or an image folder, and a manifest.
 
-Rows come in the order of their shards and indexes, numbered from 0, so the same version of a table gives the same
-bytes. Memory holds a few rows. Failed rows have no image and are left out.
+Rows are sorted by shard and index, and numbered from 0, so the same version of a table gives the same bytes.
+Memory holds a few rows. Failed rows have no image and are left out.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from qrefine.table.parts import row_writer
 from qrefine.table.table import Table
 from qrefine.table.where import parse_where
 
-SAMPLES = 1000  # in a shard, a Parquet file, a folder
+SAMPLES = 1000  # in one shard, Parquet file or folder
 MANIFEST = "manifest.json"
 SUFFIXES = {"PNG": "png", "JPEG": "jpg", "WebP": "webp", "GIF": "gif", "TIFF": "tif", "JPEG 2000": "jp2"}
 _NOT_TOLD = {"image", "metadata", "prompt", "quality_map_before", "quality_map_after", "shard_rows", "error"}
@@ -35,7 +35,7 @@ _NOT_TOLD = {"image", "metadata", "prompt", "quality_map_before", "quality_map_a
 
 @dataclass(frozen=True)
 class File:
-    """A file of an export; the digest of a folder's is that of its ``metadata.jsonl``, which has the images'."""
+    """A file of an export. A folder's digest is that of its ``metadata.jsonl``, which has the images' digests."""
 
     name: str
     samples: int
@@ -45,7 +45,7 @@ class File:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What was exported of which version of which table; written last, so an export without it is not whole."""
+    """What was exported, from which version of which table. Written last: an export without it is incomplete."""
 
     table: str
     version: int
@@ -102,7 +102,7 @@ def _rows(table: Table, where: pc.Expression | None) -> Iterator[pa.Table]:
 
 
 class _Output:
-    """A folder that was empty; files in it are hashed as they are written."""
+    """The output folder, which must be empty; its files are hashed as they are written."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -126,7 +126,7 @@ class _Output:
 
 
 class _Hashed:
-    """A file that is written from its beginning to its end; others close it."""
+    """Hashes what is written to a file; the caller closes the file."""
 
     closed = False
 
@@ -211,7 +211,7 @@ WRITERS: dict[str, Callable[[_Output, int, int, Iterator[pa.Table]], File]] = {
 
 
 def _key(number: int) -> str:
-    """Keys of several shards may be alike; numbers are not."""
+    """A number, since keys of different shards may be equal."""
     return f"{number:09d}"
 
 
@@ -224,7 +224,7 @@ def _told(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sidecar(row: dict[str, Any]) -> dict[str, Any]:
-    """The sample's own json, where it has one, with what we know of it under ``qrefine``."""
+    """The sample's own json, where it has one, with the table's columns under ``qrefine``."""
     try:
         own = json.loads(row["metadata"] or "{}")
     except (ValueError, RecursionError):

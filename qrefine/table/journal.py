@@ -1,9 +1,9 @@
-"""The journal of a run that commits once, at its end: what is written and not yet in the log.
+"""The journal of a run that commits once, at its end: its parts that are written but not yet in the log.
 
 Parts are written as always; their records go into objects ``_qrefine/staged-<version>-<plan>/<run>-<n>.json``,
-each created once and never changed. ``version`` is that of the table which the run began with and ``plan`` names
-what the run does, so a run that was killed is continued by the next that does the same, and no other. A journal
-of an older version than the table's is stale: its run has committed, or another came between.
+each created once and never changed. ``version`` is the table's version when the run began, and ``plan`` is a
+digest of what the run does: a killed run is continued only by a run with the same plan. A journal of a version
+older than the table's is stale: its run has committed, or another run has.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ STAGED = "staged-"
 
 @dataclass(frozen=True)
 class Entry:
-    """Parts of one shard that were written, and the parts that they stand in for, staged or committed."""
+    """Parts of one shard that were written, and the parts that they replace, staged or committed."""
 
     shard: str
     version: str | None  # of the shard
     records: tuple[PartRecord, ...]
     sources: tuple[str, ...] = ()
-    counts: dict[str, int] = field(default_factory=dict)  # what became of rows that were done again
+    counts: dict[str, int] = field(default_factory=dict)  # outcomes of rows that were done again
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "records": [record.to_json() for record in self.records]}
@@ -40,7 +40,7 @@ class Entry:
 
 
 class Journal:
-    """One run's journal; entries are valid while their shard is as it was."""
+    """One run's journal; entries are valid while their shard is unchanged."""
 
     def __init__(self, store: Store, version: int, plan: str, run: str, present: set[str]) -> None:
         """``store``: the table's folder; ``present``: the names of the parts in it."""
@@ -51,8 +51,8 @@ class Journal:
         self.entries: list[Entry] = []
 
     def resume(self, valid: Callable[[Entry], bool]) -> None:
-        """Take up what a run before left; entries that are not ``valid`` or miss a part stay out, and so do
-        those that stand in for parts of theirs."""
+        """Load the entries of an earlier run. Leaves out those that are not ``valid`` or miss a part, and those
+        that replace parts of entries left out."""
         gone: set[str] = set()
         for entry in self._read():
             paths = {record.path for record in entry.records}
@@ -62,7 +62,7 @@ class Journal:
                 gone |= paths
 
     def add(self, entries: Sequence[Entry]) -> None:
-        """Write entries down in one new object."""
+        """Write entries to one new object."""
         if not entries:
             return
         if not self._objects:
@@ -74,21 +74,21 @@ class Journal:
 
     @property
     def superseded(self) -> set[str]:
-        """Parts that others stand in for, staged and committed ones."""
+        """Parts, staged or committed, that other parts replace."""
         return {path for entry in self.entries for path in entry.sources}
 
     def records(self) -> list[PartRecord]:
-        """What a commit must add: each staged part that no other stands in for."""
+        """The records that a commit must add: of each staged part that no other part replaces."""
         superseded = self.superseded
         found = (record for entry in self.entries for record in entry.records)
         return [record for record in found if record.path not in superseded]
 
     def discard(self) -> None:
-        """Forget it all: it was committed."""
+        """Delete the journal after the commit."""
         self._store.remove_folder()
 
     def _read(self) -> Iterable[Entry]:
-        for name in self._store.names():  # run ids and numbers ascend: as they were written
+        for name in self._store.names():  # run ids and numbers ascend: this is the order of writing
             yield from _entries(self._store, name)
 
 

@@ -2,12 +2,12 @@
 
 The lease is a chain of objects ``_qrefine/lease-<generation>.json``; whoever created the highest generation
 holds it. Objects are created only where none is (``O_EXCL`` on disk, ``If-None-Match: *`` on object stores),
-so of two runs that see a dead holder exactly one takes over. The holder renews its object; one that was not
-renewed for EXPIRY_S is dead, and so is one whose process is gone from this same machine.
+so of two runs that see a dead holder exactly one takes over. The holder renews its object. A holder that has
+not renewed for EXPIRY_S is dead, and so is one on this machine whose process is gone.
 
-The lease spares two runs each other's work. It is not what keeps a table right: a holder that was paused beyond
-the expiry, or whose clock is wrong, finds it lost before it commits, and one that is paused between that look
-and its commit is refused by Delta's log, where a commit of ours fails if another came since (`Table.commit`).
+The lease keeps two runs from doing the same work; the table is correct without it. A holder that was paused
+beyond the expiry, or whose clock is wrong, finds before its commit that it lost the lease. If it is paused
+between that check and the commit, Delta's log refuses the commit once another of ours came (`Table.commit`).
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from qrefine.storage.store import Store
 
 log = logging.getLogger(__name__)
 
-FOLDER = "_qrefine"  # readers of Delta and Hive tables pass over names that begin with an underscore
+FOLDER = "_qrefine"  # readers of Delta and Hive tables ignore names that begin with an underscore
 EXPIRY_S = 60.0
 RENEW_S = 10.0
 
 
 def new_run() -> str:
-    """A run's id; ids ascend with the second of their making."""
+    """A new run id; ids sort by creation time, to the second."""
     return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
 
 
@@ -73,7 +73,7 @@ def _name(generation: int) -> str:
 
 
 class Lease:
-    """Holds a table as a context manager; raises TableBusyError where another live run does."""
+    """Holds a table's lease, as a context manager; raises TableBusyError where another live run holds it."""
 
     def __init__(self, store: Store, run: str) -> None:
         self._store = store.join(FOLDER)
@@ -104,11 +104,11 @@ class Lease:
         try:
             if self.held():
                 self._write(replace(self._holder, renewed=time.time(), released=True))
-        except Exception:  # the work is done: a lease that is not given back expires
+        except Exception:  # the work is done, and a lease that is not released expires
             log.warning("the lease of %s could not be given back", self._root, exc_info=True)
 
     def held(self) -> bool:
-        """Whether this run still holds the lease; looks at the store. Raises UserError where that stays away."""
+        """Whether this run still holds the lease; asks the store. Raises UserError where that fails."""
         try:
             if not self._lost.is_set() and self._highest() > self._generation:
                 self._lost.set()
@@ -137,10 +137,10 @@ class Lease:
             try:
                 self._store.create(_name(generation + 1), self._bytes(self._holder))
             except FileExistsError:
-                continue  # another run was faster: look who
+                continue  # another run was faster: see which
             self._generation = generation + 1
             if self._highest() > self._generation:
-                # this run was slow: meanwhile others came, went, and removed the object that stood in its way
+                # this run was slow: others held the lease, and removed the object that would have refused it
                 self._store.remove(_name(self._generation))
                 continue
             self._remove_older()
@@ -160,7 +160,7 @@ class Lease:
                 if not self.held():
                     return
                 self._write(replace(self._holder, renewed=time.time()))
-            except Exception:  # the next beat may succeed; a lease that stays silent expires
+            except Exception:  # the next renewal may succeed; if none does, the lease expires
                 log.warning("the lease of %s could not be renewed", self._root, exc_info=True)
 
     def _generations(self) -> list[int]:
@@ -171,7 +171,7 @@ class Lease:
         return max(self._generations(), default=0)
 
     def _read(self, generation: int) -> Holder | None:
-        """The holder; None where the object is gone or is none of ours."""
+        """The holder; None where the object is gone or not a lease."""
         try:
             return Holder(**json.loads(self._store.read(_name(generation))))
         except (FileNotFoundError, ValueError, TypeError):

@@ -1,6 +1,6 @@
 """Which rows of which shards are committed. Pure bookkeeping: no files, no Delta.
 
-Invariant: a shard is complete when its last row told how many rows it has, and that many are committed.
+Invariant: a shard is complete when its last row gave its number of rows, and that many are committed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ Ranges = tuple[tuple[int, int], ...]
 
 
 class Rows:
-    """A set of row indexes as half-open ranges: small for what is contiguous, as shards mostly are."""
+    """A set of row indexes as half-open ranges: small where rows are contiguous, as they mostly are."""
 
     def __init__(self, indexes: Iterable[int] = ()) -> None:
         self.ranges: Ranges = _joined((i, i + 1) for i in indexes)
@@ -96,9 +96,9 @@ class Ledger:
         return self.shards.setdefault(shard, ShardState())
 
     def admit(self, shard: str, rows: Rows, total: int | None) -> bool:
-        """Book rows that are about to be committed; False, and nothing booked, where one of them is there already.
+        """Record rows that are about to be committed; False, and none recorded, if one of them already was.
 
-        A worker that Ray ran twice thus never brings a sample in twice.
+        So a task that Ray ran twice never adds a sample twice.
         """
         state = self.state(shard)
         if state.rows.overlaps(rows):
@@ -109,7 +109,7 @@ class Ledger:
         return True
 
     def forget(self, shard: str, rows: Rows) -> None:
-        """Rows that are to be done again; where the shard's last one is among them, so is its total."""
+        """Remove rows that are to be done again; with the shard's last row its total is removed too."""
         state = self.state(shard)
         state.rows -= rows
         if state.total is not None and state.total - 1 in rows:

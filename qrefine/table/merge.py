@@ -1,7 +1,7 @@
-"""Rows of many parts in the order of their index, in bounded memory; what they hold is not touched.
+"""Merges rows of many parts in the order of their index, in bounded memory; their values do not change.
 
 Memory holds one row group of each part that is being read, and a part is opened only when the merge reaches its
-least index: parts of a run hardly overlap, so that is one or two of them.
+lowest index. Parts of a run hardly overlap, so one or two are open at a time.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def in_rows(rows: Rows) -> pc.Expression:
 
 
 def part_reader(store: Store) -> ReadColumns:
-    """Columns of parts in a table's folder, whole."""
+    """A function that reads columns of a part in a table's folder."""
 
     def read(path: str, columns: Sequence[str]) -> pa.Table:
         with store.open(path) as file:
@@ -76,7 +76,7 @@ def in_order(store: Store, sources: Iterable[Source]) -> Iterator[pa.Table]:
 
 
 class _Reader:
-    """Goes through the rows of a part that are taken; images are read where a row group has such rows."""
+    """Reads the selected rows of a part; images only of row groups that have such rows."""
 
     def __init__(self, store: Store, source: Source) -> None:
         self._groups = _row_groups(store, source)
@@ -123,7 +123,7 @@ def _row_groups(store: Store, source: Source) -> Iterator[pa.Table]:
 
 
 def regrouped(runs: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Runs put together to row groups of a size that readers like."""
+    """Concatenates runs into row groups of about GROUP_ROWS or GROUP_BYTES, which suits readers."""
     group: list[pa.Table] = []
     rows = size = 0
     for run in runs:
@@ -137,7 +137,7 @@ def regrouped(runs: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 def merge_parts(store: Store, sources: Sequence[Source], run: str, part_bytes: int) -> list[PartRecord]:
-    """Rows of one shard into new parts of about ``part_bytes``, byte for byte, in the order of their index."""
+    """Copy rows of one shard unchanged into new parts of about ``part_bytes``, in the order of their index."""
     groups = regrouped(in_order(store, sources))
     records = []
     group = next(groups, None)
@@ -149,7 +149,7 @@ def merge_parts(store: Store, sources: Sequence[Source], run: str, part_bytes: i
 
 
 class _UpTo:
-    """Tables from a first one on until they have so many bytes; ``rest`` is then the next, None at the end."""
+    """Tables from ``first`` on until they have ``most`` bytes; ``rest`` is then the next, None at the end."""
 
     def __init__(self, first: pa.Table, others: Iterator[pa.Table], most: int) -> None:
         self.rest: pa.Table | None = first

@@ -23,12 +23,12 @@ from qrefine.table.ledger import Rows
 
 PREFIX = "qrefine-"  # other engines write part-*: those are theirs to remove
 STATISTICS = ("shard", "index", "status", "quality_after", "config", "shard_version", "shard_rows")
-SPOOL_BYTES = 32 << 20  # of a part are held in memory until it is uploaded; a larger one lies on disk
+SPOOL_BYTES = 32 << 20  # a part of up to this size waits in memory for its upload, a larger one on disk
 
 
 @dataclass(frozen=True)
 class PartRecord:
-    """What a worker tells the driver of a part: enough to commit it, and no more."""
+    """What a worker tells the driver of a part: just enough to commit it."""
 
     path: str  # below the table's root
     size: int
@@ -40,7 +40,7 @@ class PartRecord:
     stats: str
     errors: dict[str, int]  # by kind
     extra_images: int = 0
-    source_bytes: int = 0  # of the samples' images, as they lie in the shard
+    source_bytes: int = 0  # of the samples' images, as encoded in the shard
     quality_sums: tuple[float, float, int] = (0.0, 0.0, 0)  # before, after, scored rows
 
     def to_json(self) -> str:
@@ -67,8 +67,8 @@ def write_part(
 ) -> PartRecord:
     """Write rows of one shard into a table's folder under a new name; nothing is visible until a commit.
 
-    The tables are streamed, each into a row group of its own, into a file from which a broken upload is repeated:
-    what a store breaks off costs no second pass through the models. Raises UserError where the store stays away.
+    The tables are streamed, each into a row group of its own, into a local file. A failed upload is retried from
+    that file, without a second pass through the models. Raises UserError where it fails.
     """
     path = f"{PREFIX}{run}-{uuid.uuid4().hex}.parquet"
     light = []
@@ -79,7 +79,7 @@ def write_part(
                 writer = stack.enter_context(row_writer(file, table.schema))
             writer.write_table(table)
             light.append(table.drop_columns(["image"]))
-        stack.close()  # the footer, before the size is read
+        stack.close()  # writes the footer, before the size is read
         size = file.tell()
         try:
             store.upload(path, file)
@@ -118,7 +118,7 @@ def row_writer(file: Any, schema: pa.Schema) -> pq.ParquetWriter:
 
 
 def part_stats(rows: pa.Table) -> str:
-    """Delta's statistics: with them a resume knows its rows from the log alone, and queries skip parts."""
+    """Delta's statistics: with them a resume finds its rows in the log alone, and queries skip parts."""
     low, high, nulls = {}, {}, {}
     for name in STATISTICS:
         nulls[name] = rows[name].null_count
@@ -129,7 +129,7 @@ def part_stats(rows: pa.Table) -> str:
 
 
 def error_kind(error: str) -> str:
-    """What comes before the first colon or bracket: errors are counted by kind, not by their numbers."""
+    """The text before the first colon or bracket: errors are counted by kind, whatever numbers they hold."""
     return error.partition(":")[0].partition("(")[0].strip()
 
 

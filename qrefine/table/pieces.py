@@ -1,7 +1,8 @@
 """What the Delta log says of a table's rows, piece by piece.
 
-A piece is the rows of one shard in one part. A part of ours is one piece, and its statistics tell all that is
-needed of it. Another engine's part (``OPTIMIZE`` puts several shards into one) is opened, and is a piece for each.
+A piece is the rows of one shard in one part. A part that qrefine wrote is one piece, and its statistics hold all
+that is needed. Another engine's part (``OPTIMIZE`` puts several shards into one) is opened, and gives a piece for
+each shard.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from qrefine.table.ledger import Ledger, Rows
 from qrefine.table.parts import PREFIX, STATISTICS
 
 ReadColumns = Callable[[str, Sequence[str]], pa.Table]  # of a part, by its path
-READERS = 16  # parts that are opened at a time: on object storage the wait is latency
+READERS = 16  # parts that are opened at a time: object storage is bound by latency
 MIXED = "several"  # the version of rows that were read from several versions of their shard
 
 
@@ -28,7 +29,7 @@ class Piece:
     path: str  # of the part, below the table's root
     size: int  # of the whole part, bytes
     shard: str
-    version: str | None  # of the shard when it was read; None where its store did not tell
+    version: str | None  # of the shard when it was read; None where its store gave none
     count: int
     first: int  # least and greatest index
     last: int
@@ -43,7 +44,7 @@ class Piece:
 
     @property
     def rows(self) -> Rows | None:
-        """The indexes; None where they have gaps, and only the part itself tells them."""
+        """The indexes; None where they have gaps, and must be read from the part."""
         whole = self.last - self.first + 1 == self.count
         return Rows.from_ranges([(self.first, self.last + 1)]) if whole else None
 
@@ -96,7 +97,7 @@ def recorded_versions(pieces: Iterable[Piece]) -> dict[str, set[str | None]]:
 
 
 def has_changed(version: str | None, recorded: set[str | None]) -> bool:
-    """Whether a shard is another than the one its rows came from; not where its store does not tell versions."""
+    """Whether a shard changed since its rows were read; False where its store gives no versions."""
     return version is not None and bool(recorded - {None, version})
 
 

@@ -1,6 +1,6 @@
-"""The table's columns, one row for each input sample: what each is called, its type, and how it comes about.
+"""The table's columns: their names, types, and how the values are made. Each input sample is one row.
 
-A new column is one line here, over a field of `Sample`.
+A new column is one line here, which reads a field of `Sample`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Context(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A column; ``value`` gives None where the sample has nothing to say."""
+    """A column; ``value`` returns None where the sample has no value."""
 
     name: str
     type: pa.DataType
@@ -48,7 +48,7 @@ def _image(row: Context) -> dict[str, Any] | None:
 
 
 def _of_map(of: Callable[[QualityMap], Any], name: str) -> Callable[[Context], Any]:
-    """A value of the map ``before`` or ``after``; where nothing was accepted the one is the other."""
+    """A value of the map ``before`` or ``after``; where nothing was accepted, ``after`` is ``before``."""
 
     def value(row: Context) -> Any:
         quality = row.sample.before if name == "before" else row.sample.after or row.sample.before
@@ -142,12 +142,12 @@ def table_schema(judges: Sequence[str]) -> pa.Schema:
 
 
 def judge_column(name: str) -> str:
-    """A judge's name as a column's: what stands behind the last colon, other characters than words' as ``_``."""
+    """A judge's column name: the text after the last colon, with characters that are not alphanumeric as ``_``."""
     return "".join(c if c.isalnum() else "_" for c in name.rpartition(":")[2])
 
 
 def _feature(field: pa.Field) -> dict[str, Any]:
-    """A column's type in the words of the ``datasets`` library."""
+    """A column's type as a feature of the ``datasets`` library."""
     if field.name == "image":
         return {"_type": "Image"}
 
@@ -184,7 +184,7 @@ def check_columns(root: str, found: pa.Schema, expected: pa.Schema) -> None:
 
 
 def _same_type(a: pa.DataType, b: pa.DataType) -> bool:
-    """Equal but for the names and nullability of list elements, which engines choose for themselves."""
+    """Equal except for the names and nullability of list elements, which engines choose for themselves."""
     if pa.types.is_list(a) and pa.types.is_list(b):
         return _same_type(a.value_type, b.value_type)
     if pa.types.is_struct(a) and pa.types.is_struct(b):

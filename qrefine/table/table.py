@@ -1,6 +1,6 @@
-"""The output table: parts become rows by one commit to the Delta log, and in no other way.
+"""The output table: the rows of a part become visible by a commit to the Delta log, and in no other way.
 
-Exactly once is about the commit, not about the work: whatever is computed twice, a row is committed once.
+Exactly once means commits, not work: a sample may be computed twice, but its row is committed once.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import CommitProperties, RemoveAction, Transaction
@@ -21,20 +20,21 @@ from qrefine.storage.errors import lost_store, storage_error
 from qrefine.storage.retry import retrying
 from qrefine.storage.store import Store
 from qrefine.table.journal import journal_parts
-from qrefine.table.ledger import Ledger, Rows
-from qrefine.table.merge import Source, merge_parts, part_reader
+from qrefine.table.ledger import Ledger
+from qrefine.table.merge import part_reader
 from qrefine.table.parts import PREFIX, PartRecord
 from qrefine.table.pieces import Piece, build_ledger, read_pieces
 from qrefine.table.schema import check_columns
 
 log = logging.getLogger(__name__)
 
-COMMIT_RETRIES = 20  # of Delta, where other engines commit at the same moment
-COMMIT_PATIENCE = 2  # of ours with a store that breaks off; deltalake's client has ten of its own for each request
-RETENTION = "7 days"  # of parts that no longer are in the newest version
-PART_BYTES = 128 << 20  # of parts that are written when small ones are put together
-# who commits, in Delta's words. To add parts conflicts with nothing in its eyes, but a commit under a name fails
-# where another one under that name came since its writer last read the log: the second lock, behind the lease
+COMMIT_RETRIES = 20  # Delta's own, where other engines commit at the same time
+COMMIT_PATIENCE = 2  # our retries of a failed store; deltalake's client has ten of its own for each request
+RETENTION = "7 days"  # of parts that are no longer in the newest version
+PART_BYTES = 128 << 20  # of the parts that a merge writes
+# application id of our commits. Delta sees no conflict between commits that add parts, but a commit with an
+# application id fails if another with that id came since its writer last read the log: a second lock, behind the
+# lease
 WRITER = "qrefine"
 
 
@@ -48,9 +48,9 @@ class Table:
 
     @classmethod
     def open(cls, store: Store, version: int | None = None) -> Table:
-        """An existing table, as it is or at a version; raises UserError where there is none."""
+        """An existing table, at its newest or the given version; raises UserError where that does not exist."""
         root = store.url
-        store.info()  # a store that refuses says so more clearly to fsspec
+        store.info()  # fsspec reports more clearly why a store refuses
         try:
             options = store.delta_options
             delta = retrying(lambda: DeltaTable(root, storage_options=options), root)
@@ -74,12 +74,12 @@ class Table:
 
     @classmethod
     def open_or_create(cls, store: Store, schema: pa.Schema) -> Table:
-        """The table in the folder, made where there is none; raises UserError where its columns are others."""
+        """The table in the folder, created where missing; raises UserError where its columns differ."""
         root = store.url
         store.info()
         try:
             options = store.delta_options
-            # mode: two runs that start at once both come away with the same table
+            # mode: two runs that start at once get the same table
             delta = retrying(
                 lambda: DeltaTable.create(
                     root,
@@ -111,7 +111,7 @@ class Table:
         return next((entry["config"] for entry in entries if entry and "config" in entry), None)
 
     def pieces(self) -> list[Piece]:
-        """What the log says of the rows; parts of other engines alone are opened."""
+        """What the log says of the rows; only other engines' parts are opened."""
         return list(read_pieces(self._actions(), self.read))
 
     def ledger(self) -> Ledger:
@@ -120,10 +120,10 @@ class Table:
         return build_ledger(self.pieces(), self.read)
 
     def commit(self, records: Sequence[PartRecord], removed: Sequence[str] = (), **metadata: Any) -> None:
-        """Make parts visible, and others invisible, in one step; again where another engine's came between.
+        """Add and remove parts in one commit; retried where another engine committed in between.
 
-        Raises TableBusyError where another run of ours committed since this one last looked (WRITER), and
-        BrokenRunError where the store stays away. A commit whose answer was lost counts as done if the log has it.
+        Raises TableBusyError where another run of ours committed since this one last read the log (WRITER), and
+        BrokenRunError where the store stays unreachable. A commit whose answer was lost is done if the log has it.
         """
         gone = set(removed)
         parts = self._actions().select(["path", "size_bytes"]).to_pylist() if gone else []
@@ -138,7 +138,7 @@ class Table:
             raise lost_store(self.root, error) from error
 
     def _properties(self, metadata: dict[str, Any]) -> CommitProperties:
-        """Of every commit of ours, so that it fails where another of ours came since this table was last read."""
+        """Properties of all our commits: a commit fails if another of ours came since this table was last read."""
         return CommitProperties(
             custom_metadata={"qrefine": metadata},
             max_commit_retries=COMMIT_RETRIES,
@@ -148,7 +148,7 @@ class Table:
     def _commit(
         self, actions: Sequence[Any], properties: CommitProperties, added: set[str], removed: set[str]
     ) -> None:
-        """One attempt; the name in the commit (WRITER) lets a second one find that the first was done."""
+        """One attempt. After one whose answer was lost, WRITER makes this one fail, and the log has the parts."""
         try:
             self.delta.create_write_transaction(
                 actions, "append", self.delta.schema(), commit_properties=properties
@@ -165,27 +165,10 @@ class Table:
             f"{self.root}: another commit came between ({reason}); the same command goes on from there"
         )
 
-    def drop_failed(self, run: str) -> int:
-        """Take the failed rows out of the table, in one commit, so that they are planned anew; how many."""
-        records: list[PartRecord] = []
-        pieces = self.pieces()
-        removed = {piece.path for piece in pieces if piece.failed}
-        count = 0
-        for piece in (piece for piece in pieces if piece.path in removed):
-            rows = self.read(piece.path, ["shard", "index", "status"])
-            its = rows.filter(pc.equal(rows["shard"], piece.shard))
-            good = Rows(its.filter(pc.not_equal(its["status"], "failed"))["index"].to_pylist())
-            count += its.num_rows - len(good)
-            sources = [Source.of(piece.path, piece.shard, good)] if good else []
-            records += merge_parts(self.store, sources, run, PART_BYTES)
-        if removed:
-            self.commit(records, sorted(removed), run=run, retry_failed=count)
-        return count
-
     def restore(self, version: int, run: str) -> int:
-        """Make the table what it was at a version, by a new commit; the new version.
+        """Restore the table to a version by a new commit; returns the new version.
 
-        Raises UserError, TableBusyError where another commit came since this table was last read.
+        Raises UserError, and TableBusyError where another commit came since this table was last read.
         """
         Table.open(self.store, version)
         try:
@@ -202,10 +185,10 @@ class Table:
         return self.version
 
     def vacuum(self) -> int:
-        """Delete parts that no version within the retention shows; how many.
+        """Delete parts that no version within the retention holds; returns how many.
 
-        The retention is the table's property ``delta.deletedFileRetentionDuration``, RETENTION where the table was
-        made here. The log gets no entry: ``deltalake``'s own vacuum would make two versions.
+        The retention is the table's property ``delta.deletedFileRetentionDuration``: RETENTION where qrefine made
+        the table. The log gets no entry: ``deltalake``'s own vacuum would make two versions.
         """
         expired = self.delta.vacuum(dry_run=True)
         there = self.part_names()
@@ -219,10 +202,10 @@ class Table:
         return {name for name in self.store.names() if name.endswith(".parquet")}
 
     def remove_leftovers(self, run: str) -> int:
-        """Delete parts that dead runs wrote and never committed; how many. Call it only while holding the lease.
+        """Delete parts that dead runs never committed; returns how many. Call it only while holding the lease.
 
-        Parts that an older version of the table still shows are not leftovers: the log names them. Nor are those
-        that a run staged which can still be continued: their journal names them.
+        Parts of an older version of the table are not leftovers: the log names them. Nor are staged parts of a
+        run that can still be continued: its journal names them.
         """
         # the lease's last holder may have committed since this was opened
         retrying(self.delta.update_incremental, self.root)

@@ -1,9 +1,8 @@
-"""A condition as people write it behind SQL's WHERE, as an Arrow expression over a table's columns.
+"""Turns an SQL WHERE condition into an Arrow expression over a table's columns.
 
-``sqlglot`` parses the text; of its tree we take comparisons, arithmetic, AND, OR, NOT, IN, BETWEEN, LIKE and
-IS NULL on columns and constants, and nothing else. No text is evaluated, here or by a database:
-``deltalake.QueryBuilder`` is twice as fast, but finds no ``quality = 0.6`` in float32, and lets a condition hold
-cross joins and ``LIMIT``.
+``sqlglot`` parses the text; only comparisons, arithmetic, AND, OR, NOT, IN, BETWEEN, LIKE and IS NULL on columns
+and constants are accepted. No text is evaluated, here or by a database: ``deltalake.QueryBuilder`` is twice as
+fast, but finds no ``quality = 0.6`` in float32, and lets a condition hold cross joins and ``LIMIT``.
 """
 
 from __future__ import annotations
@@ -38,14 +37,14 @@ _BINARY: dict[type[sql.Expression], Callable[[Any, Any], Any]] = {
 
 
 def parse_where(text: str, schema: pa.Schema) -> pc.Expression:
-    """The rows for which the condition is true; as in SQL it is not where it meets a null. Raises UserError."""
+    """Selects the rows for which the condition is true; as in SQL, a null makes it not true. Raises UserError."""
     try:
         tree = sqlglot.parse_one(f"SELECT 1 WHERE {text}")
         where = tree.args.get("where")
         if where is None or {name for name, value in tree.args.items() if value} != {"expressions", "where"}:
             raise ValueError("one condition is expected, and nothing behind it")
         found = _expression(where.this, schema)
-        schema.empty_table().filter(found)  # types that do not go together
+        schema.empty_table().filter(found)  # raises where types do not match
     except (sqlglot.errors.SqlglotError, pa.ArrowException, ValueError, TypeError, RecursionError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"--where {text!r}: {reason}") from error
@@ -66,7 +65,7 @@ def _expression(node: sql.Expression, schema: pa.Schema) -> Any:
         return _column(node, schema)
     if isinstance(node, (sql.Literal, sql.Boolean)):
         value = node.to_py()
-        # 0.6 is the 0.6 of a float32 column, as databases have it; a double lies below or above it
+        # compared as float32, as databases do: 0.6 as a double is not equal to the 0.6 of a float32 column
         return pc.scalar(pa.scalar(float(value), pa.float32()) if isinstance(value, Decimal) else value)
     if isinstance(node, sql.Neg):
         return pc.negate(of(node.this))

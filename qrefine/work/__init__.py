@@ -1,5 +1,5 @@
-"""One sample from its source's bytes to its row, and a run over many: no Ray here.
+"""Processing of samples from source bytes to rows, and runs over shards; no Ray here.
 
-`process` decodes samples and runs the stages, `write` makes parts of them; a `Run` plans, commits and reconciles.
-An `Executor` stands between: it turns plans into the records of parts, on Ray or in this process.
+`process` decodes samples and runs the stages, `write` writes parts; a `Run` plans, commits and retries lost rows.
+An `Executor` turns plans into records of parts, on Ray or in this process.
 """

@@ -1,6 +1,6 @@
-"""Samples as Arrow, for the way from one process to another; the columns are the fields of `Sample`.
+"""Samples as Arrow tables, to pass between processes; the columns are the fields of `Sample`.
 
-A new field of a type that is known here crosses without a line of code.
+A new field of a type listed here needs no further code.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import pyarrow as pa
 from qrefine.quality.map import Image, QualityMap
 from qrefine.sample import Sample
 
-STAYS = "decoded"  # the field that does not cross: whoever wants the pixels decodes them again
+STAYS = "decoded"  # the field that is not sent: a process that needs pixels decodes them again
 
 
 class Codec(NamedTuple):
-    """How values of one type lie in a column; ``get`` takes an Arrow scalar, which is valid."""
+    """Conversion of one type to and from a column; ``get`` takes a valid Arrow scalar."""
 
     type: pa.DataType
     put: Callable[[Any], Any]
@@ -77,7 +77,7 @@ def to_arrow(samples: Iterable[Sample]) -> pa.Table:
 
 
 def from_arrow(table: pa.Table) -> list[Sample]:
-    """The samples of the rows. Pixels are views of the table's memory, and cannot be written to."""
+    """The samples of the rows. Pixels are read-only views of the table's memory."""
     values = {
         name: [codec.get(scalar) if scalar.is_valid else None for scalar in table[name]]
         for name, codec in COLUMNS.items()
@@ -86,7 +86,7 @@ def from_arrow(table: pa.Table) -> list[Sample]:
 
 
 def blocks(samples: Iterable[Sample], most_bytes: float) -> Iterator[pa.Table]:
-    """Samples as tables of about ``most_bytes`` of what their shard holds, at least one sample each."""
+    """Samples as tables of about ``most_bytes`` of source data, with at least one sample each."""
     rows: list[Sample] = []
     size = 0
     for sample in samples:

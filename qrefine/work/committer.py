@@ -1,4 +1,4 @@
-"""Commits off the hot path: records are collected and become visible every few seconds."""
+"""Commits in a background thread: records are collected and committed every few seconds."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _NOTHING = "the time is up"
 
 
 class Committer:
-    """A thread that alone calls ``commit``, with rows that the ledger did not have.
+    """The only thread that calls ``commit``, with rows that are not in the ledger yet.
 
-    An error in it is raised by the next `add`, and on leaving.
-    Leaving commits what is pending, also when the stream broke: the work is done, it should count.
+    An error in it is raised by the next `add`, and on exit. Exit commits pending records, also after an error in
+    the stream, so that finished work counts.
     """
 
     def __init__(self, commit: Commit, ledger: Ledger, totals: Totals, lease: Lease, every_s: float) -> None:
@@ -86,7 +86,7 @@ class Committer:
 
     def _commit(self, records: list[PartRecord]) -> None:
         self._lease.check()
-        # a part whose rows are there already is left to the next run's clean-up
+        # parts whose rows are already in the table are deleted by the next run's clean-up
         fresh = [r for r in records if self._ledger.admit(r.shard, Rows.from_ranges(r.rows), r.shard_rows)]
         if fresh:
             began = time.monotonic()

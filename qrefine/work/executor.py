@@ -1,4 +1,4 @@
-"""What turns plans into parts: a cluster, or a loop in this process."""
+"""Interface of executors, which turn plans into parts: on a cluster or in this process."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Result = TypeVar("Result")
 class Executor(Protocol):
     """Runs `process` and `write` over planned shards while it is entered.
 
-    ``cpus`` and ``gpus`` are what it may use. Rows that it loses (a process died) simply do not come back as a
-    record: the run notices and does them again. Errors of a store that stays away are raised.
+    ``cpus`` and ``gpus`` are what it may use. Rows that are lost when a process dies have no record: the run
+    notices and retries them. Errors of a store that stays unavailable are raised.
     """
 
     cpus: float
@@ -34,22 +34,22 @@ class Executor(Protocol):
     ) -> None: ...
 
     def describe(self) -> str:
-        """Where the work is done, in one line."""
+        """One line for the user: where the work is done."""
 
     def nodes(self) -> int:
-        """Machines that take part now."""
+        """Current number of machines."""
 
     def meter(self, run: str) -> Meter:
-        """What records the metrics of a run."""
+        """The meter that records the metrics of a run."""
 
     def run(self, plans: Sequence[ShardPlan], target: Target, *, alone: bool = False) -> Iterator[PartRecord]:
         """The records of the parts as they are written.
 
-        ``alone``: one sample at a time, so that one which kills its process takes no other with it.
+        ``alone``: one sample at a time, so that a sample that kills its process loses no others.
         """
 
     def fail(self, plans: Sequence[ShardPlan], target: Target, reason: str) -> Iterator[PartRecord]:
-        """The planned rows as failed ones, past all models."""
+        """Writes the planned rows as failed, without running models."""
 
     def each(self, call: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[list[Result]]:
-        """``call`` on every job, in any order; what is done every few seconds."""
+        """``call`` on every job, in any order; yields the finished results every few seconds."""

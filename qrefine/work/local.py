@@ -1,4 +1,4 @@
-"""The executor that is a plain loop in this process: for small inputs, tests, plans and notebooks."""
+"""The local executor, threads in this process: for small inputs, tests, plans and notebooks."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ Item = TypeVar("Item")
 
 
 class LocalExecutor:
-    """Batches go through threads, ``workers`` at a time (None: one for each CPU), each with models of its own.
+    """Runs batches in ``workers`` threads (None: one per CPU), each with its own copy of the models.
 
-    Models run with one thread each, as in an actor of a cluster: the pixels are the same there and here. A sample
-    that kills its process ends the run; on a cluster it would cost an actor.
+    Models run with one thread each, as in an actor of a cluster, so the pixels are the same. A sample that kills
+    its process ends the run; on a cluster it would only kill an actor.
     """
 
     gpus = 0.0
@@ -64,7 +64,7 @@ class LocalExecutor:
         def work(samples: list[Sample]) -> list[PartRecord]:
             return write(process(samples, self._stages(config), config), target)
 
-        # a GPU has room for one copy of the models
+        # a GPU holds one copy of the models
         workers = 1 if _has_gpu() else self.workers
         for records in _in_order(work, _batches(plans, config, size), workers):
             yield from records
@@ -78,20 +78,20 @@ class LocalExecutor:
             yield [result]
 
     def _stages(self, config: RefineConfig) -> list[Stage]:
-        """This thread's own models: not all of them may be shared between threads."""
+        """This thread's own models: some cannot be shared between threads."""
         if getattr(self._own, "config", None) != config:
             import torch
 
             from qrefine.stages.refiner import MODEL_STAGES, build_stages
 
-            torch.set_num_threads(1)  # the order of sums, and with it the last bit, must not depend on the machine
+            torch.set_num_threads(1)  # the order of sums, and so the last bit, must not depend on the machine
             self._own.stages, self._own.config = build_stages(MODEL_STAGES, config), config
         stages: list[Stage] = self._own.stages
         return stages
 
 
 def _in_order(call: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """Results in the order of the items; one item for each worker is taken ahead, and no more."""
+    """Results in the order of the items; at most one item per worker is read ahead."""
     waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="qrefine-worker") as pool:
         for item in items:
@@ -109,7 +109,7 @@ def _has_gpu() -> bool:
 
 
 def _cpus() -> int:
-    """CPUs that this process may use; a container's share is not always what the machine has."""
+    """CPUs that this process may use; a container may have fewer than the machine."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -1,8 +1,8 @@
-"""What operators see: the names of all metrics in one place, and what records them.
+"""All metrics for operators, and the interface that records them.
 
-``ray_`` stands before each exported name, ``_total`` behind a counter. Where a share or a mean is wanted there
-are two counters to divide: a counter is exact over any window, survives the process that kept it, and does not go
-stale while a pool starves. Queue lengths, spilled bytes and the GPUs' utilisation are Ray's to tell (`FROM_RAY`).
+Exported names begin with ``ray_``; counters end with ``_total``. Shares and means are two counters to divide: a
+counter is exact over any window, survives the process that counted, and does not go stale while a pool waits for
+input. Ray itself exports queue lengths, spilled bytes and GPU utilisation (`FROM_RAY`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric's name, kind, tags beside ``run``, and what it says."""
+    """A metric's name, kind, tags besides ``run``, and meaning."""
 
     name: str
     kind: Literal["counter", "gauge"]
@@ -22,7 +22,7 @@ class Metric:
 
     @property
     def recorded(self) -> str:
-        """The name in Ray's words."""
+        """The name given to Ray."""
         return f"qrefine_{self.name}"
 
     @property
@@ -35,14 +35,14 @@ class Meter(Protocol):
     """Records metrics of one run."""
 
     def add(self, name: str, value: float = 1.0, **tags: str) -> None:
-        """Count on; nothing is counted where the value is 0."""
+        """Increase a counter; a value of 0 is not recorded."""
 
     def set(self, name: str, value: float, **tags: str) -> None:
         """Set a gauge."""
 
 
 class NoMeter:
-    """For runs that nobody scrapes."""
+    """Records nothing."""
 
     def add(self, name: str, value: float = 1.0, **tags: str) -> None:
         pass
@@ -54,7 +54,7 @@ class NoMeter:
 METRICS = {
     metric.name: metric
     for metric in (
-        # of the driver: what is committed, so that sums agree with the table
+        # recorded by the driver: committed data, so that sums agree with the table
         Metric("samples", "counter", ("status",), "rows committed: refined, kept or failed"),
         Metric("committed_bytes", "counter", (), "bytes of the parts committed"),
         Metric("commits", "counter", (), "commits to the table's log"),
@@ -62,7 +62,7 @@ METRICS = {
         Metric("retried_samples", "counter", (), "rows done again, one by one, after a process died"),
         Metric("images_per_second", "gauge", (), "rows committed per second since the run began"),
         Metric("shards", "gauge", ("state",), "shards of the input: total, and done in the table"),
-        # of the workers: what was done, committed or not
+        # recorded by the workers: work done, committed or not
         Metric("read_bytes", "counter", (), "encoded bytes of the images read from shards"),
         Metric("written_bytes", "counter", (), "bytes of the parts written"),
         Metric("stage_seconds", "counter", ("stage",), "seconds in a stage's calls"),

@@ -1,4 +1,4 @@
-"""What is left to do of a shard, and the samples of it that are to be done."""
+"""Plans of the rows of a shard that are left to do, and reading their samples."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class ShardPlan:
     """A shard to be read, and the ranges of its rows that are committed already."""
 
     url: str
-    size: int | None  # bytes; None where the store does not tell
+    size: int | None  # bytes; None if the store does not report it
     done: Ranges = ()
-    version: str | None = None  # of the shard, as its listing told it
-    redrawn: Ranges = ()  # rows that take another seed
-    draw: int = 0  # names that seed
+    version: str | None = None  # of the shard, from its listing
+    redrawn: Ranges = ()  # rows that need another seed
+    draw: int = 0  # selects that seed
 
 
 def read_plan(plan: ShardPlan, config: RefineConfig) -> Iterator[Sample]:
-    """The samples of a shard that are not done yet, in order; damage is a sample that failed."""
+    """The samples of a shard that are not done yet, in order; unreadable data becomes a failed sample."""
     done, redrawn = Rows.from_ranges(plan.done), Rows.from_ranges(plan.redrawn)
     for sample in read_shard(
         plan.url,

@@ -1,4 +1,4 @@
-"""From a source's bytes to what the stages made of it; every error is data on the sample that caused it."""
+"""Decodes samples and runs the stages; every error is recorded on its sample."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from qrefine.stages.stage import Stage, Step, Watch, run_stages, unwatched
 def load(sample: Sample, stages: Sequence[Stage], config: RefineConfig) -> Sample:
     """The sample with its seed, decoded if one of the stages will want its pixels."""
     sample = replace(sample, seed=sample_seed(sample.key, config.seed, sample.draw))
-    # before it is mapped every sample is wanted; after that the stages tell by the map
+    # before mapping every sample is wanted; afterwards the stages decide by the map
     if sample.error is not None or (sample.before is not None and not any(s.wants(sample) for s in stages)):
         return sample
     try:
@@ -33,7 +33,7 @@ def process(
     watch: Watch = unwatched,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[Sample]:
-    """Decode the samples and run the stages in a row; the same samples in the same order."""
+    """Decode the samples and run the stages in sequence; returns the same samples in the same order."""
     loaded = []
     for sample in samples:
         began = clock()

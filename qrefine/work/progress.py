@@ -1,4 +1,4 @@
-"""What a run has done so far: a live display on a terminal, else a plain line every ten seconds."""
+"""Progress of a run: a live display on a terminal, else a plain line every ten seconds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BAR_EVERY_S = 0.25
 
 @dataclass
 class Totals:
-    """What the parts of this run add up to; the display, the metrics and the summary all tell it."""
+    """Totals over the parts of this run, for the display, the metrics and the summary."""
 
     shards: int = 0  # in the input
     shards_done: int = 0
@@ -36,7 +36,7 @@ class Totals:
     quality_after: float = 0.0
     scored: int = 0
     failed_shards: int = 0
-    bytes_to_do: int = 0  # of the planned shards; 0: the store does not tell
+    bytes_to_do: int = 0  # of the planned shards; 0: the store does not report sizes
     bytes_done: int = 0
     started: float = field(default_factory=time.monotonic)
     meter: Meter = field(default_factory=NoMeter)
@@ -80,7 +80,7 @@ class Totals:
 
     @property
     def remaining_s(self) -> float | None:
-        """Estimated seconds to the end, by bytes; None where there is nothing yet to tell it by."""
+        """Estimated seconds to the end, by bytes; None while there is nothing to estimate from."""
         if not self.bytes_done or not self.bytes_to_do:
             return None
         return self.elapsed * max(0.0, self.bytes_to_do / self.bytes_done - 1)
@@ -90,7 +90,7 @@ class Totals:
         return ", ".join(f"{self.statuses[status]} {status}" for status in STATUSES)
 
     def line(self) -> str:
-        """All of it in one plain line."""
+        """All totals in one plain line."""
         left = self.remaining_s
         return (
             f"shards {self.shards_done}/{self.shards} | {self.samples} samples: {self.counts} |"
@@ -105,9 +105,9 @@ def clock(seconds: float) -> str:
 
 
 class Display:
-    """Shows totals while it is entered; a thread keeps them fresh, so that a slow batch is no silence.
+    """Shows totals while entered; a thread updates them, so that output continues during a slow batch.
 
-    ``nodes`` tells how many machines there are; a line is printed when that changes.
+    ``nodes`` returns the number of machines; a line is printed when it changes.
     """
 
     def __init__(self, totals: Totals, nodes: Callable[[], int], console: Console | None = None) -> None:
@@ -144,12 +144,12 @@ class Display:
             self._bars.stop()
 
     def show(self) -> None:
-        """Show the totals as they are now: a bar or a line, and a line for each kind of error that is new."""
+        """Show the totals as they are now: a bar or a line, and a line for each new kind of error."""
         totals = self._totals
         totals.meter.set("images_per_second", totals.rate)
         totals.meter.set("shards", totals.shards, state="total")
         totals.meter.set("shards", totals.shards_done, state="done")
-        errors = dict(totals.errors)  # the committer counts on
+        errors = dict(totals.errors)  # a copy: the committer keeps counting
         for kind in errors.keys() - self._told:
             self._print(f"failing: {kind} ({errors[kind]} so far)")
             self._told.add(kind)

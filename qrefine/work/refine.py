@@ -1,4 +1,4 @@
-"""A run whose results become visible as it goes: what is not in the table yet, commit by commit."""
+"""The ``refine`` run: rows that are not in the table yet, visible with each commit."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Summary:
     images_per_second: float
     leftovers_removed: int
     retried_rows: int
-    cpus: float  # that the run could use; GPUs as logical ones
+    cpus: float  # available to the run; GPUs are logical GPUs
     gpus: float
     notes: list[str] = field(default_factory=list)
 
@@ -43,7 +43,7 @@ class Summary:
 
 
 def refine_missing(run: Run, leftovers: int = 0, notes: Sequence[str] = ()) -> Summary:
-    """Do every row that the table lacks; ``leftovers`` and ``notes`` of what came before go into the summary."""
+    """Refine all rows that are missing in the table; ``leftovers`` and ``notes`` go into the summary."""
     pieces = run.table.pieces()
     run.ledger, run.redrawn = build_ledger(pieces, run.table.read), {}
     done_before = sum(run.ledger.complete(shard.url) for shard in run.shards)
@@ -64,7 +64,7 @@ def refine_missing(run: Run, leftovers: int = 0, notes: Sequence[str] = ()) -> S
 
 
 def _notes(run: Run, pieces: Sequence[Piece]) -> list[str]:
-    """What a user may not expect of the rows that are there."""
+    """Notes on existing rows that a user may not expect."""
     notes = []
     versions = recorded_versions(pieces)
     changed = sum(has_changed(shard.version, versions.get(shard.url, set())) for shard in run.shards)

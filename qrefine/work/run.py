@@ -1,4 +1,4 @@
-"""One run over shards: plan what is missing, do it, commit it, and do again what got lost."""
+"""One run over shards: plan the missing rows, process and commit them, and retry lost ones."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from qrefine.work.plans import ShardPlan
 from qrefine.work.progress import Display, Totals
 from qrefine.work.write import Target, write
 
-UNKNOWN_BYTES = 1 << 40  # a shard whose store does not tell its size may be large
+UNKNOWN_BYTES = 1 << 40  # a shard of unknown size may be large
 
 ChooseExecutor = Callable[[int], Executor]
-"""Bytes to be read -> where to do it."""
+"""Bytes to be read -> the executor to use."""
 
 
 class Run:
-    """The state of one run: shards, the rows that are done, and the way from the ones to the others.
+    """The state of one run: shards, finished rows, and the processing of missing ones.
 
-    How results become visible is the caller's policy: `stream` is given a function that commits the records of
+    When results become visible is the caller's policy: `stream` is given a function that commits the records of
     parts, at once (``refine``) or staged for one commit at the end (``nightly``).
     """
 
@@ -47,10 +47,10 @@ class Run:
         self.notify = notify
         self.target = Target(config, table.store, name)
         self.ledger = Ledger()
-        # by shard, for those of which rows are done again: rows that need another seed. Rows of these shards that
-        # are not done keep their old results
+        # rows that need another seed, by shard, where rows are refined again. Lost rows of
+        # these shards keep their old results
         self.redrawn: dict[str, Rows] = {}
-        self.draw = 0  # names that seed
+        self.draw = 0  # selects that seed
         self.totals = Totals(shards=len(shards))
         self.retried_rows = 0
         self.cpus = self.gpus = 0.0
@@ -59,11 +59,11 @@ class Run:
         self._stack = ExitStack()
 
     def close(self) -> None:
-        """Give back what the executor holds."""
+        """Release the executor."""
         self._stack.close()
 
     def executor(self, size: int) -> Executor:
-        """Where the work is done, started on first use by the ``size`` in bytes of what it has to read."""
+        """The executor, chosen and started on first use by ``size``, the bytes to be read."""
         if self._executor is None:
             self._executor = self._stack.enter_context(self._choose(size))
             self.cpus, self.gpus = self._executor.cpus, self._executor.gpus
@@ -72,7 +72,7 @@ class Run:
         return self._executor
 
     def announce(self, plans: Sequence[ShardPlan]) -> None:
-        """Say what the run is about to do."""
+        """Report what the run is going to do."""
         size = sum(plan.size or 0 for plan in plans)
         rows = f"; {self.ledger.row_count} rows are in the table" if self.ledger.row_count else ""
         self.notify(
@@ -81,7 +81,7 @@ class Run:
         )
 
     def stream(self, plans: Sequence[ShardPlan], commit: Commit) -> None:
-        """Do what is planned; ``commit`` is called every few seconds with the records of parts."""
+        """Process the plans; ``commit`` is called every few seconds with the records of parts."""
         self.totals.bytes_to_do = sum(plan.size or 0 for plan in plans)
         executor = self.executor(sum(UNKNOWN_BYTES if plan.size is None else plan.size for plan in plans))
         every = self.config.stream.commit_seconds
@@ -89,13 +89,13 @@ class Run:
             Display(self.totals, executor.nodes),
             Committer(commit, self.ledger, self.totals, self.lease, every) as committer,
         ):
-            # what the digest in the rows stands for, so that the table explains itself
+            # the settings behind the digest in the rows, so that the table is self-contained
             self.write_json(f"config-{self.config.digest}.json", self.config.digested())
             _commit_all(executor.run(plans, self.target), committer)
             self._reconcile(executor, committer, {plan.url for plan in plans})
 
     def _reconcile(self, executor: Executor, committer: Committer, urls: set[str]) -> None:
-        """What was planned and is not committed died with its process: again one by one, then as failed."""
+        """Retry rows that were lost with a dead process, one by one; then write them as failed."""
         streamed = self.totals.samples
         for _ in range(self.config.stream.retries):
             plans = self.missing(urls)
@@ -107,7 +107,7 @@ class Run:
         if plans:
             reason = f"killed its process in each of {self.config.stream.retries + 1} passes"
             _commit_all(executor.fail(plans, self.target, reason), committer)
-        for plan in self.missing(urls):  # not even reading it ends well
+        for plan in self.missing(urls):  # not even reading it succeeds
             if plan.url not in self.redrawn:
                 committer.add(self._lost_shard(plan))
         committer.flush()
@@ -115,7 +115,7 @@ class Run:
         self.totals.meter.add("retried_samples", self.totals.samples - streamed)
 
     def missing(self, urls: Iterable[str] | None = None) -> list[ShardPlan]:
-        """What is left to do of each shard, or of those with these URLs."""
+        """Plans for the unfinished shards, or for those with these URLs."""
         wanted = None if urls is None else set(urls)
         return [
             ShardPlan(
@@ -131,7 +131,7 @@ class Run:
         ]
 
     def _lost_shard(self, plan: ShardPlan) -> PartRecord:
-        """One failed row that closes a shard whose reader dies."""
+        """One failed row that completes a shard whose reader dies."""
         sample = Sample(
             shard=plan.url,
             index=max((end for _, end in plan.done), default=0),

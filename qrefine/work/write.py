@@ -1,4 +1,4 @@
-"""The end of a sample's way: refined pixels are encoded, samples become rows, and rows become parts."""
+"""Output: refined pixels are encoded, samples become rows, and rows become parts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from qrefine.storage.store import Store
 from qrefine.table.parts import PartRecord, write_part
 from qrefine.table.schema import make_row, table_schema
 
-ROWS_AT_ONCE = 8  # images make a row heavy in Python
+ROWS_AT_ONCE = 8  # rows with images take much memory in Python
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where rows go, and by which run and configuration."""
+    """Destination of rows, with the run and configuration."""
 
     config: RefineConfig
     store: Store
@@ -39,7 +39,7 @@ def encoded(sample: Sample, config: RefineConfig) -> Sample:
 
 
 def write(samples: Sequence[Sample], target: Target) -> list[PartRecord]:
-    """Write one part for each shard among the samples. Raises UserError where the store stays away."""
+    """Write one part for each shard among the samples. Raises UserError if the store stays unavailable."""
     ordered = sorted(samples, key=lambda sample: (sample.shard, sample.index))
     return [_part(list(group), target) for _, group in groupby(ordered, key=lambda sample: sample.shard)]
 

@@ -119,24 +119,6 @@ def test_the_ledger_survives_another_engines_compaction(tmp_path: Path) -> None:
     assert ledger.complete("a.tar")
     assert ledger.state("b.tar").rows.ranges == ((0, 1), (2, 3))
     assert not ledger.complete("b.tar")
-    assert table.drop_failed("r2") == 1
-    assert held(tmp_path) == [("a.tar", 0, "kept"), ("b.tar", 0, "kept"), ("b.tar", 2, "kept")]
-
-
-def test_drop_failed_takes_out_the_failed_rows_alone_in_one_commit(tmp_path: Path) -> None:
-    table = make(tmp_path)
-    add(table, [(0, "kept"), (1, "failed"), (2, "refined")])
-    add(table, [(3, "failed")], total=4)
-    add(table, [(0, "kept")], shard="good.tar", total=1)
-    version = table.version
-    assert table.drop_failed("r2") == 2
-    assert table.version == version + 1
-    assert held(tmp_path) == [("a.tar", 0, "kept"), ("a.tar", 2, "refined"), ("good.tar", 0, "kept")]
-    ledger = make(tmp_path).ledger()
-    assert ledger.state("a.tar").rows.ranges == ((0, 1), (2, 3))
-    assert not ledger.complete("a.tar")
-    assert ledger.complete("good.tar")
-    assert make(tmp_path).drop_failed("r3") == 0
 
 
 def test_a_replacement_is_one_commit(tmp_path: Path) -> None:
@@ -205,7 +187,8 @@ def test_a_commit_whose_answer_was_lost_is_done_once(tmp_path: Path, monkeypatch
 def test_leftovers_are_removed_and_nothing_that_any_version_names(tmp_path: Path) -> None:
     table = make(tmp_path)
     old = add(table, [(0, "failed"), (1, "kept")], total=2)
-    table.drop_failed("r2")  # the old part is in an older version only
+    record = part(table.root, rows([(1, "kept")], total=2), "r2")
+    table.commit([record], [old], run="r2")  # the old part is in an older version only
     dead = part(table.root, rows([(5, "kept")]), "dead")
     mine = part(table.root, rows([(6, "kept")]), "r3")
     (tmp_path / "notes.txt").write_text("not ours")
@@ -229,8 +212,8 @@ def test_what_another_run_committed_since_the_table_was_opened_is_no_leftover(tm
 def test_the_last_configuration_is_that_of_the_last_commit_that_had_one(tmp_path: Path) -> None:
     table = make(tmp_path)
     assert table.last_config() is None
-    add(table, [(0, "failed")])
-    table.drop_failed("r2")
+    old = add(table, [(0, "failed")])
+    table.commit([], [old], run="r2")  # a commit that names no configuration
     assert make(tmp_path).last_config() == "digest"
 
 

@@ -1,1 +1,1 @@
-"""The same two jobs as people would write them with other tools, and as well as we know how."""
+"""The same two jobs as users would write them with other tools, as well as we can."""

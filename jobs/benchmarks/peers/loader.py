@@ -1,4 +1,4 @@
-"""(b) webdataset and torch's DataLoader: worker processes read, decode and run the models, the main one writes."""
+"""(b) webdataset and torch's DataLoader: workers read, decode and run the models, the main process writes."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Model:
 def run(shards: Sequence[str], out: str, config: RefineConfig, cores: int) -> None:
     # decoder=None: the default one turns images into arrays, many times their size
     rows = ray.data.read_webdataset(list(shards), decoder=None, suffixes=["jpg"])
-    # at the default of one CPU, as many actors as cores leave none to the readers, and nothing ever moves
+    # with the default of one CPU, actors on all cores leave none for the readers: a deadlock
     done = rows.map_batches(
         Model, fn_constructor_args=(config,), batch_size=BATCH, concurrency=cores, num_cpus=0.5
     )

@@ -1,4 +1,4 @@
-"""What all peers share: the same models on the same bytes, the same columns out."""
+"""Shared by all peers: the same models, input bytes and output columns."""
 
 from __future__ import annotations
 

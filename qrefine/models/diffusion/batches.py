@@ -2,8 +2,8 @@
 
 Kernels differ by batch size, so the last batch of a group is padded with its last sample, and a batch of a given
 image size always has the same number of samples. That costs time if groups are small: ``exact=False`` pads only to
-the next power of two, and an image may then differ by one 8-bit level between batches. If a batch does not fit into
-memory its size is halved, for that image size and permanently; a single sample that does not fit fails alone.
+the next power of two, and an image may then differ by one 8-bit level between batches. If a batch does not fit
+into memory its size is halved, for that image size and permanently; a single sample that does not fit fails alone.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Batches:
         return self._halving.size(max(1, min(by_area, 2 * self.batch_size)), size)
 
     def run(self, jobs: Sequence[Job], launch: Callable[[Sequence[Job]], Finish]) -> dict[int, Image]:
-        """Each job's image by its index. Each batch is launched before the pixels of the previous one are fetched."""
+        """Images by job index. Each batch is launched before the pixels of the previous one are fetched."""
         groups: dict[Hashable, list[Job]] = {}
         for job in jobs:
             groups.setdefault((job.size, job.group), []).append(job)
@@ -125,7 +125,7 @@ def jobs_of(
     prompts: Sequence[str],
     seeds: Sequence[int],
 ) -> list[Job]:
-    """A job per image that has something to restore; ``make`` takes its position, image, strength, prompt and seed."""
+    """A job per image with strength > 0; ``make`` takes its position, image, strength, prompt and seed."""
     every = enumerate(zip(images, strengths, prompts, seeds, strict=True))
     return [make(i, *one) for i, one in every if one[1].any()]
 

@@ -33,8 +33,8 @@ class DiffusersRestorer:
 
     ``weights``: a folder in diffusers' layout, a hub id, or a pipeline object. ``options``: see
     `ImageToImageOptions`; a defect of strength s runs the last s * steps of the steps. As E_B it gets empty
-    prompts, as E_P the prompt with positive words. Raises ValueError (one line) if the model is missing, of another
-    kind, or has no strength to set, and for options that are wrong or unsupported by the model.
+    prompts, as E_P the prompt with positive words. Raises ValueError (one line) if the model is missing, of
+    another kind, or has no strength to set, and for options that are wrong or unsupported by the model.
     """
 
     Options = ImageToImageOptions
@@ -214,7 +214,7 @@ def checked_buckets(given: DiffusionOptions, align: int) -> tuple[Size, ...]:
 
 
 def checked_call(pipe: Any, call: Mapping[str, Any]) -> dict[str, Any]:
-    """Further arguments of the pipeline's call; raises ValueError for one that is unknown or that we set ourselves."""
+    """Further arguments of the pipeline's call; raises ValueError for unknown ones and those that we set."""
     known = set(inspect.signature(pipe.__call__).parameters) - OURS
     for name in call:
         if name not in known:

@@ -32,8 +32,8 @@ from qrefine.quality.map import Image, Plane
 class NativeInpainter:
     """The model's own inpainting pipeline: the mask is {strength > 0}, the strength is the plane's maximum.
 
-    A plane of several values makes one mask: native pipelines binarise masks. Whole images are inpainted, as in the
-    paper; with ``crops`` only the defects, in buckets. The result equals a direct call of diffusers with a CPU
+    A plane of several values makes one mask: native pipelines binarise masks. Whole images are inpainted, as in
+    the paper; with ``crops`` only the defects, in buckets. The result equals a direct call of diffusers with a CPU
     generator of the sample's seed. ``options``: see `InpaintingOptions`.
     """
 

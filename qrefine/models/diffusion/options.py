@@ -42,7 +42,9 @@ class DiffusionOptions(DeviceOptions):
 class ImageToImageOptions(DiffusionOptions):
     exact: bool = Field(True, description="pad every batch to full size: results do not depend on the batch")
     feather: float = Field(16, ge=0, le=512, description="width in pixels of the blend inside the defect's border")
-    compile: bool = Field(False, description="compile the repeated blocks, one graph per shape: takes minutes at start")
+    compile: bool = Field(
+        False, description="compile the repeated blocks, one graph per shape: takes minutes at start"
+    )
     warmup: bool | None = Field(None, description="run every bucket once at start; null: only on a GPU")
 
 

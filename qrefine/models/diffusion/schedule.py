@@ -1,8 +1,8 @@
 """Differential diffusion as a scheduler: each latent is denoised in the last k of N steps, k by its strength.
 
 Until k steps are left, a latent is the source, noised to the level of the current step; from then on the model
-denoises it. With k = 0 it ends exactly as the source. With the same k everywhere this is image-to-image of strength
-k / N. (Levin and Fried, Differential Diffusion, arXiv 2306.00950.)
+denoises it. With k = 0 it ends exactly as the source. With the same k everywhere this is image-to-image of
+strength k / N. (Levin and Fried, Differential Diffusion, arXiv 2306.00950.)
 
 It is a mix-in for the schedulers of diffusers rather than a callback, because all model families use a scheduler:
 it sees every step, and the source in the family's own layout and scaling.
@@ -39,7 +39,9 @@ class StrengthJob:
 
     def __post_init__(self) -> None:
         self.at = self.total - int(self.steps.max())  # the next step, 0..total
-        self.waiting: list[tuple[torch.Tensor, torch.Tensor]] = []  # per step: mask of waiting latents, noised source
+        self.waiting: list[
+            tuple[torch.Tensor, torch.Tensor]
+        ] = []  # per step: mask of waiting latents, noised source
 
     def draw(self, like: torch.Tensor) -> torch.Tensor:
         """Standard normal noise, each sample from its own seed; drawn on the CPU, so equal on every device."""
@@ -47,7 +49,7 @@ class StrengthJob:
         return torch.stack(draws).to(device=like.device, dtype=like.dtype)
 
     def wait(self, levels: Sequence[torch.Tensor]) -> None:
-        """``levels``: the source (B, ..., C, h, w) noised to the level after each coming step; the last is clean."""
+        """``levels``: the source (B, ..., C, h, w) noised to the level after each step; the last is clean."""
         batch, *_, height, width = levels[0].shape
         steps = self.steps.to(levels[0].device).reshape(batch, *[1] * (levels[0].ndim - 3), height, width)
         packed = self.pack(steps.expand_as(levels[0]))
@@ -85,7 +87,7 @@ class StrengthSchedule:
     ) -> torch.Tensor:
         """Called when the pipeline prepares its latents: noises the source for all coming steps.
 
-        This is done in advance because the lookup of a noise level would make the host wait for the GPU in the loop.
+        In advance, because looking up a noise level in the loop would make the host wait for the GPU.
         """
         job = self.job
         source = source.contiguous()  # kernels differ by memory layout; results must not
@@ -156,8 +158,8 @@ def _calls(base: Any, scheduler: Any, steps: int) -> int:
 def exact_strength(k: int, steps: int, rounds_down: bool) -> float:
     """The strength at which a pipeline runs exactly ``k`` of ``steps`` steps, for 1 <= k <= steps.
 
-    Some families run int(steps * s) steps, others skip int(steps - steps * s); half a step of margin avoids rounding
-    errors of k / steps.
+    Some families run int(steps * s) steps, others skip int(steps - steps * s); half a step of margin avoids
+    rounding errors of k / steps.
     """
     return min(1.0, (k + 0.5) / steps) if rounds_down else (k - 0.5) / steps
 

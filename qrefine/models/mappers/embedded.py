@@ -20,8 +20,9 @@ from qrefine.quality.regions import patch_count
 class EmbeddedMapper:
     """Q = 1 - the predicted severity of damage, on a map of ``grid`` x ``grid`` patches or more.
 
-    No side of a patch exceeds ``patch`` pixels, if set (see `patch_count`). ``weights``: a safetensors file of this
-    architecture; None is the file in the package. Other weights raise ValueError. Images need at least one pixel.
+    No side of a patch exceeds ``patch`` pixels, if set (see `patch_count`). ``weights``: a safetensors file of
+    this architecture; None is the file in the package. Other weights raise ValueError. Images need at least one
+    pixel.
 
     Images are processed one at a time, in float32: kernels are chosen by shape, so a batch would change the last
     bits of the scores. On two CPU cores batches were no faster.

@@ -49,8 +49,8 @@ class Residual(nn.Module):
 def contrast_normalised(cells: Tensor) -> Tensor:
     """Cells of 2 x 2 RGB pixels (b, 12, h, w) in [0, 1] -> (b, 16, h, w).
 
-    Channels: the twelve values minus the local mean colour, divided by the local standard deviation; the log of the
-    deviation; the mean colour. "Local" is 3 x 3 cells.
+    Channels: the twelve values minus the local mean colour, divided by the local standard deviation; the log of
+    the deviation; the mean colour. "Local" is 3 x 3 cells.
     """
     b, _, h, w = cells.shape
     grouped = cells.view(b, 3, 4, h, w)
@@ -93,8 +93,8 @@ def _mean3(x: Tensor) -> Tensor:
 class MapperNet(nn.Module):
     """RGB (b, 3, h, w) in [0, 1], of any size -> logits (b, n, n, 1 + families): sigmoid 0 is clean, 1 ruined.
 
-    The first is the severity of all damage, the others the severity per family (``FAMILIES``), as auxiliary targets
-    in training.
+    The first is the severity of all damage, the others the severity per family (``FAMILIES``), as auxiliary
+    targets in training.
     """
 
     def __init__(self) -> None:

@@ -1,8 +1,8 @@
 """Inference of the embedded network on one image: in-place operations, and large images in tiles.
 
-An image of one tile gets bit-identical results to the network itself. Tiles include a halo as wide as the receptive
-field, so a large image gets the result of a single pass, up to the order of sums, while memory depends on the tile,
-not on the image.
+An image of one tile gets bit-identical results to the network itself. Tiles include a halo as wide as the
+receptive field, so a large image gets the result of a single pass, up to the order of sums, while memory depends
+on the tile, not on the image.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """CLIP with learned prompts: the perceptual quality map that the authors of Q-Refine and G-Refine released.
 
 Two learned prompts, high and low quality, are compared with CLIP's image tokens. The last blocks of the image
-encoder use consistent self-attention, values to values without the MLP (Li et al., CLIP Surgery, arXiv 2304.05653),
-which keeps a token's features local. The class token takes the ordinary path and gives the score.
+encoder use consistent self-attention, values to values without the MLP (Li et al., CLIP Surgery, arXiv
+2304.05653), which keeps a token's features local. The class token takes the ordinary path and gives the score.
 
 This differs from the released script in two points, on purpose. The script divides all three dimension scores by
 the bound of the technical one; here each has its own bound. And its map spans [0, 1] in every image; here the map
@@ -131,7 +131,7 @@ def assemble_prompt(context: Tensor, prefix: Tensor, suffix: Tensor) -> tuple[Te
 
 
 def text_features(clip: Any, embeddings: Tensor, end: int) -> Tensor:
-    """(B, d) features of token embeddings (B, length, width) at position ``end``, under CLIP's causal attention."""
+    """(B, d) features of token embeddings (B, length, width) at position ``end``, with CLIP's causal attention."""
     model = clip.text_model
     x = embeddings + model.embeddings.position_embedding.weight
     for block in model.encoder.layers:
@@ -144,8 +144,8 @@ def text_features(clip: Any, embeddings: Tensor, end: int) -> Tensor:
 def image_tokens(clip: Any, pixels: Tensor, consistent: int) -> Tensor:
     """(B, 1 + patches, d): the class token by ordinary attention, the patches by consistent self-attention.
 
-    ``pixels``: (B, 3, side, side), normalised. The last ``consistent`` blocks have two paths; the path of the patches
-    uses attention of values to values and skips the MLP.
+    ``pixels``: (B, 3, side, side), normalised. The last ``consistent`` blocks have two paths; the path of the
+    patches uses attention of values to values and skips the MLP.
     """
     model = clip.vision_model
     x = model.pre_layrnorm(model.embeddings(pixels))

@@ -142,7 +142,7 @@ def pool_ranges(size: int, n: int, count: int) -> np.ndarray:
 
 
 def pool_axis(features: Tensor, ranges: Tensor, dim: int) -> Tensor:
-    """Maxima over ``ranges`` (B, bins, length) along an axis of (B, C, H, W); the maximum of a RoI is separable."""
+    """Maxima over ``ranges`` (B, bins, length) along an axis of (B, C, H, W); a RoI's maximum is separable."""
     batch, bins, length = ranges.shape
     index = ranges.reshape(batch, 1, bins * length, 1).movedim(2, dim)
     shape = list(features.shape)

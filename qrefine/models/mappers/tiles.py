@@ -27,7 +27,9 @@ NUMBER = re.compile(r"~?(-?\d+(?:\.\d+)?)")
 
 
 class TilesOptions(BatchOptions):
-    tile: int = Field(224, ge=16, le=4096, description="side of a tile in pixels; a smaller image is one tile along that axis")
+    tile: int = Field(
+        224, ge=16, le=4096, description="side of a tile in pixels; a smaller image is one tile along that axis"
+    )
     overlap: float = Field(0.5, ge=0, lt=1, description="share of a tile that the next tile overlaps")
     scale: tuple[float, float] | None = Field(
         None, description="[worst, best] scores, mapped to 0 and 1; null: the range stated by pyiqa"

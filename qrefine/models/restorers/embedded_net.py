@@ -36,7 +36,7 @@ GATE = 4.0
 """The correction is applied in full from a strength of 1 / GATE, so that mild damage is also repaired fully."""
 
 KINDS = ("noise", "blur", "compression", "shrinking", "grid", "surface", "mixture")
-"""Kinds of damage with their own weights, in the order of the shares. A last share stands for nothing to repair."""
+"""Kinds of damage with their own weights, in the order of the shares. The last share means nothing to repair."""
 
 _CHANNELS = (32, 64, 128, 144)
 _BEFORE = (1, 2, 2, 2)

@@ -33,7 +33,7 @@ class SpandrelOptions(DeviceOptions):
     tile: int = Field(
         512, ge=SMALLEST_TILE, le=16384, description="largest side in pixels that the network sees at once"
     )
-    overlap: int = Field(32, ge=1, le=4096, description="pixels over which neighbouring tiles are blended")
+    overlap: int = Field(32, ge=1, le=4096, description="pixels in which neighbouring tiles fade into each other")
     context: int = Field(32, ge=0, le=1024, description="pixels of context around a defect")
     dtype: Literal["bfloat16", "float32"] | None = Field(
         None, description="null: bfloat16 on a GPU if the architecture supports it; float32 on a CPU"
