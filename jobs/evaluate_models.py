@@ -1,6 +1,9 @@
-"""Measures the embedded models on photographs that no training saw, and prints the figures as Markdown.
+"""Measures the embedded networks on pictures that no training saw, and prints the figures as Markdown.
 
-python jobs/evaluate_models.py --photos 'photos/000003.tar' --clean 'photos/00000[0-2].tar' --cards
+python jobs/evaluate_models.py --data ../shared/data --features train.pack --sheets /tmp/sheets
+python jobs/evaluate_models.py --data ../shared/data --mapper new/mapper.safetensors --quick
+
+Photographs are held out by subject, looks by family. Damage is made by OpenCV, not by the code that training uses.
 """
 
 from __future__ import annotations
@@ -9,241 +12,339 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
-from PIL import Image as PIL
 
-from qrefine.config import Bounds, RefineConfig
-from qrefine.models.judges.piqe import piqe_score
-from qrefine.models.mappers.embedded import EmbeddedMapper
-from qrefine.models.restorers.embedded import EmbeddedRestorer
-from qrefine.models.weights import EMBEDDED
-from qrefine.quality.map import Image, Plane
-from qrefine.quality.regions import flatten, strength
-from qrefine.stages.refiner import Refiner
-from qrefine.training.card import set_figures
-from qrefine.training.degradations import KINDS
-from qrefine.training.figures import (
-    RESTORED,
-    Case,
-    by_family,
-    by_kind,
-    cases,
-    patch_aucs,
-    perfect_score,
-    psnr,
-    restoration_gains,
-    severity_correlations,
-)
-from qrefine.training.job import main
-from qrefine.training.niqe import fit_niqe
-from qrefine.training.photos import load_photos
+sys.path.insert(0, str(Path(__file__).parent))
+
+from training import figures, pictures, product
+from training.contact import difference, sheet
+from training.degradations_cv2 import KINDS
+from training.figures import Case, Changes, Gain, Image, Plane
 
 Row = tuple[str, str, str]
 """What is measured, the goal, the figure."""
 
-BOUNDS = Bounds()
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured: pictures of a source, their side, cases of a kind, pictures of a held-out family."""
+
+    pictures: int
+    side: int
+    crop: int
+    cases: int
+    ranks: int
+    gains: int
+    looks: int
 
 
-def job() -> None:
+QUICK = Effort(pictures=24, side=384, crop=256, cases=2, ranks=6, gains=3, looks=2)
+FULL = Effort(pictures=10_000, side=1024, crop=512, cases=8, ranks=24, gains=10, looks=8)
+
+
+def main() -> None:
+    given = arguments()
+    torch.set_grad_enabled(False)
+    effort = QUICK if given.quick else FULL
+    try:
+        measured = product.load(given.mapper, given.restorer, given.judge)
+        undamaged, notes = sources(given, effort)
+    except ValueError as error:
+        sys.exit(str(error))
+    began = time.perf_counter()
+    photos = [pictures.middle(p, effort.crop) for p in undamaged["photographs, by subject"].values()]
+    print(f"{'Quick figures' if given.quick else 'Figures'}: mapper `{given.mapper or 'of the package'}`, restorer "
+          f"`{given.restorer or 'of the package'}`, judge `{given.judge or 'none'}`; seed {given.seed}.\n")  # fmt: skip
+    show("Undamaged pictures", ("source", "pictures", "area below B_MQ", "with over half below", "lowest q"),
+         false_alarms(measured, undamaged, given.sheets))  # fmt: skip
+    rows, maps, of = mapper_rows(measured, photos, effort, given.seed)
+    show("Mapper", ("figure", "goal", "measured"), rows)
+    show("Calibration: what Q means, by patches of damaged photographs",
+         ("Q", "patches", "mean Q", "mean 1 - severity", "10 %, 50 %, 90 %"), calibration_rows(maps, of))  # fmt: skip
+    rows, by_kind = restorer_rows(measured, photos, effort, given)
+    show("Restorer", ("figure", "goal", "measured"), rows)
+    show(
+        "By kind",
+        ("kind", "dB, true map", "dB, the mapper's", "distance, true map", "distance, the mapper's"),
+        by_kind,
+    )
+    show("Undamaged pictures through the whole refiner",
+         ("source", "pictures", "changed", "below 45 dB", "below 35 dB", "lowest"),
+         change_rows(measured, undamaged, given.sheets))  # fmt: skip
+    show("Speed", ("figure", "goal", "measured"), speed_rows(measured, 2 if given.quick else 5))
+    print("\n".join(f"- {note}" for note in notes))
+    print(f"- {time.perf_counter() - began:.0f} s with {torch.get_num_threads()} threads.")
+
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--photos", action="append", required=True, metavar="GLOB", help="clean, kept out of training"
+        "--data", type=Path, required=True, help="folder with photos/, and art/check/, aigi/ where at hand"
     )
-    parser.add_argument("--clean", action="append", required=True, metavar="GLOB", help="clean, to fit NIQE to")
-    parser.add_argument("--generated", action="append", default=[], metavar="GLOB", help="generated images")
-    parser.add_argument("--sheet", type=Path, help="with --generated: a contact sheet of them and their maps")
     parser.add_argument("--mapper", help="weights; without: the package's")
     parser.add_argument("--restorer", help="weights; without: the package's")
-    parser.add_argument("--every", type=int, default=1, help="only every so many-th photo: sooner, rougher")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--cards", action="store_true", help="put the figures into the package's model cards")
-    given = parser.parse_args()
-    photos = load_photos(given.photos, 64).images[:: given.every]
-    mapper, restorer = EmbeddedMapper(given.mapper), EmbeddedRestorer(given.restorer)
-    of_mapper = [*mapper_rows(mapper, photos, given.seed), speed_of_mapper(mapper)]
-    of_restorer = [*restorer_rows(mapper, restorer, photos, given.seed), speed_of_restorer(restorer)]
-    refiner = Refiner(_config(given.mapper, given.restorer))
-    together = [*pristine_rows(refiner, photos), *judge_rows(refiner, photos, given.clean, given.seed)]
-    if given.generated:
-        of_mapper.append(generated_row(mapper, load_photos(given.generated, 1).images, given.sheet))
-    seen = f"{len(photos)} photographs of `{' '.join(Path(p).name for p in given.photos)}`, kept out of training."
-    tables = [f"{seen}\n\n{table([*rows, *together])}" for rows in (of_mapper, of_restorer)]
-    print(f"{seen}\n\n{table([*of_mapper, *of_restorer, *together])}")
-    if given.cards:
-        for name, text in zip(("mapper", "restorer"), tables, strict=True):
-            set_figures(EMBEDDED / f"{name}.md", text)
-
-
-def _config(mapper: str | None, restorer: str | None) -> RefineConfig:
-    """The defaults with other weights."""
-    blind = {"weights": restorer}
-    return RefineConfig.model_validate(
-        {"mapper": {"weights": mapper}, "inpaint": {"weights": restorer}, "enhance": {"blind": blind}}
+    parser.add_argument("--judge", help="weights of the acceptance network; without: the package's way")
+    parser.add_argument(
+        "--features", type=Path, help="the training's pack, for EfficientNet-Lite0: perceptual distance"
     )
+    parser.add_argument(
+        "--more", action="append", default=[], metavar="NAME=FOLDER", help="further undamaged pictures"
+    )
+    parser.add_argument("--sheets", type=Path, metavar="FOLDER", help="write contact sheets")
+    parser.add_argument("--quick", action="store_true", help="fewer and smaller pictures: minutes, rougher")
+    parser.add_argument("--seed", type=int, default=1)
+    return parser.parse_args()
 
 
-def table(rows: Sequence[Row]) -> str:
-    """A Markdown table."""
-    lines = ["| figure | goal | measured |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
-    return "\n".join(lines)
+def show(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A Markdown table under its title."""
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads), *(f"| {' | '.join(row)} |" for row in rows)]
+    print(f"**{title}**\n\n" + "\n".join(lines) + "\n", flush=True)
 
 
-def mapper_rows(mapper: EmbeddedMapper, photos: Sequence[Image], seed: int) -> list[Row]:
-    """Where damage is, how much, and how often it is seen where there is none."""
+def sources(given: argparse.Namespace, effort: Effort) -> tuple[dict[str, dict[str, Image]], list[str]]:
+    """Undamaged pictures by source, and notes on what is missing. ValueError without photographs."""
+    found: dict[str, dict[str, Image]] = {}
+    notes = []
+    whole = pictures.photographs(str(given.data / "photos" / "*.tar"))
+    found["photographs, by subject"] = pictures.thinned(whole, effort.pictures, effort.side)
+    if scikit := pictures.scikit_images():
+        found["scikit-image"] = pictures.thinned(scikit, effort.pictures, effort.side)
+    else:
+        notes.append("scikit-image is not installed: its pictures are left out")
+    for name, pattern in (("art/check", "art/check/*.tar"), ("aigi (not known to be undamaged)", "aigi/*.tar")):
+        try:
+            found[name] = pictures.thinned(
+                pictures.shards(str(given.data / pattern)), effort.pictures * 2, effort.side
+            )
+        except ValueError as error:
+            notes.append(f"{error}: left out")
+    for text in given.more:
+        name, _, path = text.partition("=")
+        found[name] = pictures.thinned(pictures.folder(Path(path)), effort.pictures * 2, effort.side)
+    size = min(effort.side, 384)
+    for name, made in pictures.looks_by_family(effort.looks, size, list(whole.values()), held_out=True).items():
+        found[f"look: {name}"] = made
+    return found, notes
+
+
+def grouped(undamaged: Mapping[str, Mapping[str, Image]]) -> dict[str, list[str]]:
+    """The sources, and before the looks a line that holds all of them."""
+    looks = [name for name in undamaged if name.startswith("look: ")]
+    single = [name for name in undamaged if name not in looks]
+    return {**{name: [name] for name in single}, "held-out looks, all": looks, **{name: [name] for name in looks}}
+
+
+def false_alarms(
+    measured: product.Product, undamaged: Mapping[str, Mapping[str, Image]], sheets: Path | None
+) -> list[list[str]]:
+    """Area below B_MQ where nothing is damaged, by source."""
+    maps = {name: measured.scores(list(found.values())) for name, found in undamaged.items()}
     rows = []
-    for name, low, high, goal in (("above", 1 / 3, 1.0, "0.99 / 0.93"), ("below", 0.05, 1 / 3, "0.95 / 0.80")):
-        found = patch_aucs(mapper, photos, low, high, seed, each=4)
-        values = [value for _, value in found]
-        of_kind = {kind: float(np.mean([v for k, v in found if k == kind])) for kind, _ in found}
-        measured = (
-            f"{np.mean(values):.3f} / {min(values):.2f} ({len(values)} images, median {np.median(values):.3f}; "
-            f"lowest: {_lowest(of_kind)})"
+    for line, names in grouped(undamaged).items():
+        every = [q for name in names for q in maps[name]]
+        if not every:
+            continue
+        below = np.array([float((q < measured.mq).mean()) for q in every])
+        rows.append(
+            [
+                line,
+                str(len(every)),
+                f"{below.mean():.3f}",
+                f"{(below > 0.5).mean():.0%}",
+                f"{min(q.mean() for q in every):.2f}",
+            ]
         )
-        rows.append((f"patch AUC of 1 - Q, severity {name} a third ({low:.2f} to {high:.2f}), mean / worst",
-                     goal, measured))  # fmt: skip
-    ranks = severity_correlations(lambda case: mapper([case.damaged])[0].score, photos, seed)
-    perfect = np.mean(list(severity_correlations(perfect_score, photos, seed).values()))
-    measured = f"{np.mean(list(ranks.values())):.3f} (a perfect map: {perfect:.3f}; lowest: {_lowest(ranks)})"
-    rows.append((f"Spearman of q with severity by kind, mean of {len(KINDS)}", "0.93", measured))
-    maps = mapper(photos)
-    below = np.mean([quality.values < BOUNDS.mq for quality in maps])
-    lowest = min(quality.score for quality in maps)
-    rows.append(("pristine photos: patches below B_MQ", "at most 1 %", f"{below:.2%} (lowest q {lowest:.3f})"))
+        if sheets:
+            every_picture = [p for name in names for p in undamaged[name].values()]
+            order = np.argsort([q.mean() for q in every])[:60]
+            cells = [
+                (f"q {every[i].mean():.2f}, {below[i]:.0%} below", [every_picture[i], every[i]]) for i in order
+            ]
+            if not line.startswith("look: "):
+                sheet(sheets / f"alarms-{file_name(line)}.png", cells)
     return rows
 
 
-def _lowest(by_kind: Mapping[str, float]) -> str:
-    """The four lowest, by name."""
-    return ", ".join(f"{kind} {by_kind[kind]:.2f}" for kind in sorted(by_kind, key=by_kind.__getitem__)[:4])
+def file_name(text: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in text.split(" (")[0]).strip("-")
 
 
-def generated_row(mapper: EmbeddedMapper, images: Sequence[Image], sheet: Path | None) -> Row:
-    """How much of generated images is held to be damaged; the sheet shows each above its map, worst first."""
-    maps = mapper(images)
-    below = [float((quality.values < BOUNDS.mq).mean()) for quality in maps]
-    order = np.argsort([quality.score for quality in maps])
-    if sheet:
-        cells = []
-        for i in order:
-            shown = cv2.resize(images[i], (128, 128), interpolation=cv2.INTER_AREA)
-            grey = (maps[i].values * 255).astype(np.uint8)
-            plane = cv2.resize(grey, (128, 128), interpolation=cv2.INTER_NEAREST)
-            text = f"{maps[i].score:.2f} {below[i]:.0%}"
-            cv2.putText(plane, text, (3, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.4, 0)
-            cells.append(np.concatenate([shown, np.repeat(plane[..., None], 3, 2)]))
-        while len(cells) % 16:
-            cells.append(np.zeros_like(cells[0]))
-        rows = [np.concatenate(cells[i : i + 16], 1) for i in range(0, len(cells), 16)]
-        PIL.fromarray(np.concatenate(rows)).save(sheet)
-    figure = f"{sum(b > 0.5 for b in below)} of {len(images)}; mean share {np.mean(below):.1%}"
-    return ("generated images with over half their area below B_MQ", "those that visibly should be", figure)
+def lowest(by_kind: Mapping[str, float], count: int = 4) -> str:
+    """The lowest, by name."""
+    return ", ".join(f"{kind} {by_kind[kind]:.2f}" for kind in sorted(by_kind, key=by_kind.__getitem__)[:count])
+
+
+def mapper_rows(
+    measured: product.Product, photos: Sequence[Image], effort: Effort, seed: int
+) -> tuple[list[Row], list[Plane], list[Case]]:
+    """Where damage is and how much of it; and the maps and cases that say so."""
+    rows: list[Row] = []
+    maps: list[Plane] = []
+    every: list[Case] = []
+    for name, low, high, goal in (("above", 1 / 3, 1.0, ".985 / .90"), ("below", 0.05, 1 / 3, ".95 / .75")):
+        of = list(figures.cases(photos, tuple(KINDS), low, high, effort.cases, seed))
+        found = measured.scores([case.damaged for case in of])
+        pairs = figures.patch_aucs(found, of)
+        kinds, values = figures.mean_by_kind(pairs), [value for _, value in pairs]
+        rows.append((
+            f"patch AUC of 1 - Q, severity {name} a third ({low:.2f} to {high:.2f}): mean / worst kind", goal,
+            f"{np.mean(values):.3f} / {min(kinds.values()):.2f} ({len(values)} images; lowest {lowest(kinds)})",
+        ))  # fmt: skip
+        maps, every = maps + found, every + of
+    of = list(figures.cases(photos, tuple(KINDS), 0, 1, effort.ranks, seed + 1, local=False))
+    found = measured.scores([case.damaged for case in of])
+    ranks = figures.rank_correlations(found, of)
+    rows.append((
+        f"Spearman of q with severity by kind, mean of {len(ranks)}", ".90",
+        f"{np.mean(list(ranks.values())):.3f} (lowest {lowest(ranks)})",
+    ))  # fmt: skip
+    return rows, maps + found, every + of
+
+
+def calibration_rows(maps: Sequence[Plane], of: Sequence[Case]) -> list[list[str]]:
+    """Predicted against true quality."""
+    edges = [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.65, 0.75, 0.8, 0.9, 0.95, 1.0]
+    return [
+        [f"{b.low:.2f} to {b.high:.2f}", str(b.patches), f"{b.predicted:.2f}", f"{b.true:.2f}",
+         f"{b.decile:.2f}, {b.median:.2f}, {b.top:.2f}"]
+        for b in figures.calibration(maps, of, edges)
+    ]  # fmt: skip
 
 
 def restorer_rows(
-    mapper: EmbeddedMapper, restorer: EmbeddedRestorer, photos: Sequence[Image], seed: int
-) -> list[Row]:
-    """dB gained in the damaged area, with the strength from the true map and from the mapper's."""
+    measured: product.Product, photos: Sequence[Image], effort: Effort, given: argparse.Namespace
+) -> tuple[list[Row], list[list[str]]]:
+    """dB gained in the damaged area and the perceptual distance, with strengths from the true map and the mapper's."""
 
     def told(case: Case) -> Plane:
-        return strength(1 - case.severity * case.region, BOUNDS.lq, BOUNDS.mq)
+        return measured.strengths((1 - case.severity * case.region).astype(np.float32), case.region.shape)  # type: ignore[arg-type]
 
     def seen(case: Case) -> Plane:
-        quality = mapper([case.damaged])[0]
-        return strength(flatten(quality, *case.region.shape), BOUNDS.lq, BOUNDS.mq)
+        return measured.strengths(measured.scores([case.damaged])[0], case.region.shape)  # type: ignore[arg-type]
 
-    rows = []
-    sources: Sequence[tuple[str, Callable[[Case], Plane], float]] = (
-        ("the true map", told, 1 - BOUNDS.mq), ("the mapper's map", seen, 0.1)
-    )  # fmt: skip
-    for source, plane, low in sources:
+    distance, rows = features(given.features), []
+    gains: list[list[Gain]] = []
+    ratios: list[dict[str, float]] = []
+    places: Sequence[tuple[str, Callable[[Case], Plane], float, str, str]] = (
+        ("the true map", told, 1 - measured.mq, "+4.5; none below +0.5", ".6"),
+        ("the mapper's map", seen, 0.1, "", ""),
+    )
+    for name, plane, low, decibels, nearer in places:
+        of = list(figures.cases(photos, figures.RESTORED, low, 1.0, effort.gains, given.seed))
 
         def restore(case: Case, plane: Callable[[Case], Plane] = plane) -> Image:
-            return restorer([case.damaged], [plane(case)], [""], [0])[0]
+            return measured.restore(case.damaged, plane(case))
 
-        gains = restoration_gains(restore, photos, low, 1.0, seed, each=6)
-        change = np.array([gain.after - gain.before for gain in gains])
-        families, kinds = by_family(gains), by_kind(gains)
-        named = ", ".join(f"{family} {families[family]:+.2f}" for family in RESTORED)
-        single = ", ".join(f"{kind} {gain:+.2f}" for kind, gain in kinds.items())
-        before, after = (np.mean([getattr(g, name) for g in gains]) for name in ("before", "after"))
+        found = figures.gains(restore, of)
+        change, kinds = np.array([g.after - g.before for g in found]), figures.gain_by_kind(found)
+        families = ", ".join(f"{family} {gain:+.2f}" for family, gain in figures.gain_by_family(found).items())
         rows += [
-            (f"PSNR in the damaged area, strength from {source}, severity {low:.1f} to 1, {len(gains)} images",
-             "+3 dB", f"{before:.2f} -> {after:.2f} dB: {change.mean():+.2f} dB ({named})"),
-            ("the same by kind", "none below +0.3 dB", single),
-            ("the same, images worse by over 0.05 dB", "at most 8 %", f"{(change < -0.05).mean():.1%}"),
+            (f"PSNR gained in the damaged area, {name}, severity {low:.1f} to 1, mean of {len(kinds)} kinds; lowest",
+             decibels, f"{np.mean(list(kinds.values())):+.2f}; {min(kinds.values()):+.2f} ({families})"),
+            ("the same, worse by over 0.05 dB", "2 %", f"{(change < -0.05).mean():.1%} of {len(found)}"),
         ]  # fmt: skip
-    return rows
+        ratio = figures.perceptual_by_kind(found, distance) if distance else {}
+        if ratio:
+            mild = [k for k in ratio if "blur" in k or "jpeg" in k or k in ("webp", "downsample")]
+            rows.append((
+                f"perceptual distance to the truth, refined / damaged, {name}: mean; blur, compression, down-sampling",
+                nearer and f"{nearer}; .8", f"{np.mean(list(ratio.values())):.2f}; {np.mean([ratio[k] for k in mild]):.2f}",
+            ))  # fmt: skip
+        gains.append(found)
+        ratios.append(ratio)
+        if given.sheets:
+            cells: list[tuple[str, Sequence[Image]]] = [
+                (f"{g.case.kind} {g.case.severity:.1f} {g.after - g.before:+.1f} dB", [g.case.damaged, g.restored, g.case.clean])
+                for g in found
+            ]  # fmt: skip
+            sheet(given.sheets / f"restored-{file_name(name)}.png", cells)
+    if distance is None:
+        rows.append(("perceptual distance to the truth", ".6; .8", "skipped: no weights are given by --features"))
+    first, second = (figures.gain_by_kind(found) for found in gains)
+    lines = [
+        [kind, *(f"{by.get(kind, float('nan')):+.2f}" for by in (first, second)),
+         *(f"{ratio[kind]:.2f}" if kind in ratio else "-" for ratio in ratios)]
+        for kind in first
+    ]  # fmt: skip
+    return rows, lines
 
 
-def pristine_rows(refiner: Refiner, photos: Sequence[Image]) -> list[Row]:
-    """What the whole refiner does to photographs that need nothing."""
-    changed = []
-    for photo in photos:
-        result = refiner([photo])[0]
-        if result.status == "refined":
-            changed.append(psnr(photo, result.image))
-    worst = f"lowest PSNR {min(changed):.1f} dB" if changed else "none changed"
-    share = f"{len(changed) / len(photos):.1%} ({len(changed)} of {len(photos)}), {worst}"
-    return [("pristine photos through the refiner: changed / PSNR of those", "at most 3 % / over 45 dB", share)]
+def features(path: Path | None) -> Callable[[Image, Image], float] | None:
+    """The perceptual distance by the weights in a pack, None without one."""
+    if path is None:
+        return None
+    from training import perceptual
+
+    network = perceptual.load(path)
+
+    def tensor(image: Image) -> torch.Tensor:
+        height, width = (side // 16 * 16 for side in image.shape[:2])
+        part = np.ascontiguousarray(image[:height, :width].transpose(2, 0, 1))
+        return torch.from_numpy(part)[None].float() / 255
+
+    return lambda a, b: float(network.distance(tensor(a), tensor(b)).mean)
 
 
-def judge_rows(refiner: Refiner, photos: Sequence[Image], clean: Sequence[str], seed: int) -> list[Row]:
-    """Judges that no training saw: the share of refined samples that they prefer, and of the clean photographs."""
-    niqe = fit_niqe(load_photos(clean, 192).images)
-    judges: dict[str, Callable[[Image], float]] = {"PIQE": piqe_score, "NIQE": niqe}
-    kinds = tuple(kind for kind in KINDS if kind not in ("patch_swap", "warp", "colour_shift"))
-    wins: dict[str, list[tuple[bool, bool]]] = {name: [] for name in judges}
-    large = [photo for photo in photos if min(photo.shape[:2]) >= 192]
-    for case in cases(large, kinds, 0.2, 1.0, 2, seed):
-        result = refiner([case.damaged])[0]
-        if result.status != "refined":
-            continue
-        for name, judge in judges.items():
-            before, after, best = judge(case.damaged), judge(result.image), judge(case.clean)
-            wins[name].append((after < before, best < before))
+def change_rows(
+    measured: product.Product, undamaged: Mapping[str, Mapping[str, Image]], sheets: Path | None
+) -> list[list[str]]:
+    """What the whole refiner does to pictures that need nothing."""
+    results = {name: measured.refine(list(found.values())) for name, found in undamaged.items()}
     rows = []
-    for name, pairs in wins.items():
-        share, ceiling = (float(np.mean([pair[i] for pair in pairs])) for i in (0, 1))
-        figure = f"{share:.1%} of {len(pairs)} refined samples; ceiling {ceiling:.1%}; ratio {share / ceiling:.1%}"
-        rows.append((f"{name} prefers the refined sample", "90 % of the ceiling", figure))
+    for line, names in grouped(undamaged).items():
+        before = [p for name in names for p in undamaged[name].values()]
+        after = [r for name in names for r in results[name]]
+        if not before:
+            continue
+        made = Changes.of(before, after)
+        low = [sum(level < bound for level in made.levels) for bound in (45, 35)]
+        least = f"{min(made.levels):.1f} dB" if made.levels else "-"
+        rows.append(
+            [
+                line,
+                str(made.pictures),
+                f"{len(made.levels)} ({len(made.levels) / made.pictures:.0%})",
+                *map(str, low),
+                least,
+            ]
+        )
+        if sheets and not line.startswith("look: "):
+            changed = [(figures.psnr(a, b), a, b) for a, b in zip(before, after, strict=True) if b is not None]
+            worst = sorted(changed, key=lambda c: c[0])[:60]
+            sheet(
+                sheets / f"changed-{file_name(line)}.png",
+                [(f"{p:.1f} dB", [a, b, difference(a, b)]) for p, a, b in worst],
+            )
     return rows
 
 
-def speed_of_mapper(mapper: EmbeddedMapper) -> Row:
-    """Images of 512 x 512 in a second, in batches of 8."""
+def speed_rows(measured: product.Product, rounds: int) -> list[Row]:
+    """Images of 512 x 512 and megapixels in a second."""
     images = list(np.random.default_rng(0).integers(0, 256, (8, 512, 512, 3), dtype=np.uint8))
-    return (
-        "mapper, 512 x 512, batch 8",
-        "30 images/s",
-        f"{8 / _seconds(lambda: mapper(images)):.1f} images/s {_cores()}",
-    )
+    large, whole = np.tile(images[0], (2, 2, 1)), np.ones((1024, 1024), np.float32)
+    threads = f"({torch.get_num_threads()} threads, float32)"
+    maps = 8 / seconds(lambda: measured.scores(images), rounds)
+    area = 1.048576 / seconds(lambda: measured.restore(large, whole), rounds)
+    return [
+        ("mapper, 512 x 512, batch 8", "32 images/s", f"{maps:.1f} images/s {threads}"),
+        ("restorer, 1024 x 1024", "1.1 Mpx/s", f"{area:.2f} Mpx/s {threads}"),
+    ]
 
 
-def speed_of_restorer(restorer: EmbeddedRestorer) -> Row:
-    """Megapixels in a second."""
-    image = np.random.default_rng(0).integers(0, 256, (1024, 1024, 3), dtype=np.uint8)
-    whole = np.ones((1024, 1024), np.float32)
-    seconds = _seconds(lambda: restorer([image], [whole], [""], [0]))
-    return ("restorer, 1024 x 1024", "0.6 Mpx/s", f"{1.048576 / seconds:.2f} Mpx/s {_cores()}")
-
-
-def _seconds(action: Callable[[], object]) -> float:
-    """The best of five: other load on the machine only ever adds."""
+def seconds(action: Callable[[], object], rounds: int) -> float:
+    """The best of ``rounds`` after one to warm up: other load on the machine only ever adds."""
     times = []
-    for _ in range(6):
+    for _ in range(rounds + 1):
         began = time.perf_counter()
         action()
         times.append(time.perf_counter() - began)
     return min(times[1:])
 
 
-def _cores() -> str:
-    return f"({torch.get_num_threads()} threads, float32)"
-
-
 if __name__ == "__main__":
-    sys.exit(main(job))
+    main()

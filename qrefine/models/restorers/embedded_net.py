@@ -1,33 +1,26 @@
 """The embedded restorer's network: a residual U-Net on 2 x 2 pixels, led and gated by the strength map.
 
 It adds a correction to the image, times a gate that is 0 where the strength is 0: what is not asked for cannot
-change. Normalisation is over the channels of one place, so that an answer depends on its surroundings alone.
+change. One set of weights serves all damage; nothing is told of its kind.
 
-One set of weights for all damage learned to remove noise and little else, for what mends blur harms compression.
-So 69,244 of the weights (the layers at full resolution, all normalisations, all biases) are each kind's own, and
-a small network tells the shares of the kinds, by which they are mixed. The other 2.4 million serve all kinds.
-(Degradation-aware weights as in AirNet, CVPR 2022, and PromptIR, arXiv 2306.13090; mixed as in CondConv,
-arXiv 1904.04971.)
+Blocks have NAFNet's form (arXiv 2204.04676): normalisation over the channels of one place, a convolution, the
+SimpleGate (one half of the channels times the other), a convolution, no other activation. Two things differ.
+Both convolutions are whole 3 x 3 ones instead of 1 x 1 and depthwise: on a CPU these cost as much time for twice
+the weights. And there is no channel attention, which pools over the image and would make an answer depend on the
+tile that it stands in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from copy import deepcopy
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional as F
 
-from qrefine.models.mappers.embedded_net import band_energies
-
-ARCHITECTURE = "qrefine-restorer-2"
+ARCHITECTURE = "qrefine-restorer-3"
 """Name and version, written into the weights file: other names are refused."""
-
-TRUNK_ALONE = "qrefine-restorer-1"
-"""Version 1 was the trunk, trained on all kinds: training can start from its weights."""
 
 STRIDE = 16
 """Sides must be multiples of this many pixels: four halvings."""
@@ -35,47 +28,52 @@ STRIDE = 16
 GATE = 4.0
 """The correction is whole from a strength of 1 / GATE on: mild damage too is repaired wholly, not by half."""
 
-KINDS = ("noise", "blur", "compression", "shrinking", "grid", "surface", "mixture")
-"""Damage that has weights of its own, in the order of the shares. One more share is of nothing to be mended."""
-
-_CHANNELS = (32, 64, 128, 144)
-_BEFORE = (1, 2, 2, 2)
-_AFTER = (2, 2, 2)
+CHANNELS = (32, 64, 128, 160)
+BEFORE = (2, 2, 3, 3)
+AFTER = (2, 2, 3)
+"""Channels of each scale (2, 4, 8, 16 px a cell), and blocks on the way down and on the way up."""
 
 _CONTRAST = 8.0
 _SCALE = 0.3
 
 
 class Block(nn.Module):
-    """x + conv(relu(conv(norm(x)))), 3 x 3; starts as the identity."""
+    """x + conv(gate(conv(norm(x)))); starts as the identity."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(channels)
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels // 2, channels, 3, padding=1)
         nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]  # there is one
 
     def forward(self, x: Tensor) -> Tensor:
         normed = self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return x + self.second(F.relu(self.first(normed)))
+        one, other = self.first(normed).chunk(2, 1)
+        return x + self.second(one * other)
 
 
-class UNet(nn.Module):
-    """Pixels (b, 3, h, w) in [0, 1] and strength (b, 1, h, w) in [0, 1] -> restored pixels, not clipped."""
+class RestorerNet(nn.Module):
+    """Pixels (b, 3, h, w) in [0, 1] and strength (b, 1, h, w) in [0, 1] -> restored pixels, not clipped.
 
-    def __init__(self) -> None:
+    h and w are multiples of ``STRIDE``; ``padded`` makes them so.
+    """
+
+    def __init__(
+        self, channels: Sequence[int] = CHANNELS, before: Sequence[int] = BEFORE, after: Sequence[int] = AFTER
+    ) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(16, _CHANNELS[0], 3, padding=1)
+        self.stem = nn.Conv2d(16, channels[0], 3, padding=1)
         self.before = nn.ModuleList(
-            nn.Sequential(*(Block(c) for _ in range(n))) for c, n in zip(_CHANNELS, _BEFORE, strict=True)
+            nn.Sequential(*(Block(c) for _ in range(n))) for c, n in zip(channels, before, strict=True)
         )
-        self.down = nn.ModuleList(nn.Conv2d(c, d, 2, stride=2) for c, d in pairwise(_CHANNELS))
-        self.up = nn.ModuleList(nn.Conv2d(d, 4 * c, 1) for c, d in pairwise(_CHANNELS))
+        self.down = nn.ModuleList(nn.Conv2d(c, d, 2, stride=2) for c, d in pairwise(channels))
+        self.up = nn.ModuleList(nn.Conv2d(d, 4 * c, 1) for c, d in pairwise(channels))
         self.after = nn.ModuleList(
-            nn.Sequential(*(Block(c) for _ in range(n))) for c, n in zip(_CHANNELS[:-1], _AFTER, strict=True)
+            nn.Sequential(*(Block(c) for _ in range(n))) for c, n in zip(channels[:-1], after, strict=True)
         )
-        self.last = nn.Conv2d(_CHANNELS[0], 12, 3, padding=1)
+        self.last = nn.Conv2d(channels[0], 12, 3, padding=1)
         for layer in (*self.up, self.last):  # at the start nothing is corrected, and scales are added one by one
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -94,86 +92,6 @@ class UNet(nn.Module):
         return pixels + (strength * GATE).clamp(max=1) * correction
 
 
-def own(name: str) -> bool:
-    """Whether each kind has its own values of this parameter of ``UNet``."""
-    return (
-        name.startswith(("stem.", "last.", "before.0.", "after.0.")) or ".norm." in name or name.endswith("bias")
-    )
-
-
-class Teller(nn.Module):
-    """Pixels (b, 3, h, w) and strength (b, 1, h, w), sides multiples of 16 -> logits (b, kinds + 1).
-
-    The last is that nothing in the region asked for can be mended: it is clean, or its content is wrong.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fine = _layer(16, 48, 2)
-        self.layers = nn.Sequential(_layer(48 + 15, 64), _layer(64, 96, 2), _layer(96, 96))
-        self.head = nn.Sequential(nn.Linear(2 * 96, 64), nn.ReLU(), nn.Linear(64, len(KINDS) + 1))
-
-    def forward(self, pixels: Tensor, strength: Tensor) -> Tensor:
-        energies = band_energies(F.pixel_unshuffle(pixels, 2))
-        x = self.layers(torch.cat([self.fine(cells_of(pixels, strength)), energies], 1)).float()
-        weight = F.avg_pool2d(strength.float(), 8) + 1e-4
-        weight = weight / weight.sum((2, 3), keepdim=True)
-        mean = (x * weight).sum((2, 3))
-        deviation = ((x - mean[..., None, None]).square() * weight).sum((2, 3)).add(1e-6).sqrt()
-        return self.head(torch.cat([mean, deviation], 1))
-
-
-def _layer(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    convolution = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
-
-
-class RestorerNet(nn.Module):
-    """The U-Net, how each kind's own weights differ from it, and who tells the kinds."""
-
-    def __init__(self, trunk: UNet | None = None, teller: Teller | None = None) -> None:
-        super().__init__()
-        self.trunk, self.teller = trunk or UNet(), teller or Teller()
-        self.names = tuple(name for name, _ in self.trunk.named_parameters() if own(name))
-        values = dict(self.trunk.named_parameters())
-        self.differences = nn.ParameterList(torch.zeros(len(KINDS), *values[name].shape) for name in self.names)
-
-    @torch.no_grad()
-    def learned(self, kind: str, net: UNet) -> None:
-        """Takes over the own weights of ``kind`` from ``net``, whose other weights are the trunk's."""
-        trunk, place = dict(self.trunk.named_parameters()), KINDS.index(kind)
-        for name, difference in zip(self.names, self.differences, strict=True):
-            difference[place] = net.get_parameter(name) - trunk[name]
-
-    @torch.no_grad()
-    def alone(self, kind: str) -> UNet:
-        """The U-Net for damage of ``kind`` alone: what ``learned`` takes over."""
-        net = deepcopy(self.trunk)
-        for name, value in self.mixed(F.one_hot(torch.tensor(KINDS.index(kind)), len(KINDS) + 1).float()).items():
-            net.get_parameter(name).copy_(value)
-        return net
-
-    def shares(self, pixels: Tensor, strength: Tensor) -> Tensor:
-        """Probabilities (b, kinds + 1) of what is in the region asked for."""
-        return self.teller(pixels, strength).float().softmax(1)
-
-    def mixed(self, shares: Tensor) -> Mapping[str, Tensor]:
-        """The U-Net's own weights for ``shares`` (kinds + 1,) of the kinds."""
-        values = dict(self.trunk.named_parameters())
-        return {
-            name: values[name] + torch.tensordot(shares[:-1], difference, 1)
-            for name, difference in zip(self.names, self.differences, strict=True)
-        }
-
-    def forward(self, pixels: Tensor, strength: Tensor, shares: Tensor) -> Tensor:
-        """(b, 3, h, w) in [0, 1], (b, 1, h, w) in [0, 1], (kinds + 1,) -> restored pixels, not clipped.
-
-        The surer it is that nothing can be mended, the less is done.
-        """
-        restored = functional_call(self.trunk, dict(self.mixed(shares)), (pixels, strength))
-        return pixels + (1 - shares[-1]) * (restored - pixels)
-
-
 def cells_of(pixels: Tensor, strength: Tensor) -> Tensor:
     """(b, 3, h, w) and (b, 1, h, w) -> (b, 16, h/2, w/2): each 2 x 2 cell less the mean colour of 5 x 5 cells.
 
@@ -186,3 +104,12 @@ def cells_of(pixels: Tensor, strength: Tensor) -> Tensor:
     mean = F.avg_pool2d(F.pad(grouped.mean(2), (2, 2, 2, 2), mode="replicate"), 5, 1)
     detail = ((grouped - mean[:, :, None]) * _CONTRAST).view(b, 12, h, w)
     return torch.cat([detail, mean * 2 - 1, F.avg_pool2d(strength, 2) * 2 - 1], 1)
+
+
+def padded(planes: Tensor, stride: int = STRIDE) -> Tensor:
+    """(b, c, h, w) of any size, mirrored to the right and below up to multiples of ``stride``."""
+    for axis in (2, 3):
+        size = planes.shape[axis]
+        place = torch.arange(size + -size % stride, device=planes.device) % (2 * size)
+        planes = planes.index_select(axis, torch.minimum(place, 2 * size - 1 - place))
+    return planes

@@ -1,81 +1,54 @@
+"""The restorer's network: what is not asked for is exact, any size, answers depend on surroundings alone."""
+
 import pytest
 import torch
 
-from qrefine.models.restorers.embedded_net import KINDS, RestorerNet, Teller, UNet, own
+from qrefine.models.restorers.embedded_net import STRIDE, RestorerNet, padded
 
 
 @pytest.fixture(scope="module")
-def scene():
-    generator = torch.Generator().manual_seed(0)
-    return torch.rand(1, 3, 48, 64, generator=generator), torch.rand(1, 1, 48, 64, generator=generator)
-
-
-def lively(seed):
-    """A U-Net whose every parameter does something."""
-    torch.manual_seed(seed)
-    net = UNet()
-    for parameter in net.parameters():
-        torch.nn.init.normal_(parameter, std=0.05)
-    return net
-
-
-@pytest.fixture(scope="module")
-def learned():
-    """A restorer of whose kinds two have learned, and those two as U-Nets."""
-    trunk, others = lively(0), {}
-    net = RestorerNet(trunk).eval()
-    for seed, kind in enumerate(("blur", "grid"), 1):
-        other, mine = lively(seed), dict(trunk.named_parameters())
-        with torch.no_grad():
-            for name, parameter in other.named_parameters():
-                if not own(name):
-                    parameter.copy_(mine[name])
-        others[kind] = other
-        net.learned(kind, other)
-    return net, others
-
-
-def shares(**given):
-    return torch.tensor([given.get(kind, 0.0) for kind in (*KINDS, "nothing")])
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("kind", ["blur", "grid"])
-def test_a_sure_kind_is_restored_by_its_own_weights(learned, scene, kind):
-    net, others = learned
-    torch.testing.assert_close(net(*scene, shares(**{kind: 1.0})), others[kind](*scene), atol=1e-5, rtol=1e-5)
-
-
-@torch.no_grad()
-def test_a_kind_that_learned_nothing_is_the_trunk(learned, scene):
-    net, _ = learned
-    torch.testing.assert_close(net(*scene, shares(noise=1.0)), net.trunk(*scene))
-
-
-@torch.no_grad()
-def test_nothing_to_mend_leaves_all_as_it_is(learned, scene):
-    net, _ = learned
-    assert torch.equal(net(*scene, shares(nothing=1.0)), scene[0])
-
-
-@torch.no_grad()
-def test_weights_are_mixed_by_the_shares(learned):
-    net, _ = learned
-    half, blur, grid = (net.mixed(shares(**s)) for s in ({"blur": 0.5, "grid": 0.5}, {"blur": 1.0}, {"grid": 1.0}))
-    for name, value in half.items():
-        torch.testing.assert_close(value, (blur[name] + grid[name]) / 2)
-
-
-@torch.no_grad()
-def test_the_teller_looks_where_the_strength_asks(scene):
+def net() -> RestorerNet:
     torch.manual_seed(0)
-    teller = Teller().eval()
-    pixels = scene[0].repeat(1, 1, 4, 4)
-    strength = torch.zeros(1, 1, *pixels.shape[-2:])
-    strength[..., :64] = 1
-    changed = pixels.clone()
-    changed[..., 160:] = 0.5
-    told, same = teller(pixels, strength), teller(changed, strength)
-    assert told.shape == (1, len(KINDS) + 1)
-    elsewhere = (told - teller(changed, 1 - strength)).abs().max()
-    assert (told - same).abs().max() < 0.2 * elsewhere
+    net = RestorerNet()
+    for parameter in net.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.05)
+    return net.eval().requires_grad_(False)
+
+
+def test_untrained_it_changes_nothing() -> None:
+    pixels = torch.rand(1, 3, 32, 48)
+    with torch.inference_mode():
+        assert torch.equal(RestorerNet()(pixels, torch.ones(1, 1, 32, 48)), pixels)
+
+
+def test_pixels_of_strength_0_are_exact(net: RestorerNet) -> None:
+    pixels, strength = torch.rand(2, 3, 64, 64), torch.zeros(2, 1, 64, 64)
+    strength[:, :, 20:40, 8:30] = 0.6
+    found = net(pixels, strength)
+    untouched = (strength == 0).expand_as(pixels)
+    assert torch.equal(found[untouched], pixels[untouched])
+    assert (found != pixels)[~untouched].float().mean() > 0.9
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 50), (16, 16), (17, 33), (40, 9)])
+def test_any_size_through_padding(net: RestorerNet, size: tuple[int, int]) -> None:
+    pixels, strength = torch.rand(1, 3, *size), torch.ones(1, 1, *size)
+    wide = padded(pixels)
+    assert wide.shape[-2] % STRIDE == wide.shape[-1] % STRIDE == 0
+    assert torch.equal(wide[..., : size[0], : size[1]], pixels)
+    assert net(wide, padded(strength)).isfinite().all()
+
+
+def test_what_is_far_away_does_not_matter(net: RestorerNet) -> None:
+    pixels, strength = torch.rand(1, 3, 32, 640), torch.ones(1, 1, 32, 640)
+    other = pixels.clone()
+    other[..., 560:] = torch.rand(1, 3, 32, 80)
+    assert torch.allclose(net(pixels, strength)[..., :64], net(other, strength)[..., :64], atol=1e-5)
+
+
+def test_samples_do_not_meet(net: RestorerNet) -> None:
+    pixels, strength = torch.rand(3, 3, 32, 32), torch.rand(3, 1, 32, 32)
+    together = net(pixels, strength)
+    alone = torch.cat([net(p[None], s[None]) for p, s in zip(pixels, strength, strict=True)])
+    assert torch.allclose(together, alone, atol=1e-5)

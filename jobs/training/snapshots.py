@@ -1,0 +1,87 @@
+"""Restorers that other tasks learn from: weights files, finished or still being written by a training beside."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qrefine.models.restorers.embedded_net import ARCHITECTURE, RestorerNet
+from training import tensors
+
+Restore = Callable[[Tensor, Tensor], Tensor]
+"""Pixels (b, 3, h, w) in [0, 1] and strength (b, 1, h, w) -> restored pixels, of 8-bit levels."""
+
+
+@dataclass
+class Snapshots:
+    """Restorers by their files. A file that is missing or unsound is left out until it changes.
+
+    ``every``: seconds between two looks at the files. Of a file that changes while training runs the last
+    ``keep`` states stay, for the judge of restorers should know weak ones too.
+    """
+
+    paths: Sequence[Path]
+    device: str
+    every: float = 30.0
+    keep: int = 3
+    _looked: float = field(default=-1e9, repr=False)
+    _known: dict[Path, float] = field(default_factory=dict, repr=False)
+    _nets: dict[Path, list[RestorerNet]] = field(default_factory=dict, repr=False)
+
+    def refresh(self) -> None:
+        """Reads what has changed."""
+        if time.monotonic() - self._looked < self.every:
+            return
+        self._looked = time.monotonic()
+        for path in self.paths:
+            try:
+                changed = path.stat().st_mtime
+                if self._known.get(path) == changed:
+                    continue
+                self._known[path] = changed
+                nets = self._nets.setdefault(path, [])
+                nets.append(_loaded(path, self.device))
+                del nets[: -self.keep]
+            except FileNotFoundError:
+                continue
+            except Exception as error:
+                print(f"{path}: no restorer yet: {error}", file=sys.stderr, flush=True)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._nets.values()))
+
+    def pick(self, rng: np.random.Generator) -> Restore | None:
+        """One of them, None where there is none yet."""
+        nets = [net for of in self._nets.values() for net in of]
+        if not nets:
+            return None
+        net = nets[int(rng.integers(len(nets)))]
+        return lambda pixels, strength: restored(net, pixels, strength)
+
+
+def _loaded(path: Path, device: str) -> RestorerNet:
+    weights, notes = tensors.load(path)
+    if notes.get("architecture") != ARCHITECTURE:
+        raise ValueError(f"expected weights of {ARCHITECTURE}, found {notes.get('architecture')}")
+    net = RestorerNet()
+    net.load_state_dict({name: value.float() for name, value in weights.items()})
+    net.eval().requires_grad_(False).to(device)
+    for parameter in net.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return net
+
+
+@torch.no_grad()
+def restored(net: RestorerNet, pixels: Tensor, strength: Tensor) -> Tensor:
+    """The network's answer in 8-bit levels; sides are multiples of its stride."""
+    with torch.autocast(pixels.device.type, torch.bfloat16, enabled=pixels.device.type != "cpu"):
+        result = net(pixels.contiguous(memory_format=torch.channels_last), strength)
+    return (result.float() * 255).round().clamp(0, 255) / 255
