@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from qrefine.models.device import pick_device
 from qrefine.models.options import DeviceOptions
-from qrefine.models.restorers.embedded_net import ARCHITECTURE, KINDS, STRIDE, RestorerNet
-from qrefine.models.tiling import Floats, in_tiles, tiles
+from qrefine.models.restorers.embedded_net import ARCHITECTURE, STRIDE, RestorerNet, padded
+from qrefine.models.tiling import Floats, in_tiles
 from qrefine.models.weights import EMBEDDED, load_weights
 from qrefine.quality.map import Image, Plane
 
@@ -47,9 +45,7 @@ class EmbeddedRestorer:
         self.device = pick_device(given.device)
         net = RestorerNet()
         load_weights(net, Path(weights) if weights else EMBEDDED / "restorer.safetensors", ARCHITECTURE)
-        self._net = net.eval().to(self.device)
-        for part in (net.trunk, net.teller):  # the differences have five axes, for which there is no such format
-            part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch omits it
+        self._net = net.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch omits it
 
     def __call__(
         self, images: Sequence[Image], strengths: Sequence[Plane], prompts: Sequence[str], seeds: Sequence[int]
@@ -60,41 +56,20 @@ class EmbeddedRestorer:
         if strength.shape != image.shape[:2]:
             raise ValueError(f"a strength map of {strength.shape} does not fit an image of {image.shape[:2]}")
 
-        shares = self._shares(image, strength)
-
         def part(rows: slice, columns: slice) -> Floats | None:
             asked = strength[rows, columns]
-            return self._forward(image[rows, columns], asked, shares) if asked.any() else None
+            return self._forward(image[rows, columns], asked) if asked.any() else None
 
         restored = in_tiles(part, (*strength.shape, 3), self.tile, OVERLAP, STRIDE)
         pixels = np.clip(np.rint(restored), 0, 255).astype(np.uint8)
         return np.where(strength[..., None] > 0, pixels, image)
 
     @torch.inference_mode()
-    def _shares(self, image: Image, strength: Plane) -> Tensor:
-        """The shares of the kinds of damage: one answer for the image, or tiles would be restored unlike."""
-        total = torch.zeros(len(KINDS) + 1)
-        axes = (tiles(length, self.tile, OVERLAP, STRIDE) for length in strength.shape)
-        for y, x in product(*axes):
-            asked = strength[slice(*y), slice(*x)]
-            if asked.any():
-                pixels, plane = self._padded(image[slice(*y), slice(*x)], asked)
-                total += self._net.shares(pixels, plane)[0].cpu() * float(asked.mean()) * asked.size
-        return (total / total.sum().clamp_min(1e-12)).to(self.device)
-
-    def _padded(self, image: Image, strength: Plane) -> tuple[Tensor, Tensor]:
-        """Mirrored up to multiples of ``STRIDE``: (1, 3, h, w) and (1, 1, h, w), float32 in [0, 1]."""
-        height, width = strength.shape
-        margins = ((0, -height % STRIDE), (0, -width % STRIDE))
-        pixels = torch.from_numpy(np.pad(image, (*margins, (0, 0)), "symmetric")).to(self.device)
-        asked = torch.from_numpy(np.pad(strength, margins, "symmetric").astype(np.float32)).to(self.device)
-        return pixels.permute(2, 0, 1)[None].float() / 255, asked[None, None]
-
-    @torch.inference_mode()
-    def _forward(self, image: Image, strength: Plane, shares: Tensor) -> Floats:
+    def _forward(self, image: Image, strength: Plane) -> Floats:
         """Restored pixels in 0..255, float32, of one tile."""
         height, width = strength.shape
-        pixels, asked = self._padded(image, strength)
+        pixels = torch.from_numpy(np.array(image)).to(self.device).permute(2, 0, 1)[None].float() / 255
+        asked = torch.from_numpy(np.array(strength, dtype=np.float32)).to(self.device)[None, None]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            restored = self._net(pixels, asked, shares)
+            restored = self._net(padded(pixels), padded(asked))
         return (restored[0].permute(1, 2, 0)[:height, :width] * 255).cpu().numpy()

@@ -1,1 +1,0 @@
-"""How the embedded models are trained: known damage to clean images. Nothing here is imported at inference."""
