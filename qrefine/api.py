@@ -94,7 +94,8 @@ def _begun(
 def check_models(config: RefineConfig) -> None:
     """Raises UserError where a model of the configuration is unknown or its weights are not there."""
     enhancers = [config.enhance.blind, *([config.enhance.prompt] if config.enhance.prompt else [])]
-    check_backends(config.mapper, [config.inpaint, *enhancers], config.judges)
+    comparator = None if config.accept.risk is None else config.accept.judge
+    check_backends(config.mapper, [config.inpaint, *enhancers], config.judges, comparator)
 
 
 def choose_executor(config: RefineConfig, debug: bool, size: int) -> Executor:

@@ -23,6 +23,10 @@ class BrokenRunError(UserError):
     exit_code = 1
 
 
+class NotFiniteError(ValueError):
+    """A model gave values that are not finite; the image is kept as it came."""
+
+
 def one_line(error: BaseException) -> str:
     """An error's message without line breaks, cut where it would fill the screen; its class where it has none."""
     text = " ".join(str(error).split()) or type(error).__name__

@@ -17,7 +17,10 @@ import skimage.data
 from qrefine.config import RefineConfig, load_config
 from qrefine.quality.map import Image
 
-PLAIN = ("mapper.name=piqe", "mapper.grid=8", "inpaint.name=classical", "enhance.blind.name=classical")
+PLAIN = (
+    "mapper.name=piqe", "mapper.grid=8", "inpaint.name=classical", "enhance.blind.name=classical",
+    "accept.risk=null",
+)  # fmt: skip
 
 
 def photo(name: str = "astronaut", size: int = 128) -> Image:

@@ -82,6 +82,7 @@ COLUMNS = (
     Column("shard", pa.string(), lambda row: row.sample.shard),
     Column("index", pa.int32(), lambda row: row.sample.index),
     Column("status", pa.string(), lambda row: row.sample.status),
+    Column("decision", pa.string(), lambda row: row.sample.verdict),
     Column("error", pa.string(), lambda row: row.sample.error),
     Column("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]), _image),
     Column("width", pa.int32(), lambda row: row.sample.size and row.sample.size[1]),

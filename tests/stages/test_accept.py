@@ -19,7 +19,8 @@ from tests.stages.backends import Told, quality
 
 UNIT = st.floats(0, 1, width=32)
 N = 3
-CONFIG = load_config(None, ["accept.tolerance=0.02", "accept.min_gain=0.01"])
+ALONE = ("accept.risk=null", "accept.tolerance=0.02", "accept.min_gain=0.01")
+CONFIG = load_config(None, ALONE)
 SIZES = st.sampled_from([(24, 24), (31, 17), (2, 40), (1, 1), (9, 2)])
 
 
@@ -53,7 +54,7 @@ def refined_sample(size: tuple[int, int], seed: int, share: float, mapper: Told)
 def test_whatever_the_models_did_an_accepted_image_is_better_and_no_patch_is_worse(
     size: tuple[int, int], seed: int, share: float, low: float, rounds: int
 ) -> None:
-    config = load_config(None, ["accept.tolerance=0.02", "accept.min_gain=0.01", f"accept.rounds={rounds}"])
+    config = load_config(None, [*ALONE, f"accept.rounds={rounds}"])
     mapper = Told(hashed(seed, low))
     sample = refined_sample(size, seed, share, mapper)
     done = Accept(config, mapper)([sample])[0]
@@ -116,7 +117,7 @@ def test_taken_back_patches_hold_the_sources_pixels_exactly(
 ) -> None:
     rng = np.random.default_rng(0)
     source, new = rng.integers(0, 256, (2, *size, 3), dtype=np.uint8)
-    weight = keep_weight(worse, *size, feather=feather)
+    weight = keep_weight(patch_pixels(worse, *size), feather * min(size) / N)
     assert weight.min() >= 0
     assert weight.max() <= 1
     mixed = blend(source, new, weight)

@@ -134,9 +134,7 @@ class ComparatorNet(nn.Module):
         self.level16 = nn.Sequential(_Residual(_COARSE), _Residual(_COARSE, 2))
         self.whole = nn.Sequential(nn.Linear(2 * _COARSE + 1, 96), nn.ReLU(), nn.Linear(96, _COARSE))
         self.last = nn.Sequential(_Residual(_COARSE, 4), _Residual(_COARSE))
-        self.head = nn.Sequential(
-            nn.Conv2d(_COARSE, 96, 1), nn.ReLU(), nn.Conv2d(96, len(ANSWERS), 1)
-        )
+        self.head = nn.Sequential(nn.Conv2d(_COARSE, 96, 1), nn.ReLU(), nn.Conv2d(96, len(ANSWERS), 1))
 
     def forward(self, before: Tensor, after: Tensor) -> Tensor:
         change = changed(before, after)
