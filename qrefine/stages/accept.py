@@ -183,7 +183,7 @@ class Accept:
         if left < 0:
             return sample.kept("no_gain")
         height, width = changed.shape
-        back = patch_pixels(worse, height, width)
+        back = patch_pixels(worse, height, width) & changed  # the seam lies within the change, not beside it
         reach = self.settings.feather * min(height, width) / worse.shape[0]
         if left == 0:
             back = regions_of(back, cell_max(changed, self.cell).astype(bool), self.cell)
