@@ -84,6 +84,8 @@ def _begun(
     table = Table.open_or_create(Store.at(output, config.storage_options), table_schema(config.judges))
     name = new_run()
     with Lease(table.store, name) as lease:
+        if added := table.add_columns():
+            notify(f"the table is older than the columns {', '.join(added)}: added, null in its rows")
         run = Run(config, table, shards, name, lease, choose or partial(choose_executor, config, debug), notify)
         try:
             yield run

@@ -78,7 +78,9 @@ class Sample:
     @property
     def verdict(self) -> Decision | None:
         """The decision on a finished sample; None where it failed."""
-        return None if self.error is not None else self.decision or "nothing_to_do"
+        if self.error is not None:
+            return None
+        return self.decision or ("accepted" if self.status == "refined" else "nothing_to_do")
 
     def kept(self, decision: Decision) -> Sample:
         """The source as it came, and why."""

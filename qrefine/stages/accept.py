@@ -187,10 +187,10 @@ class Accept:
         reach = self.settings.feather * min(height, width) / worse.shape[0]
         if left == 0:
             back = regions_of(back, cell_max(changed, self.cell).astype(bool), self.cell)
-        mixed = taken_back(sample, back, reach, self.cell)
-        if not visible(sample.image, mixed, self.cell).any():
+        fewer = taken_back(sample, back, reach, self.cell)
+        if not visible(sample.image, fewer, self.cell).any():
             return sample.kept("no_gain")
-        return replace(sample, refined=mixed)
+        return replace(sample, refined=fewer)
 
     def _gained(self, before: QualityMap, after: QualityMap, changed: Flags) -> bool:
         gain = after.score - before.score
