@@ -12,9 +12,10 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -134,18 +135,16 @@ def rows_of_repairs(found: Sequence[Verdict]) -> list[tuple[str, str, str, str, 
     return rows
 
 
-def by_kind(found: Sequence[Verdict]) -> list[tuple[str, str, str]]:
-    """Honest repairs that are kept, by kind of damage and by size of the gain."""
+def by_kind(found: Sequence[Verdict]) -> list[tuple[str, str]]:
+    """Honest repairs that are kept, by size of the gain and by kind of damage."""
     of = [v for v in found if v.offer.family == HONEST[0] and offers.gain(v.offer, v.offer.after) > 0.1]
-    groups: dict[str, list[Verdict]] = defaultdict(list)
+    sizes = ((0.5, "gain below 0.5 dB"), (2, "0.5 to 2 dB"), (4, "2 to 4 dB"), (float("inf"), "above 4 dB"))
+    groups: dict[str, list[Verdict]] = {name: [] for _, name in sizes}
     for v in of:
-        g = offers.gain(v.offer, v.offer.after)
-        groups[v.offer.kind].append(v)
-        groups[
-            "gain "
-            + ("below 0.5 dB" if g < 0.5 else "0.5 to 2 dB" if g < 2 else "2 to 4 dB" if g < 4 else "above 4 dB")
-        ].append(v)
-    return [(name, share([v for v in some if v.accepted], some), "") for name, some in groups.items()]
+        gain = offers.gain(v.offer, v.offer.after)
+        groups[next(name for most, name in sizes if gain < most)].append(v)
+        groups.setdefault(v.offer.kind, []).append(v)
+    return [(name, share([v for v in some if v.accepted], some)) for name, some in groups.items()]
 
 
 def undamaged_rows(
@@ -175,24 +174,19 @@ def show(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Non
 
 
 def seconds(config: RefineConfig) -> str:
-    """Time of the judge's pass in terms of a mapping pass, 512 x 512, by the share that changed."""
+    """Time of the judge's pass in terms of a mapping pass, 512 x 512, by what changed."""
     (accept,) = build_stages(["accept"], config)
     assert isinstance(accept, Accept)
-    rng = np.random.default_rng(0)
-    image = rng.integers(0, 256, (512, 512, 3), dtype=np.uint8)
-    times = []
-    for side in (0, 64, 256, 512):
+    assert accept.comparator is not None
+    image = np.random.default_rng(0).integers(0, 256, (512, 512, 3), dtype=np.uint8)
+    mapping = min(_timed(lambda: accept.mapper([image])) for _ in range(3))
+    told = []
+    for side in (64, 256, 512):
         other = image.copy()
         other[:side, :side] ^= 64
-        calls: list[Callable[[], object]] = [lambda: accept.mapper([image])]
-        if side and accept.comparator:
-            comparator = accept.comparator
-            calls = [lambda o=other: comparator([image], [o])]  # type: ignore[misc]
-        best = min(_timed(calls[0]) for _ in range(3))
-        times.append(best)
-    return ", ".join(
-        f"{t / times[0]:.2f} where {s} x {s} px changed" for t, s in zip(times[1:], (64, 256, 512), strict=True)
-    )
+        judging = min(_timed(partial(accept.comparator, [image], [other])) for _ in range(3))
+        told.append(f"{judging / mapping:.2f} where {side} x {side} px changed")
+    return ", ".join(told)
 
 
 def _timed(call: Callable[[], object]) -> float:
@@ -235,7 +229,7 @@ def main() -> None:
             ("family", "kept", "decibels kept", "above 4 dB kept", "why not"),
             rows_of_repairs(found),
         )
-        show("Honest repairs by kind", ("kind", "accepted", ""), by_kind(found))
+        show("Honest repairs by kind", ("gain, kind", "accepted"), by_kind(found))
         if given.sheets:
             wrong = [v for v in found if v.harm]
             lost = [

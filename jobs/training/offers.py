@@ -25,7 +25,9 @@ Image = NDArray[np.uint8]
 Plane = NDArray[np.float32]
 Restore = Callable[[Image, Plane], Image]
 
-STYLE_RESTORERS = ("median_filter", "gaussian_filter", "guided_filter", "non_local_filter", "denoised_sharpened")
+STYLE_RESTORERS = (
+    "median_filter", "gaussian_filter", "guided_filter", "non_local_filter", "denoised_sharpened",
+)  # fmt: skip
 """Filters that are let loose on looks; beside them stands the restorer of the product."""
 
 LOSES = 0.05

@@ -71,16 +71,19 @@ def taken_back(sample: Sample, back: Flags, reach: float, cell: int) -> Image:
 
     Cells in which nothing is seen to change hold the source's too.
     """
+    height, width = back.shape
     mixed = blend(sample.image, sample.pixels, keep_weight(back, reach)) if back.any() else sample.pixels
-    unseen = cell_pixels(~visible(sample.image, mixed, cell), *back.shape, cell) & (mixed != sample.image).any(-1)
+    unseen = cell_pixels(~visible(sample.image, mixed, cell), height, width, cell)
+    unseen &= (mixed != sample.image).any(axis=-1)
     return np.where(unseen[..., None], sample.image, mixed) if unseen.any() else mixed
 
 
 def regions_of(pixels: Flags, cells: Flags, cell: int) -> Flags:
     """The pixels of those connected regions of true ``cells`` that hold one of ``pixels``, (h, w)."""
     _, labels = cv2.connectedComponents(cells.astype(np.uint8), connectivity=8)
-    touched = np.unique(labels[cell_max(pixels, cell) & cells])
-    return cell_pixels(np.isin(labels, touched) & cells, *pixels.shape, cell) | pixels
+    touched = np.unique(labels[cell_max(pixels, cell).astype(bool) & cells])
+    height, width = pixels.shape
+    return cell_pixels(np.isin(labels, touched) & cells, height, width, cell) | pixels
 
 
 class Accept:

@@ -233,16 +233,18 @@ def guessed(salt: int) -> Callable[[Image, Image], np.ndarray]:
 
 def better_where_changed(source: Image, by: float = 0.3) -> Told:
     """A mapper that likes each patch better where it differs from the source."""
-    return Told(
-        lambda image: (
-            0.5 + by * patch_any((image != source).any(axis=-1), N) if image.shape == source.shape else None
-        )  # type: ignore[arg-type, return-value]
-    )
+    return Told(lambda image: 0.5 + by * patch_any((image != source).any(axis=-1), N))
 
 
-def judged(source: Image, new: Image, comparator: Sure, *overrides: str, prompt: str | None = None, by: float = 0.3,
-           redraws: bool = False) -> Sample:  # fmt: skip
-    mapper = better_where_changed(source, by)
+def judged(
+    source: Image,
+    new: Image,
+    comparator: Sure,
+    *overrides: str,
+    prompt: str | None = None,
+    redraws: bool = False,
+) -> Sample:
+    mapper = better_where_changed(source)
     sample = Sample(decoded=source, prompt=prompt, before=mapper([source])[0]).changed(new, "inpaint")
     return Accept(load_config(None, overrides), mapper, (), comparator, redraws)([sample])[0]
 

@@ -100,7 +100,7 @@ def changed_cells(before: Image, after: Image) -> Flags:
     below, right = (-length % CELL for length in differs.shape)
     cells = np.pad(differs, ((0, below), (0, right)))  # what is mirrored there is another cell's change
     rows, columns = cells.shape[0] // CELL, cells.shape[1] // CELL
-    return cells.reshape(rows, CELL, columns, CELL).any(axis=(1, 3))
+    return np.asarray(cells.reshape(rows, CELL, columns, CELL).any(axis=(1, 3)))
 
 
 def windows(change: Flags) -> Iterator[tuple[Window, Flags]]:
