@@ -149,7 +149,7 @@ def by_kind(found: Sequence[Verdict]) -> list[tuple[str, str]]:
 
 def undamaged_rows(
     config: RefineConfig, sources: dict[str, dict[str, Image]], sheets: Path | None
-) -> list[tuple[str, ...]]:
+) -> Sequence[tuple[str, ...]]:
     """Undamaged pictures through the whole refiner."""
     refiner, rows = Refiner(config), []
     for name, found in sources.items():
@@ -162,8 +162,10 @@ def undamaged_rows(
             str(sum(x < 35 for x in levels)), ", ".join(f"{k} {n}" for k, n in why.most_common()),
         ))  # fmt: skip
         if sheets:
-            sheet(sheets / f"changed-{name.replace('/', '-')}.png",
-                  [(f"{offers.psnr(a, r.image):.1f} dB", [a, r.image, difference(a, r.image)]) for a, r in changed])  # fmt: skip
+            cells = [
+                (f"{offers.psnr(a, r.image):.1f} dB", [a, r.image, difference(a, r.image)]) for a, r in changed
+            ]
+            sheet(sheets / f"changed-{name.replace('/', '-')}.png", cells)
     return rows
 
 

@@ -39,7 +39,7 @@ UNHARMED = 45.0
 
 @dataclass(frozen=True, eq=False)
 class Offer:
-    """``family`` and ``kind``: who made ``after``; ``undamaged``: before is the truth, so that any change is none."""
+    """``family`` and ``kind``: who made ``after``; ``undamaged``: before is the truth already."""
 
     family: str
     kind: str

@@ -81,7 +81,7 @@ def taken_back(sample: Sample, back: Flags, reach: float, cell: int) -> Image:
 def regions_of(pixels: Flags, cells: Flags, cell: int) -> Flags:
     """The pixels of those connected regions of true ``cells`` that hold one of ``pixels``, (h, w)."""
     _, labels = cv2.connectedComponents(cells.astype(np.uint8), connectivity=8)
-    touched = np.unique(labels[cell_max(pixels, cell).astype(bool) & cells])
+    touched = np.unique(labels[cell_max(pixels, cell) & cells])
     height, width = pixels.shape
     return cell_pixels(np.isin(labels, touched) & cells, height, width, cell) | pixels
 
@@ -189,7 +189,7 @@ class Accept:
         back = patch_pixels(worse, height, width) & changed  # the seam lies within the change, not beside it
         reach = self.settings.feather * min(height, width) / worse.shape[0]
         if left == 0:
-            back = regions_of(back, cell_max(changed, self.cell).astype(bool), self.cell)
+            back = regions_of(back, cell_max(changed, self.cell), self.cell)
         fewer = taken_back(sample, back, reach, self.cell)
         if not visible(sample.image, fewer, self.cell).any():
             return sample.kept("no_gain")

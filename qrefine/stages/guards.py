@@ -6,6 +6,8 @@ the shape (ceil(h / cell), ceil(w / cell)); what an image lacks of its last cell
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -55,13 +57,13 @@ def colour_limit(strength: Plane | None, most: float, cell: int, cells: tuple[in
     return (most * (1 + ROOM * cell_max(strength, cell))).astype(np.float32)
 
 
-def cell_max(plane: NDArray[np.generic], cell: int) -> NDArray[np.generic]:
-    """The greatest value of each cell; (h, w) -> cells."""
+def cell_max(plane: NDArray[Any], cell: int) -> NDArray[Any]:
+    """The greatest value of each cell, of flags whether one is true; (h, w) -> cells, of the same type."""
     rows, columns = (np.arange(0, length, cell) for length in plane.shape)
     return np.maximum.reduceat(np.maximum.reduceat(plane, rows, axis=0), columns, axis=1)
 
 
-def cell_mean(plane: NDArray[np.generic], cell: int) -> NDArray[np.float32]:
+def cell_mean(plane: NDArray[Any], cell: int) -> NDArray[np.float32]:
     """The mean of each cell, over the pixels that there are; (h, w) -> cells."""
     rows, columns = (np.arange(0, length, cell) for length in plane.shape)
     total = np.add.reduceat(np.add.reduceat(plane.astype(np.float64), rows, axis=0), columns, axis=1)

@@ -29,7 +29,7 @@ CONTEXT = 4
 LEAST = 12
 """Cells along a window's side at least: what training showed (192 px)."""
 
-MOST = 28
+MOST = 48
 """Cells of a change that are judged at once along a side; larger changes go through in parts."""
 
 Flags = NDArray[np.bool_]
