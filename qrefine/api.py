@@ -84,6 +84,8 @@ def _begun(
     table = Table.open_or_create(Store.at(output, config.storage_options), table_schema(config.judges))
     name = new_run()
     with Lease(table.store, name) as lease:
+        if added := table.add_columns():
+            notify(f"the table is older than the columns {', '.join(added)}: added, null in its rows")
         run = Run(config, table, shards, name, lease, choose or partial(choose_executor, config, debug), notify)
         try:
             yield run
@@ -94,7 +96,8 @@ def _begun(
 def check_models(config: RefineConfig) -> None:
     """Raises UserError if a model of the configuration is unknown or its weights are missing."""
     enhancers = [config.enhance.blind, *([config.enhance.prompt] if config.enhance.prompt else [])]
-    check_backends(config.mapper, [config.inpaint, *enhancers], config.judges)
+    comparator = None if config.accept.risk is None else config.accept.judge
+    check_backends(config.mapper, [config.inpaint, *enhancers], config.judges, comparator)
 
 
 def choose_executor(config: RefineConfig, debug: bool, size: int) -> Executor:

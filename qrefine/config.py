@@ -83,11 +83,24 @@ class EnhanceSettings(Settings):
     positive_words: str = Field("sharp, detailed, high quality", description="added to the prompt of E_P")
 
 
+Wish = Literal["marks", "texture", "soft"]
+"""Kinds of looks that a prompt may ask for."""
+
+
 class AcceptSettings(Settings):
     """Do no harm: what a refined image must show before it replaces the source."""
 
+    judge: Backend = Field(default_factory=Backend, description="compares before and after, cell by cell")
+    risk: float | None = Field(
+        0.01, gt=0, lt=1, description="harmful repairs let pass on the calibration set; null: the mapper alone"
+    )
+    threshold: Unit | None = Field(None, description="least probability of a better cell; null: by risk")
+    colour: float = Field(16, gt=0, le=255, description="levels that the mean colour of a 16 px cell may move")
+    wishes: dict[Wish, tuple[str, ...]] = Field(
+        default_factory=dict, description="more words of prompts: marks (stars), texture (grain), soft (bokeh)"
+    )
     tolerance: Unit = Field(0.02, description="a changed patch may lose this much Q before it is taken back")
-    min_gain: Unit = Field(0.005, description="q must rise by more than this, or the image is kept as it came")
+    min_gain: Unit = Field(0.005, description="Q must rise by more than this where the image changed")
     rounds: int = Field(2, ge=0, le=8, description="times that worse patches are taken back and scored again")
     feather: Unit = Field(0.5, description="width of the seam around them, in patch sides")
 

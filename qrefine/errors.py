@@ -23,6 +23,10 @@ class BrokenRunError(UserError):
     exit_code = 1
 
 
+class NotFiniteError(ValueError):
+    """A model gave values that are not finite; the image is kept as it came."""
+
+
 def one_line(error: BaseException) -> str:
     """An error's message without line breaks, cut to MESSAGE_CHARS; the error's class if it has no message."""
     text = " ".join(str(error).split()) or type(error).__name__

@@ -7,8 +7,17 @@ function of it. Arrow appears only where it crosses from one process to another.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 from qrefine.quality.map import Image, QualityMap
+
+Decision = Literal[
+    "accepted", "nothing_to_do", "no_gain", "colour", "judged_worse", "not_visible", "not_finite", "doubt",
+    "prompt",
+]  # fmt: skip
+"""What acceptance said. All but the first: the image was kept as it came, and why."""
+
+DECISIONS: tuple[Decision, ...] = get_args(Decision)
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,7 @@ class Sample:
     refined: Image | None = None  # the pixels as they are now; None while nothing changed them
     stages: tuple[str, ...] = ()  # what changed them, in order
     after: QualityMap | None = None  # set when a refined image was accepted
+    decision: Decision | None = None  # of acceptance; None while it has not decided, or had nothing to decide
     judgements: tuple[tuple[float, float], ...] = ()  # before and after, one pair per judge
     output: bytes | None = None  # the refined pixels, encoded
     error: str | None = None  # why the sample failed; the stages that follow let it pass
@@ -64,6 +74,17 @@ class Sample:
         if self.error is not None:
             return "failed"
         return "kept" if self.refined is None and self.output is None else "refined"
+
+    @property
+    def verdict(self) -> Decision | None:
+        """The decision on a finished sample; None where it failed."""
+        if self.error is not None:
+            return None
+        return self.decision or ("accepted" if self.status == "refined" else "nothing_to_do")
+
+    def kept(self, decision: Decision) -> Sample:
+        """The source as it came, and why."""
+        return replace(self, refined=None, stages=(), after=None, decision=decision)
 
     def changed(self, pixels: Image, *stages: str) -> Sample:
         return replace(self, refined=pixels, stages=(*self.stages, *stages))

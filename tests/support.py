@@ -17,7 +17,13 @@ import skimage.data
 
 from qrefine.quality.map import Image
 
-PLAIN = ("mapper.name=piqe", "mapper.grid=8", "inpaint.name=classical", "enhance.blind.name=classical")
+PLAIN = (
+    "mapper.name=piqe",
+    "mapper.grid=8",
+    "inpaint.name=classical",
+    "enhance.blind.name=classical",
+    "accept.risk=null",
+)
 SETTINGS = [flag for setting in PLAIN for flag in ("--set", setting)]
 
 

@@ -40,7 +40,6 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 }
 TOP = ("cli", "jobs")  # these may import every room
 RAY_OUTSIDE = {
-    "jobs/ray_workers.py",
     "jobs/benchmarks/peers/ray_guide.py",
     "jobs/benchmarks/scale.py",
 }  # training on several GPUs; what we are measured against

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from qrefine.cli import keep, look
-from qrefine.cli.look import ConfigOption, SetOption
+from qrefine.cli.look import ConfigOption, SetOption, reasons
 from qrefine.config import load_config, to_yaml
 from qrefine.errors import UserError
 
@@ -127,6 +127,7 @@ def _summary_rows(summary: Summary) -> list[tuple[str, str]]:
     counts = f"{summary.refined} refined, {summary.kept} kept, {summary.failed} failed"
     rows = [
         ("images", f"{summary.samples}: {counts}"),
+        *([("kept", told)] if (told := reasons(summary.decisions)) else []),
         ("shards", f"{summary.shards}, of which {summary.shards_done_before} were done before"),
     ]
     if summary.quality_before is not None and summary.quality_after is not None:

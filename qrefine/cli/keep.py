@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qrefine.cli.look import ConfigOption, SetOption
+from qrefine.cli.look import ConfigOption, SetOption, reasons
 from qrefine.config import load_config
 from qrefine.errors import UserError
 
@@ -174,6 +174,8 @@ def summary_lines(summary: NightSummary, prune: bool) -> list[str]:
     counts = f"{summary.refined} refined, {summary.kept} kept, {summary.failed} failed"
     lines = plan_lines(summary.plan, prune)
     lines.append(f"images     {summary.samples}: {counts}")
+    if told := reasons(summary.decisions):
+        lines.append(f"kept       {told}")
     if summary.continued:
         lines.append(f"continued  {summary.continued} of them were ready when a night before was killed")
     if summary.settled:

@@ -6,6 +6,7 @@ Imports are inside the commands: help must not load torch or ray.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -160,3 +161,11 @@ def doctor(
     findings = examine(places[:-1], places[-1], effective)
     print("\n".join(lines(findings)))
     raise typer.Exit(UserError.exit_code if is_blocked(findings) else 0)
+
+
+def reasons(decisions: Mapping[str, int]) -> str:
+    """Why images were kept, the most frequent reason first."""
+    kept = [(name, count) for name, count in decisions.items() if name != "accepted"]
+    return ", ".join(
+        f"{count} {name.replace('_', ' ')}" for name, count in sorted(kept, key=lambda x: (-x[1], x[0]))
+    )

@@ -185,8 +185,8 @@ def check_gpu_count(config: RefineConfig, count: float) -> Iterator[Finding]:
 
 
 def check_models(config: RefineConfig) -> Iterator[Finding]:
-    """Loads small models; for diffusion models (minutes, gigabytes) only looks for the files."""
-    from qrefine.models.registry import load_judge, load_mapper, load_restorer
+    """Small models are loaded; of diffusion models, which take minutes and gigabytes, the files are looked for."""
+    from qrefine.models.registry import load_comparator, load_judge, load_mapper, load_restorer
 
     cache: dict[str, object] = {}
     yield _loaded("mapper", config.mapper.name, load_mapper, config.mapper, cache)
@@ -195,6 +195,8 @@ def check_models(config: RefineConfig) -> Iterator[Finding]:
             yield _diffusion(role, backend)
         else:
             yield _loaded(role, backend.name, load_restorer, backend, cache)
+    if config.accept.risk is not None:
+        yield _loaded("accept.judge", config.accept.judge.name, load_comparator, config.accept.judge)
     for judge in config.judges:
         yield _loaded("judge", judge, load_judge, judge)
 

@@ -51,3 +51,22 @@ class OnePass(Protocol):
     """
 
     one_pass: Literal[True]
+
+
+class Comparator(Protocol):
+    """Judges a repair by both images: the network behind acceptance (``accept.judge``).
+
+    ``befores`` and ``afters``: pairs of RGB images of one size, each (h, w, 3) uint8. For each pair it gives a
+    plane of float32 in [0, 1], one value for every cell of ``cell`` x ``cell`` pixels, (ceil(h / cell),
+    ceil(w / cell)): the probability that after is nearer the undamaged truth than before; 1 where nothing changed.
+    The answer for a pair must not depend on the rest of the batch.
+
+    ``threshold`` gives the least probability to accept, so that about ``risk`` of harmful repairs pass on the
+    set that it was calibrated on; above 1 where no threshold is strict enough.
+    """
+
+    cell: int
+
+    def __call__(self, befores: Sequence[Image], afters: Sequence[Image]) -> list[Plane]: ...
+
+    def threshold(self, risk: float) -> float: ...

@@ -1,7 +1,7 @@
 """Backends by name, or by ``package.module:Class`` from other packages.
 
-A package may also register backends through the entry points ``qrefine.mappers``, ``qrefine.restorers`` and
-``qrefine.judges``; built-in names take precedence.
+A package may also name its own through the entry points ``qrefine.mappers``, ``qrefine.restorers``,
+``qrefine.comparators`` and ``qrefine.judges``; a name of this package's goes before theirs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from qrefine.config import Backend, MapperSettings
 from qrefine.errors import UserError, one_line
-from qrefine.models.base import Restorer
+from qrefine.models.base import Comparator, Restorer
 from qrefine.models.locate import local_path
 from qrefine.models.options import Options
 from qrefine.quality.map import Image, Mapper
@@ -40,7 +40,8 @@ METRIC_JUDGE = "qrefine.models.judges.metric:MetricJudge"
 # need only torch and OpenCV, so checking them would only cost the import
 ALWAYS_THERE = frozenset({"embedded", "classical", "piqe"})
 JUDGES: Mapping[str, str] = {"piqe": "qrefine.models.judges.piqe:piqe_score"}
-KNOWN = {"mapper": MAPPERS, "restorer": RESTORERS, "judge": JUDGES}
+COMPARATORS: Mapping[str, str] = {"embedded": "qrefine.models.judges.comparator:EmbeddedComparator"}
+KNOWN = {"mapper": MAPPERS, "restorer": RESTORERS, "comparator": COMPARATORS, "judge": JUDGES}
 
 
 def load_mapper(settings: MapperSettings, cache: dict[str, object] | None = None) -> Mapper:
@@ -58,6 +59,18 @@ def load_restorer(settings: Backend, cache: dict[str, object] | None = None) -> 
     return _load("restorer", settings, cache)
 
 
+def draws_anew(settings: Backend) -> bool:
+    """Whether a restorer draws instead of mending what it sees (see `OnePass`); nothing is loaded."""
+    return not _always_there("restorer", settings.name) and not hasattr(
+        _find("restorer", settings.name), "one_pass"
+    )
+
+
+def load_comparator(settings: Backend, cache: dict[str, object] | None = None) -> Comparator:
+    """The judge of repairs that the settings name."""
+    return _load("comparator", settings, cache)
+
+
 def load_judge(name: str) -> Callable[[Image], float]:
     """A judge: one RGB image in, one score out."""
     judge = _find("judge", name)
@@ -69,9 +82,14 @@ def load_judge(name: str) -> Callable[[Image], float]:
         raise UserError(f"judge {name!r} cannot be loaded: {error}") from error
 
 
-def check_backends(mapper: Backend, restorers: Sequence[Backend], judges: Sequence[str]) -> None:
-    """Raises UserError for an unknown name, a missing file or a wrong option, before any worker starts."""
-    for kind, settings in [("mapper", mapper), *(("restorer", restorer) for restorer in restorers)]:
+def check_backends(
+    mapper: Backend, restorers: Sequence[Backend], judges: Sequence[str], comparator: Backend | None = None
+) -> None:
+    """Raises UserError for a name or a file that is not there or a wrong option, before any worker is started."""
+    backends = [("mapper", mapper), *(("restorer", restorer) for restorer in restorers)]
+    if comparator is not None:
+        backends.append(("comparator", comparator))
+    for kind, settings in backends:
         if settings.options or not _always_there(kind, settings.name):
             _check_options(kind, _find(kind, settings.name), settings)
         path = local_path(settings.weights) if settings.weights else None
@@ -83,8 +101,8 @@ def check_backends(mapper: Backend, restorers: Sequence[Backend], judges: Sequen
 
 
 def options_of(name: str) -> list[type[Options]]:
-    """The options classes of all backends of this name; empty if they take plain keyword arguments."""
-    kinds = [kind for kind in ("mapper", "restorer") if name in KNOWN[kind]]
+    """The models of the options of all backends of this name; none where they take plain keyword arguments."""
+    kinds = [kind for kind in ("mapper", "restorer", "comparator") if name in KNOWN[kind]]
     found = [_find(kind, name) for kind in kinds or ("mapper",)]
     return [backend.Options for backend in found if hasattr(backend, "Options")]
 

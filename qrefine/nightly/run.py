@@ -42,7 +42,8 @@ class NightSummary:
     failed_shards: int
     unread: int  # shards whose reader died in each pass: their rows stay as they were
     errors: dict[str, int]
-    continued: int  # of the samples: those that an earlier, killed night had finished
+    decisions: dict[str, int]
+    continued: int  # of the samples: those that a night before left ready when it was killed
     settled: dict[str, int]  # rows done again: replaced, not better, failed
     compacted: int  # shards whose small parts were merged
     vacuumed: int  # deleted parts that no version within the retention holds
@@ -180,6 +181,7 @@ class AtomicRun:
             failed_shards=sum(n for kind, n in errors.items() if kind.startswith("shard ")),
             unread=len(self._missing()),
             errors=dict(errors),
+            decisions=dict(sum((Counter(record.decisions) for record in samples), Counter())),
             continued=self.continued,
             settled=dict(settled),
             compacted=compacted,

@@ -91,7 +91,10 @@ def describe(inspection: Inspection) -> list[Text]:
     stages = f" ({', '.join(result.stages)})" if result.stages else ""
     areas = zip(("LQ", "MQ", "HQ"), fractions(inspection.quality, bounds), strict=True)
     lines = [
-        Text(f"{inspection.key}   {width} x {height}   {inspection.status}{stages}", style="bold"),
+        Text(
+            f"{inspection.key}   {width} x {height}   {inspection.status}{stages}: {_decision(result)}",
+            style="bold",
+        ),
         Text(f"quality    {inspection.quality.score:.4f} -> {after.score:.4f}"),
         Text("area       " + "   ".join(f"{name} {share:.1%}" for name, share in areas)),
     ]
@@ -99,6 +102,10 @@ def describe(inspection: Inspection) -> list[Text]:
         lines.append(Text(f"judge      {name} {old:.3f} -> {new:.3f}"))
     lines.append(Text("seconds    " + "   ".join(f"{s.stage} {s.seconds:.2f}" for s in inspection.steps)))
     return [*lines, *_map_lines(inspection.quality, bounds)]
+
+
+def _decision(result: Sample) -> str:
+    return (result.verdict or "failed").replace("_", " ")
 
 
 def _map_lines(quality: QualityMap, bounds: Bounds) -> list[Text]:
@@ -158,7 +165,7 @@ def _tiles(inspection: Inspection) -> list[tuple[str, str, Image]]:
         if step.stage not in ("map", "accept"):
             changed = float((step.samples[0].pixels != i.source).any(axis=-1).mean())
             tiles.append((f"after {step.stage}", f"{changed:.0%} of the pixels differ", step.samples[0].pixels))
-    verdict = "accepted" if i.status == "refined" else "kept as it came"
+    verdict = "accepted" if i.status == "refined" else f"kept as it came, {_decision(i.result)}"
     tiles.append((f"result: {verdict}", f"q {i.quality.score:.3f} -> {after.score:.3f}", result.pixels))
     if i.status == "refined":
         tiles.append(("quality map of the result", "red where quality is low", map_over(result.pixels, after)))

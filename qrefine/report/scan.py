@@ -21,6 +21,7 @@ from qrefine.config import Bounds
 from qrefine.storage.errors import storage_error
 from qrefine.storage.store import Store
 from qrefine.table.lease import FOLDER
+from qrefine.table.schema import with_added
 from qrefine.table.table import Table
 
 READERS = 8
@@ -130,13 +131,14 @@ class TableScan:
 
     def _read(self, part: str, columns: Sequence[str]) -> Chunk:
         with self._store.open(part) as file:
-            return Chunk(part, 0, pq.ParquetFile(file).read(columns=list(columns), use_threads=False))
+            rows = pq.ParquetFile(file).read(columns=list(columns), use_threads=False)
+            return Chunk(part, 0, with_added(rows))
 
     def _stream(self, part: str, columns: Sequence[str]) -> Iterator[Chunk]:
         with self._store.open(part) as file:
             first = 0
             for batch in pq.ParquetFile(file).iter_batches(BATCH_ROWS, columns=list(columns), use_threads=False):
-                yield Chunk(part, first, pa.Table.from_batches([batch]))
+                yield Chunk(part, first, with_added(pa.Table.from_batches([batch])))
                 first += batch.num_rows
 
     @staticmethod

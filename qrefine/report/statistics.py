@@ -32,6 +32,7 @@ COLUMNS = (
     "shard",
     "index",
     "status",
+    "decision",
     "error",
     "width",
     "height",
@@ -133,6 +134,7 @@ class Statistics:
         self.runs: Counter[str] = Counter()
         self.configs: Counter[str] = Counter()
         self.stages: Counter[str] = Counter()
+        self.decisions: Counter[str] = Counter()  # of rows that tell
         self.errors: dict[str, ErrorKind] = {}
         self.shards: dict[str, Tally] = {}
         self.generators: dict[str, Tally] = {}
@@ -156,6 +158,8 @@ class Statistics:
         for name, counter in (("status", self.statuses), ("run", self.runs), ("config", self.configs)):
             for entry in rows.table[name].value_counts().to_pylist():
                 counter[entry["values"] or UNNAMED] += entry["counts"]
+        for entry in rows.table["decision"].drop_null().value_counts().to_pylist():
+            self.decisions[entry["values"]] += entry["counts"]
         self._errors(rows)
         _tally(self.shards, *rows.codes("shard"), rows)
         codes, texts = rows.codes("metadata")

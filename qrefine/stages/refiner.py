@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from qrefine.config import RefineConfig, load_config, sample_seed
-from qrefine.models.registry import load_judge, load_mapper, load_restorer
+from qrefine.config import Backend, RefineConfig, load_config, sample_seed
+from qrefine.models.registry import draws_anew, load_comparator, load_judge, load_mapper, load_restorer
 from qrefine.quality.map import Image, Mapper, QualityMap
-from qrefine.sample import Sample
+from qrefine.sample import Decision, Sample
 from qrefine.stages.accept import Accept
 from qrefine.stages.enhance import Enhance
 from qrefine.stages.inpaint import Inpaint
@@ -52,18 +52,35 @@ def build_stages(names: Sequence[str], config: RefineConfig) -> list[Stage]:
             load_restorer(config.enhance.prompt, cache) if config.enhance.prompt else None,
         ),
         "accept": lambda: Accept(
-            config, load_mapper(config.mapper, cache), [load_judge(name) for name in config.judges]
+            config,
+            load_mapper(config.mapper, cache),
+            [load_judge(name) for name in config.judges],
+            None if config.accept.risk is None else load_comparator(config.accept.judge, cache),
+            redraws=any(draws_anew(backend) for backend in _backends(config)),
         ),
     }
     return [builders[name]() for name in names if name in ("map", "accept") or name in config.stages]
 
 
+def _backends(config: RefineConfig) -> list[Backend]:
+    """Those that may change a pixel."""
+    enhance = [config.enhance.blind, *([config.enhance.prompt] if config.enhance.prompt else [])]
+    return [
+        *([config.inpaint] if "inpaint" in config.stages else []),
+        *(enhance if "enhance" in config.stages else []),
+    ]
+
+
 @dataclass(frozen=True)
 class Refined:
-    """The result for one image. ``image`` is the source itself where ``status`` is not ``refined``."""
+    """What became of one image. ``image`` is the source itself where ``status`` is not ``refined``.
+
+    ``decision`` is one of ``qrefine.sample.DECISIONS``, None where it failed.
+    """
 
     image: Image
     status: str
+    decision: Decision | None
     before: QualityMap | None
     after: QualityMap | None
     stages: tuple[str, ...]
@@ -105,6 +122,7 @@ class Refiner:
         return Refined(
             sample.image if sample.error else sample.pixels,
             sample.status,
+            sample.verdict,
             sample.before,
             after,
             sample.stages,

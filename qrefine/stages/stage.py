@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+from qrefine.errors import NotFiniteError
 from qrefine.sample import Sample
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def run_stages(
     """
     done = list(samples)
     for stage in stages:
-        wanted = [i for i, sample in enumerate(done) if sample.error is None and stage.wants(sample)]
+        wanted = [i for i, sample in enumerate(done) if _open(sample) and stage.wants(sample)]
         if not wanted:
             continue
         began = clock()
@@ -65,6 +66,10 @@ def run_stages(
         for i, result in zip(wanted, results, strict=True):
             done[i] = result
     return done
+
+
+def _open(sample: Sample) -> bool:
+    return sample.error is None and sample.decision is None
 
 
 def guarded(stage: Stage, samples: Sequence[Sample]) -> list[Sample]:
@@ -77,6 +82,8 @@ def guarded(stage: Stage, samples: Sequence[Sample]) -> list[Sample]:
     except Exception as error:  # models and images may raise anything
         if len(samples) > 1:
             return [guarded(stage, [sample])[0] for sample in samples]
+        if isinstance(error, NotFiniteError):
+            return [samples[0].kept("not_finite")]
         log.debug("%s failed", stage_name(stage), exc_info=True)
         # the kind comes first: errors are counted by the text before the colon
         return [samples[0].failed(f"{type(error).__name__} in {stage_name(stage)}: {error}")]

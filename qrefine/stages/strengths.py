@@ -48,6 +48,17 @@ def inpaint_work(config: RefineConfig, quality: QualityMap, restorer: Restorer, 
     return Work(np.maximum(inpaint, enhance.strength), ("inpaint", *enhance.stages))
 
 
+def greatest_strength(config: RefineConfig, quality: QualityMap, height: int, width: int) -> Plane:
+    """The greater of both stages' strengths, as far as they may run; (height, width)."""
+    plane = flatten(quality, height, width)
+    planes = [np.zeros_like(plane)]
+    if "inpaint" in config.stages:
+        planes.append(_inpaint(config, plane))
+    if "enhance" in config.stages:
+        planes.append(_enhance(config, plane, blind=blindly(config, quality)).strength)
+    return np.maximum.reduce(planes)
+
+
 def _inpaint(config: RefineConfig, plane: Plane) -> Plane:
     if config.mode == "paper":
         return config.inpaint.strength * mask(plane, config.bounds.mq)

@@ -20,6 +20,7 @@ from qrefine.storage.store import Store
 from qrefine.table.ledger import Rows
 from qrefine.table.parts import PartRecord, write_part
 from qrefine.table.pieces import ReadColumns
+from qrefine.table.schema import with_added
 
 GROUP_BYTES = 16 << 20  # of a row group that is written
 GROUP_ROWS = 1024
@@ -119,7 +120,8 @@ def _row_groups(store: Store, source: Source) -> Iterator[pa.Table]:
             images = parquet.read_row_group(group, columns=["image"])
             whole = rows.append_column("image", images["image"]).select(names)
             taken = kept["position"].take(pc.array_sort_indices(kept["index"].combine_chunks()))
-            yield whole if taken.combine_chunks().equals(positions) else whole.take(taken)
+            # what is merged has the same columns, however old the parts are
+            yield with_added(whole if taken.combine_chunks().equals(positions) else whole.take(taken))
 
 
 def regrouped(runs: Iterable[pa.Table]) -> Iterator[pa.Table]:

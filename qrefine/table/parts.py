@@ -9,7 +9,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -42,6 +42,7 @@ class PartRecord:
     extra_images: int = 0
     source_bytes: int = 0  # of the samples' images, as encoded in the shard
     quality_sums: tuple[float, float, int] = (0.0, 0.0, 0)  # before, after, scored rows
+    decisions: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -102,6 +103,7 @@ def write_part(
         extra_images=extra_images,
         source_bytes=source_bytes,
         quality_sums=_quality_sums(rows),
+        decisions=_decisions(rows),
     )
 
 
@@ -133,6 +135,13 @@ def error_kind(error: str) -> str:
     return error.partition(":")[0].partition("(")[0].strip()
 
 
+def _decisions(rows: pa.Table) -> dict[str, int]:
+    """How many rows each decision has; none in parts of a table that is older than the column."""
+    if "decision" not in rows.column_names:
+        return {}
+    return dict(Counter(one for one in rows["decision"].to_pylist() if one is not None))
+
+
 def _quality_sums(rows: pa.Table) -> tuple[float, float, int]:
     before, after = rows["quality_before"], rows["quality_after"]
     scored = len(before) - before.null_count
@@ -145,13 +154,13 @@ def _leaves(schema: pa.Schema) -> Sequence[str]:
 
     def walk(path: str, kind: pa.DataType) -> None:
         if pa.types.is_struct(kind):
-            for field in kind:
-                walk(f"{path}.{field.name}", field.type)
+            for part in kind:
+                walk(f"{path}.{part.name}", part.type)
         elif pa.types.is_list(kind):
             walk(f"{path}.list.element", kind.value_type)
         else:
             names.append(path)
 
-    for field in schema:
-        walk(field.name, field.type)
+    for leaf in schema:
+        walk(leaf.name, leaf.type)
     return names

@@ -82,6 +82,7 @@ COLUMNS = (
     Column("shard", pa.string(), lambda row: row.sample.shard),
     Column("index", pa.int32(), lambda row: row.sample.index),
     Column("status", pa.string(), lambda row: row.sample.status),
+    Column("decision", pa.string(), lambda row: row.sample.verdict),
     Column("error", pa.string(), lambda row: row.sample.error),
     Column("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]), _image),
     Column("width", pa.int32(), lambda row: row.sample.size and row.sample.size[1]),
@@ -106,6 +107,8 @@ LAST_COLUMNS = (
     Column("shard_rows", pa.int32(), lambda row: row.sample.shard_rows),
 )
 STATUSES = ("refined", "kept", "failed")
+ADDED = {"decision": pa.string()}
+"""Columns that a table may lack because it is older than they are: null in its rows, and a run adds them."""
 
 
 @cache
@@ -166,9 +169,18 @@ def make_row(sample: Sample, config: RefineConfig, run: str) -> dict[str, Any]:
     return {column.name: column.value(row) for column in columns(config.judges)}
 
 
+def with_added(rows: pa.Table) -> pa.Table:
+    """Rows of a part that is older than some of the columns, with nulls in those."""
+    for name, kind in ADDED.items():
+        if name not in rows.column_names and "status" in rows.column_names:
+            place = rows.column_names.index("status") + 1
+            rows = rows.add_column(place, name, pa.nulls(rows.num_rows, kind))
+    return rows
+
+
 def check_columns(root: str, found: pa.Schema, expected: pa.Schema) -> None:
-    """Raises UserError where a table's columns are not those expected; the order does not matter."""
-    missing = [name for name in expected.names if name not in found.names]
+    """Raises UserError where a table's columns are not those expected; the order does not matter, nor do ADDED."""
+    missing = [name for name in expected.names if name not in found.names and name not in ADDED]
     extra = [name for name in found.names if name not in expected.names]
     if missing or extra:
         raise UserError(
@@ -176,7 +188,7 @@ def check_columns(root: str, found: pa.Schema, expected: pa.Schema) -> None:
             f" {', '.join(extra) or 'none'}): choose another output, or the judges that it was made with"
         )
     for name in expected.names:
-        if not _same_type(found.field(name).type, expected.field(name).type):
+        if name in found.names and not _same_type(found.field(name).type, expected.field(name).type):
             raise UserError(
                 f"{root} holds a table in which {name} is {found.field(name).type}, not"
                 f" {expected.field(name).type}: choose another output"

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
-from deltalake import DeltaTable
+from deltalake import DeltaTable, Field
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.schema import PrimitiveType
 from deltalake.transaction import CommitProperties, RemoveAction, Transaction
 
 from qrefine.errors import TableBusyError, UserError
@@ -24,7 +25,7 @@ from qrefine.table.ledger import Ledger
 from qrefine.table.merge import part_reader
 from qrefine.table.parts import PREFIX, PartRecord
 from qrefine.table.pieces import Piece, build_ledger, read_pieces
-from qrefine.table.schema import check_columns
+from qrefine.table.schema import ADDED, check_columns
 
 log = logging.getLogger(__name__)
 
@@ -164,6 +165,24 @@ class Table:
         return TableBusyError(
             f"{self.root}: another commit came between ({reason}); the same command goes on from there"
         )
+
+    def add_columns(self) -> list[str]:
+        """Give a table that is older than some columns those, by one commit that touches no part; their names.
+
+        Raises TableBusyError where another commit came since this table was last read.
+        """
+        missing = [name for name in ADDED if name not in self.schema.names]
+        if not missing:
+            return []
+        fields = [Field(name, PrimitiveType("string"), nullable=True) for name in missing]
+        try:
+            self.delta.alter.add_columns(fields, commit_properties=self._properties({"added": missing}))
+        except CommitFailedError as error:
+            raise self._overtaken(error) from error
+        except (DeltaError, OSError) as error:
+            raise storage_error(self.root, error) from error
+        retrying(self.delta.update_incremental, self.root)
+        return missing
 
     def restore(self, version: int, run: str) -> int:
         """Restore the table to a version by a new commit; returns the new version.

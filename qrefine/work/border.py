@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from qrefine.quality.map import Image, QualityMap
-from qrefine.sample import Sample
+from qrefine.sample import Decision, Sample
 
 STAYS = "decoded"  # the field that is not sent: a process that needs pixels decodes them again
 
@@ -48,6 +48,7 @@ ARRAY = pa.struct([("shape", pa.list_(pa.int32())), ("data", pa.large_binary())]
 CODECS: dict[Any, Codec] = {
     str: _plain(pa.string()),
     str | None: _plain(pa.string()),
+    Decision | None: _plain(pa.string()),
     int: _plain(pa.int64()),
     int | None: _plain(pa.int64()),
     bytes | None: _plain(pa.large_binary()),

@@ -56,6 +56,7 @@ METRICS = {
     for metric in (
         # recorded by the driver: committed data, so that sums agree with the table
         Metric("samples", "counter", ("status",), "rows committed: refined, kept or failed"),
+        Metric("decisions", "counter", ("decision",), "rows committed, by what acceptance decided"),
         Metric("committed_bytes", "counter", (), "bytes of the parts committed"),
         Metric("commits", "counter", (), "commits to the table's log"),
         Metric("commit_seconds", "counter", (), "seconds spent in commits"),

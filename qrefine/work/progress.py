@@ -31,6 +31,7 @@ class Totals:
     shards_done: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
+    decisions: Counter[str] = field(default_factory=Counter)
     extra_images: int = 0
     quality_before: float = 0.0  # sums over the scored samples
     quality_after: float = 0.0
@@ -62,6 +63,9 @@ class Totals:
         self.meter.add("committed_bytes", record.size)
         self.statuses.update(record.statuses)
         self.errors.update(record.errors)
+        self.decisions.update(record.decisions)
+        for decision, count in record.decisions.items():
+            self.meter.add("decisions", count, decision=decision)
         self.extra_images += record.extra_images
         before, after, scored = record.quality_sums
         self.quality_before += before

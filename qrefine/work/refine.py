@@ -25,6 +25,7 @@ class Summary:
     failed: int
     failed_shards: int
     errors: dict[str, int]
+    decisions: dict[str, int]
     extra_images: int
     quality_before: float | None
     quality_after: float | None
@@ -90,6 +91,7 @@ def _summary(run: Run, done_before: int, leftovers: int, notes: Sequence[str]) -
         failed=totals.statuses["failed"],
         failed_shards=totals.failed_shards,
         errors=dict(totals.errors),
+        decisions=dict(totals.decisions),
         extra_images=totals.extra_images,
         quality_before=totals.quality_before / totals.scored if totals.scored else None,
         quality_after=totals.quality_after / totals.scored if totals.scored else None,

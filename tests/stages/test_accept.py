@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import cv2
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from qrefine.config import RefineConfig, load_config
+from qrefine.errors import NotFiniteError
 from qrefine.quality.map import Image, QualityMap
 from qrefine.quality.regions import patch_any, patch_pixels
-from qrefine.sample import Sample
+from qrefine.sample import DECISIONS, Sample
 from qrefine.stages.accept import Accept, blend, keep_weight, worse_patches
-from tests.stages.backends import Told, quality
-from tests.support import photo
+from qrefine.stages.guards import cell_pixels, visible
+from qrefine.stages.refiner import Refiner
+from tests.stages.backends import Told, Wild, quality
+from tests.support import PLAIN, noisy, photo
 
 UNIT = st.floats(0, 1, width=32)
 N = 3
-CONFIG = load_config(None, ["accept.tolerance=0.02", "accept.min_gain=0.01"])
+ALONE = ("accept.risk=null", "accept.tolerance=0.02", "accept.min_gain=0.01")
+CONFIG = load_config(None, ALONE)
 SIZES = st.sampled_from([(24, 24), (31, 17), (2, 40), (1, 1), (9, 2)])
 
 
@@ -53,7 +60,7 @@ def refined_sample(size: tuple[int, int], seed: int, share: float, mapper: Told)
 def test_whatever_the_models_did_an_accepted_image_is_better_and_no_patch_is_worse(
     size: tuple[int, int], seed: int, share: float, low: float, rounds: int
 ) -> None:
-    config = load_config(None, ["accept.tolerance=0.02", "accept.min_gain=0.01", f"accept.rounds={rounds}"])
+    config = load_config(None, [*ALONE, f"accept.rounds={rounds}"])
     mapper = Told(hashed(seed, low))
     sample = refined_sample(size, seed, share, mapper)
     done = Accept(config, mapper)([sample])[0]
@@ -116,7 +123,7 @@ def test_taken_back_patches_hold_the_sources_pixels_exactly(
 ) -> None:
     rng = np.random.default_rng(0)
     source, new = rng.integers(0, 256, (2, *size, 3), dtype=np.uint8)
-    weight = keep_weight(worse, *size, feather=feather)
+    weight = keep_weight(patch_pixels(worse, *size), feather * min(size) / N)
     assert weight.min() >= 0
     assert weight.max() <= 1
     mixed = blend(source, new, weight)
@@ -189,3 +196,230 @@ def test_scoring_again_is_paid_for_undecided_images_only() -> None:
     samples = [sample.changed(np.full((24, 24, 3), 200, np.uint8), "x") for _ in range(5)]
     Accept(config, mapper)(samples)
     assert mapper.images == 5
+
+
+class Sure:
+    """A comparator that asks a function of (before, after); 1 where nothing changed."""
+
+    cell = 16
+
+    def __init__(self, answer: Callable[[Image, Image], np.ndarray], at_risk: float = 0.5) -> None:
+        self.answer, self.at_risk = answer, at_risk
+
+    def __call__(self, befores: Sequence[Image], afters: Sequence[Image]) -> list[np.ndarray]:
+        return [self.answer(*pair).astype(np.float32) for pair in zip(befores, afters, strict=True)]
+
+    def threshold(self, risk: float) -> float:
+        return self.at_risk
+
+
+def cells(image: Image) -> tuple[int, int]:
+    return -(-image.shape[0] // 16), -(-image.shape[1] // 16)
+
+
+def everywhere(value: float) -> Callable[[Image, Image], np.ndarray]:
+    return lambda before, after: np.full(cells(before), value)
+
+
+def guessed(salt: int) -> Callable[[Image, Image], np.ndarray]:
+    """An answer that is random but the same for the same pair."""
+
+    def answer(before: Image, after: Image) -> np.ndarray:
+        seed = [salt, *after.reshape(-1)[:500].tolist()]
+        return np.random.default_rng(seed).random(cells(before))
+
+    return answer
+
+
+def better_where_changed(source: Image, by: float = 0.3) -> Told:
+    """A mapper that likes each patch better where it differs from the source."""
+    return Told(lambda image: 0.5 + by * patch_any((image != source).any(axis=-1), N))
+
+
+def judged(
+    source: Image,
+    new: Image,
+    comparator: Sure,
+    *overrides: str,
+    prompt: str | None = None,
+    redraws: bool = False,
+) -> Sample:
+    mapper = better_where_changed(source)
+    sample = Sample(decoded=source, prompt=prompt, before=mapper([source])[0]).changed(new, "inpaint")
+    return Accept(load_config(None, overrides), mapper, (), comparator, redraws)([sample])[0]
+
+
+BIG = st.sampled_from([(48, 48), (50, 33), (17, 64)])
+
+
+@settings(max_examples=100, deadline=None)
+@given(size=BIG, seed=st.integers(0, 10**6), share=st.sampled_from([0.02, 0.3, 1.0]), rounds=st.integers(0, 3))
+def test_only_confirmed_cells_change_and_a_patch_that_lost_does_not(
+    size: tuple[int, int], seed: int, share: float, rounds: int
+) -> None:
+    mapper, comparator = Told(hashed(seed, 0.6)), Sure(guessed(seed))
+    sample = refined_sample(size, seed, share, mapper)
+    overrides = ("accept.colour=255", f"accept.rounds={rounds}", "bounds={lq: 0, mq: 0, hq: 0}")
+    done = Accept(load_config(None, overrides), mapper, (), comparator)([sample])[0]
+    assert done.decision in DECISIONS
+    assert (done.decision == "accepted") == (done.refined is not None)
+    if done.refined is None:
+        assert done.decision != "nothing_to_do"
+        assert (done.stages, done.after) == ((), None)
+        return
+    changed = (done.refined != sample.image).any(axis=-1)
+    confirmed = comparator([sample.image], [sample.pixels])[0] >= 0.5
+    assert not (changed & ~cell_pixels(confirmed, *size, 16)).any()
+    seen = visible(sample.image, done.refined, 16)
+    assert seen.any()
+    assert not (changed & ~cell_pixels(seen, *size, 16)).any()
+    after = mapper([done.refined])[0]
+    assert done.after == after
+    assert after.score > sample.quality.score
+    here = patch_any(changed, N)
+    assert after.values[here].mean() > sample.quality.values[here].mean() + 0.005
+    assert not (here & (after.values < sample.quality.values - np.float32(0.02))).any()
+
+
+def test_the_clean_original_that_the_judge_confirms_is_taken_whole() -> None:
+    clean = photo(size=96)
+    damaged = noisy(clean)
+    done = judged(damaged, clean, Sure(everywhere(0.9)))
+    assert done.decision == "accepted"
+    assert np.array_equal(done.pixels, clean)
+
+
+def test_a_perfect_repair_of_one_cell_is_enough() -> None:
+    clean = photo(size=256)
+    damaged = clean.copy()
+    damaged[100:110, 100:110] = 255 - damaged[100:110, 100:110]
+    mapper = Told(lambda image: quality_of(image, damaged))
+    sample = Sample(decoded=damaged, before=mapper([damaged])[0]).changed(clean, "inpaint")
+    done = Accept(load_config(None, ("accept.colour=255",)), mapper, (), Sure(everywhere(0.9)))([sample])[0]
+    assert done.decision == "accepted"
+
+
+def quality_of(image: Image, damaged: Image) -> np.ndarray:
+    values = np.full((16, 16), 0.9)
+    values[6, 6] -= 0.1 * np.array_equal(image, damaged)  # of the mean of 256 patches it is nothing
+    return values
+
+
+@pytest.mark.parametrize(
+    ("probability", "overrides", "prompt", "decision"),
+    [
+        (0.9, (), None, "accepted"),
+        (0.4, (), None, "judged_worse"),
+        (0.9, ("accept.threshold=0.95",), None, "judged_worse"),
+        (0.4, ("accept.threshold=0.3",), None, "accepted"),
+        (0.9, ("accept.colour=1",), None, "colour"),
+        (0.9, (), "rain in the mountains", "prompt"),
+        (0.9, ("accept.min_gain=0.5",), None, "no_gain"),
+        (0.4, ("bounds={lq: 0.5, mq: 0.8, hq: 0.9}",), None, "doubt"),
+    ],
+)
+def test_why_an_image_is_kept(
+    probability: float, overrides: tuple[str, ...], prompt: str | None, decision: str
+) -> None:
+    clean = cv2.GaussianBlur(photo(size=96), (0, 0), 6)
+    speckled = clean.copy()
+    speckled[4::8, 4::8] = 255 * (clean[4::8, 4::8].mean(axis=-1, keepdims=True) < 128)
+    low = () if any("bounds" in one for one in overrides) else ("bounds={lq: 0.1, mq: 0.2, hq: 0.3}",)
+    done = judged(speckled, clean, Sure(everywhere(probability)), *overrides, *low, prompt=prompt)
+    assert done.decision == decision
+    assert (done.refined is not None) == (decision == "accepted")
+
+
+def test_who_draws_may_move_colours_further_where_its_strength_is_high() -> None:
+    source = np.full((48, 48, 3), 100, np.uint8)
+    new = np.full((48, 48, 3), 130, np.uint8)
+    low = "bounds={lq: 0.6, mq: 0.8, hq: 0.9}"  # full strength everywhere
+    assert judged(source, new, Sure(everywhere(0.9)), low).decision == "colour"
+    assert judged(source, new, Sure(everywhere(0.9)), low, redraws=True).decision == "accepted"
+
+
+def test_a_change_that_nobody_sees_is_no_repair() -> None:
+    source = photo(size=48).clip(0, 250)
+    for overrides in ((), ("accept.risk=null",)):
+        done = judged(source, source + 1, Sure(everywhere(1)), *overrides)
+        assert (done.decision, done.refined) == ("not_visible", None)
+
+
+def test_a_cell_that_nobody_sees_changed_holds_the_sources_pixels() -> None:
+    source = np.full((48, 48, 3), 100, np.uint8)
+    new = source + 1
+    new[:16, :16] = 110
+    done = judged(source, new, Sure(everywhere(0.9)))
+    assert done.decision == "accepted"
+    assert (done.pixels[:16, :16] == 110).all()
+    assert (done.pixels[16:] == 100).all()
+    assert (done.pixels[:, 16:] == 100).all()
+
+
+def test_a_refused_cell_is_taken_back_within_a_seam_and_the_others_stay() -> None:
+    source, new = np.full((64, 64, 3), 100, np.uint8), np.full((64, 64, 3), 112, np.uint8)
+
+    def answer(before: Image, after: Image) -> np.ndarray:
+        values = np.full((4, 4), 0.9)
+        values[1, 1] = 0.1
+        return values
+
+    done = judged(source, new, Sure(answer))
+    assert done.decision == "accepted"
+    assert (done.pixels[16:32, 16:32] == 100).all()
+    assert (done.pixels[48:] == 112).all()
+    steps = done.pixels[24, 32:48, 0].tolist()
+    assert steps == sorted(steps)
+    assert len(set(steps)) > 4
+
+
+def test_the_last_round_takes_back_regions_and_leaves_the_others() -> None:
+    source = np.full((96, 96, 3), 100, np.uint8)
+    new = source.copy()
+    new[:40, :40] = 110  # harmed as long as any of it is left
+    new[64:, 64:] = 110
+
+    def answer(image: Image) -> np.ndarray:
+        values = np.full((N, N), 0.5, dtype=np.float32)
+        harm = image[:40, :40] != 100
+        values[:2, :2] -= 0.3 * patch_any(np.pad(harm.any(-1), ((0, 56), (0, 56))), N)[:2, :2]
+        values[2, 2] += 0.3 * (image[80, 80, 0] > 100)
+        return values
+
+    mapper = Told(answer)
+    for rounds in (0, 2):
+        config = load_config(None, [f"accept.rounds={rounds}"])
+        sample = Sample(decoded=source, before=mapper([source])[0]).changed(new, "x")
+        done = Accept(config, mapper, (), Sure(everywhere(0.9)))([sample])[0]
+        assert done.decision == "accepted"
+        assert (done.pixels[:40, :40] == 100).all()
+        assert (done.pixels[64:, 64:] == 110).all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(BIG, st.integers(0, 1000)), min_size=2, max_size=4), st.integers(0, 100))
+def test_with_a_judge_too_the_decision_does_not_depend_on_the_batch(
+    specs: list[tuple[tuple[int, int], int]], salt: int
+) -> None:
+    mapper = Told(hashed(salt, 0.9))
+    samples = [refined_sample(size, seed, 0.6, mapper) for size, seed in specs]
+    accept = Accept(load_config(None, ("accept.colour=255",)), mapper, (), Sure(guessed(salt)))
+    for together, sample in zip(accept(samples), samples, strict=True):
+        alone = accept([sample])[0]
+        assert (together.decision, together.after) == (alone.decision, alone.after)
+        assert np.array_equal(together.pixels, alone.pixels)
+
+
+class Broken(Wild):
+    """Gives what is no number."""
+
+    def __call__(self, *arguments: Any) -> list[Image]:
+        raise NotFiniteError("nan")
+
+
+def test_values_that_are_not_finite_keep_the_image() -> None:
+    config = load_config(
+        None, [*PLAIN, f"inpaint.name={__name__}:Broken", f"enhance.blind.name={__name__}:Broken"]
+    )
+    result = Refiner(config)([noisy(photo(size=96))])[0]
+    assert (result.status, result.decision) == ("kept", "not_finite")

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as npst
 
 from qrefine.config import RefineConfig
 from qrefine.quality.map import QualityMap
-from qrefine.sample import Sample
+from qrefine.sample import DECISIONS, Sample
 from qrefine.stages.refiner import MODEL_STAGES, build_stages
 from qrefine.work.border import blocks, from_arrow, to_arrow
 from qrefine.work.process import process
@@ -45,6 +45,7 @@ FIELDS: Mapping[str, st.SearchStrategy[Any]] = {
     "refined": st.none() | IMAGES,
     "stages": st.lists(TEXT, max_size=3).map(tuple),
     "after": st.none() | MAPS,
+    "decision": st.none() | st.sampled_from(DECISIONS),
     "judgements": st.lists(st.tuples(SCORE, SCORE), max_size=2).map(tuple),
     "output": st.none() | st.binary(max_size=20),
     "error": st.none() | TEXT,

@@ -15,6 +15,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from qrefine.errors import NotFiniteError
 from qrefine.models.diffusion.text import Embedding
 from qrefine.models.memory import Halving
 from qrefine.quality.map import Image, Plane
@@ -102,10 +103,14 @@ def to_device(images: Sequence[Image], device: torch.device) -> torch.Tensor:
 
 
 def to_host(pixels: torch.Tensor) -> Finish:
-    """(B, 3, h, w) floats in [0, 1] as (B, h, w, 3) uint8 on the host; the copy is asynchronous."""
+    """(B, 3, h, w) floats in [0, 1] as (B, h, w, 3) uint8 on the host, once they are there.
+
+    Raises NotFiniteError, then, where a value is not finite: as bytes it would be black.
+    """
+    finite = pixels.isfinite().all()
     rounded = (pixels.float().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
     if rounded.device.type != "cuda":
-        return rounded.numpy
+        return partial(_finite, rounded, finite)
     host = torch.empty(rounded.shape, dtype=torch.uint8, pin_memory=True)
     host.copy_(rounded, non_blocking=True)
     copied = torch.cuda.Event()
@@ -113,9 +118,15 @@ def to_host(pixels: torch.Tensor) -> Finish:
 
     def finish() -> np.ndarray:
         copied.synchronize()
-        return host.numpy()
+        return _finite(host, finite)
 
     return finish
+
+
+def _finite(pixels: torch.Tensor, finite: torch.Tensor) -> np.ndarray:
+    if not finite:
+        raise NotFiniteError("the model gave values that are not finite")
+    return pixels.numpy()
 
 
 def jobs_of(

@@ -1,0 +1,78 @@
+"""What can be said against a repair without a network, on the judge's cells of 16 x 16 pixels. Pure numpy.
+
+A change that nobody can see is no repair; a repair does not move the mean colour of a cell. Planes of cells have
+the shape (ceil(h / cell), ceil(w / cell)); what an image lacks of its last cells is left out of their means.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qrefine.quality.map import Image, Plane
+
+VISIBLE = 2
+"""Levels by which a pixel of a cell must differ, or nobody sees it."""
+
+ROOM = 3.0
+"""A backend that draws anew at full strength may move the mean colour by this much more, as a factor less one."""
+
+Flags = NDArray[np.bool_]
+
+
+def check_pair(before: Image, after: Image) -> bool:
+    """Whether a result holds numbers that are finite. Raises ValueError where it is no image of the same size."""
+    if after.shape != before.shape:
+        raise ValueError(f"an image of {before.shape[:2]} came back as one of {after.shape[:2]}")
+    return bool(np.isfinite(after).all()) if after.dtype.kind == "f" else True
+
+
+def visible(before: Image, after: Image, cell: int) -> Flags:
+    """Cells in which a pixel moved by at least VISIBLE levels."""
+    return cell_max(difference(before, after), cell) >= VISIBLE
+
+
+def difference(before: Image, after: Image) -> NDArray[np.uint8]:
+    """Levels by which each pixel's most different channel moved, (h, w)."""
+    return np.where(before > after, before - after, after - before).max(axis=-1).astype(np.uint8)
+
+
+def colour_moved(before: Image, after: Image, cell: int) -> Plane:
+    """Levels by which each cell's mean colour moved, in the channel that moved most."""
+    moved = after.astype(np.float32) - before
+    means = [np.abs(cell_mean(moved[..., channel], cell)) for channel in range(moved.shape[2])]
+    return np.maximum.reduce(means)
+
+
+def colour_limit(strength: Plane | None, most: float, cell: int, cells: tuple[int, int]) -> Plane:
+    """Levels by which each cell's mean colour may move.
+
+    ``most`` for backends that mend what they see; with the ``strength`` (h, w) of those that draw it rises to
+    (1 + ROOM) ``most`` where the cell's greatest is 1.
+    """
+    if strength is None:
+        return np.full(cells, most, dtype=np.float32)
+    return (most * (1 + ROOM * cell_max(strength, cell))).astype(np.float32)
+
+
+def cell_max(plane: NDArray[Any], cell: int) -> NDArray[Any]:
+    """The greatest value of each cell, of flags whether one is true; (h, w) -> cells, of the same type."""
+    rows, columns = (np.arange(0, length, cell) for length in plane.shape)
+    return np.maximum.reduceat(np.maximum.reduceat(plane, rows, axis=0), columns, axis=1)
+
+
+def cell_mean(plane: NDArray[Any], cell: int) -> NDArray[np.float32]:
+    """The mean of each cell, over the pixels that there are; (h, w) -> cells."""
+    rows, columns = (np.arange(0, length, cell) for length in plane.shape)
+    total = np.add.reduceat(np.add.reduceat(plane.astype(np.float64), rows, axis=0), columns, axis=1)
+    heights, widths = (
+        np.diff(np.append(starts, length)) for starts, length in zip((rows, columns), plane.shape, strict=True)
+    )
+    return (total / np.outer(heights, widths)).astype(np.float32)
+
+
+def cell_pixels(cells: Flags, height: int, width: int, cell: int) -> Flags:
+    """The pixels of the cells that are true, (height, width)."""
+    return cells.repeat(cell, axis=0).repeat(cell, axis=1)[:height, :width]
