@@ -39,9 +39,7 @@ class StrengthJob:
 
     def __post_init__(self) -> None:
         self.at = self.total - int(self.steps.max())  # the next step, 0..total
-        self.waiting: list[
-            tuple[torch.Tensor, torch.Tensor]
-        ] = []  # per step: mask of waiting latents, noised source
+        self.waiting: list[tuple[torch.Tensor, torch.Tensor]] = []  # per step: waiting mask, noised source
 
     def draw(self, like: torch.Tensor) -> torch.Tensor:
         """Standard normal noise, each sample from its own seed; drawn on the CPU, so equal on every device."""
