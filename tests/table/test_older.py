@@ -11,7 +11,7 @@ from qrefine.table.ledger import Rows
 from qrefine.table.merge import Source, merge_parts
 from qrefine.table.schema import ADDED, with_added
 from qrefine.table.table import Table
-from tests.table.test_parts import SCHEMA, part, rows
+from tests.table.parts import SCHEMA, part, rows
 from tests.table.test_table import DeltaRows
 
 
