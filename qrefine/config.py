@@ -22,6 +22,7 @@ from typing_extensions import Self
 from qrefine.errors import UserError
 
 Unit = Annotated[float, Field(ge=0, le=1)]
+Wish = Literal["marks", "texture", "soft"]  # kinds of looks that a prompt may ask for
 DIGEST_CHARS = 16
 SECRET = re.compile(r"(?i)key|secret|token|pass|credential|connection_string")  # in the name of an option
 MOST_SHOWN = 100  # characters of a wrong value in an error
@@ -82,22 +83,14 @@ class EnhanceSettings(Settings):
     positive_words: str = Field("sharp, detailed, high quality", description="added to the prompt of E_P")
 
 
-Wish = Literal["marks", "texture", "soft"]
-"""Kinds of looks that a prompt may ask for."""
-
-
 class AcceptSettings(Settings):
     """Do no harm: what a refined image must show before it replaces the source."""
 
     judge: Backend = Field(default_factory=Backend, description="compares before and after, cell by cell")
-    risk: float | None = Field(
-        0.01, gt=0, lt=1, description="harmful repairs let pass on the calibration set; null: the mapper alone"
-    )
+    risk: float | None = Field(0.01, gt=0, lt=1, description="share of harm let pass; null: the mapper alone")
     threshold: Unit | None = Field(None, description="least probability of a better cell; null: by risk")
     colour: float = Field(16, gt=0, le=255, description="levels that the mean colour of a 16 px cell may move")
-    wishes: dict[Wish, tuple[str, ...]] = Field(
-        default_factory=dict, description="more words of prompts: marks (stars), texture (grain), soft (bokeh)"
-    )
+    wishes: dict[Wish, tuple[str, ...]] = Field({}, description="more words for looks that prompts ask for")
     tolerance: Unit = Field(0.02, description="a changed patch may lose this much Q before it is taken back")
     min_gain: Unit = Field(0.005, description="Q must rise by more than this where the image changed")
     rounds: int = Field(2, ge=0, le=8, description="times that worse patches are taken back and scored again")
@@ -128,9 +121,7 @@ class StreamSettings(Settings):
     executor: Literal["auto", "ray", "local"] = Field(
         "auto", description="ray, or a loop in this process; auto: local where little is to be read"
     )
-    workers: int | None = Field(
-        None, ge=1, le=1024, description="threads of the local executor; null: one for each CPU"
-    )
+    workers: int | None = Field(None, ge=1, le=1024, description="local threads; null: one for each CPU")
     topology: Literal["auto", "pooled", "colocated"] = Field("auto", description="see ARCHITECTURE.md")
     pools: tuple[Pool, ...] | None = Field(None, description="explicit pools instead of a topology")
     batch_size: int = Field(8, ge=1, le=1024, description="samples in one call of a pool")
@@ -162,9 +153,7 @@ class RefineConfig(Settings):
     accept: AcceptSettings = AcceptSettings()
     judges: tuple[str, ...] = Field(("piqe",), description="reported beside, never deciding; refined rows only")
     images: ImageSettings = ImageSettings()
-    storage_options: dict[str, Any] = Field(
-        default_factory=dict, repr=False, description="fsspec's; secrets are never shown"
-    )
+    storage_options: dict[str, Any] = Field({}, repr=False, description="fsspec's; secrets are never shown")
     stream: StreamSettings = StreamSettings()
 
     @property
