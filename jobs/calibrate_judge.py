@@ -74,7 +74,7 @@ class Known:
     def __init__(self, better: NDArray[np.float32]) -> None:
         self.better = better
 
-    def __call__(self, befores: Sequence[Image], afters: Sequence[Image]) -> list[NDArray[np.float32]]:
+    def __call__(self, before: Sequence[Image], after: Sequence[Image]) -> list[NDArray[np.float32]]:
         return [self.better]
 
     def threshold(self, risk: float) -> float:

@@ -23,6 +23,7 @@ from typing_extensions import Self
 from qrefine.errors import UserError
 
 Unit = Annotated[float, Field(ge=0, le=1)]
+Wish = Literal["marks", "texture", "soft"]  # kinds of looks that a prompt may ask for
 DIGEST_CHARS = 16
 SECRET = re.compile(r"(?i)key|secret|token|pass|credential|connection_string")  # in the name of an option
 MOST_SHOWN = 100  # characters of a wrong value in an error
@@ -83,22 +84,14 @@ class EnhanceSettings(Settings):
     positive_words: str = Field("sharp, detailed, high quality", description="added to the prompt of E_P")
 
 
-Wish = Literal["marks", "texture", "soft"]
-"""Kinds of looks that a prompt may ask for."""
-
-
 class AcceptSettings(Settings):
     """Do no harm: what a refined image must show before it replaces the source."""
 
     judge: Backend = Field(default_factory=Backend, description="compares before and after, cell by cell")
-    risk: float | None = Field(
-        0.01, gt=0, lt=1, description="harmful repairs let pass on the calibration set; null: the mapper alone"
-    )
+    risk: float | None = Field(0.01, gt=0, lt=1, description="share of harm let pass; null: the mapper alone")
     threshold: Unit | None = Field(None, description="least probability of a better cell; null: by risk")
     colour: float = Field(16, gt=0, le=255, description="levels that the mean colour of a 16 px cell may move")
-    wishes: dict[Wish, tuple[str, ...]] = Field(
-        default_factory=dict, description="more words of prompts: marks (stars), texture (grain), soft (bokeh)"
-    )
+    wishes: dict[Wish, tuple[str, ...]] = Field({}, description="more words for looks that prompts ask for")
     tolerance: Unit = Field(0.02, description="a changed patch may lose this much Q before it is taken back")
     min_gain: Unit = Field(0.005, description="Q must rise by more than this where the image changed")
     rounds: int = Field(2, ge=0, le=8, description="times that worse patches are taken back and scored again")

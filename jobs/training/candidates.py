@@ -155,7 +155,7 @@ def triples(clean: Tensor, mix: Mix, nets: Sequence[Net], seed: int, group: int 
     numbers = random.Random(seed)
     generator = torch.Generator(clean.device).manual_seed(numbers.getrandbits(48))
     draw = Draw(numbers, generator)
-    befores, afters, kinds, damages = [], [], [], []
+    inputs, results, kinds, damages = [], [], [], []
     other = clean.roll(group, 0)
     for start in range(0, len(clean), group):
         images = clean[start : start + group]
@@ -171,8 +171,8 @@ def triples(clean: Tensor, mix: Mix, nets: Sequence[Net], seed: int, group: int 
             mask = region(len(images), images.shape[2], images.shape[3], draw, images.device)
         case = Case(images, before, other[start : start + group], mask)
         after, kind = _restored(case, is_damaged, mix, nets, draw)
-        befores.append(before)
-        afters.append(after)
+        inputs.append(before)
+        results.append(after)
         kinds += [kind] * len(images)
         damages += [name] * len(images)
-    return Triples(clean, torch.cat(befores), torch.cat(afters), tuple(kinds), tuple(damages))
+    return Triples(clean, torch.cat(inputs), torch.cat(results), tuple(kinds), tuple(damages))

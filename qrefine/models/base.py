@@ -56,7 +56,7 @@ class OnePass(Protocol):
 class Comparator(Protocol):
     """Judges a repair by both images: the network behind acceptance (``accept.judge``).
 
-    ``befores`` and ``afters``: pairs of RGB images of one size, each (h, w, 3) uint8. For each pair it gives a
+    ``before`` and ``after``: pairs of RGB images of one size, each (h, w, 3) uint8. For each pair it gives a
     plane of float32 in [0, 1], one value for every cell of ``cell`` x ``cell`` pixels, (ceil(h / cell),
     ceil(w / cell)): the probability that after is nearer the undamaged truth than before; 1 where nothing changed.
     The answer for a pair must not depend on the rest of the batch.
@@ -67,6 +67,6 @@ class Comparator(Protocol):
 
     cell: int
 
-    def __call__(self, befores: Sequence[Image], afters: Sequence[Image]) -> list[Plane]: ...
+    def __call__(self, before: Sequence[Image], after: Sequence[Image]) -> list[Plane]: ...
 
     def threshold(self, risk: float) -> float: ...

@@ -206,8 +206,8 @@ class Sure:
     def __init__(self, answer: Callable[[Image, Image], np.ndarray], at_risk: float = 0.5) -> None:
         self.answer, self.at_risk = answer, at_risk
 
-    def __call__(self, befores: Sequence[Image], afters: Sequence[Image]) -> list[np.ndarray]:
-        return [self.answer(*pair).astype(np.float32) for pair in zip(befores, afters, strict=True)]
+    def __call__(self, before: Sequence[Image], after: Sequence[Image]) -> list[np.ndarray]:
+        return [self.answer(*pair).astype(np.float32) for pair in zip(before, after, strict=True)]
 
     def threshold(self, risk: float) -> float:
         return self.at_risk

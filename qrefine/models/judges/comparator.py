@@ -59,8 +59,8 @@ class EmbeddedComparator:
         self._curve = calibration(load_weights(net, path, ARCHITECTURE), path)
         self._net = folded(net).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch omits it
 
-    def __call__(self, befores: Sequence[Image], afters: Sequence[Image]) -> list[Plane]:
-        return [self._judge(*pair) for pair in zip(befores, afters, strict=True)]
+    def __call__(self, before: Sequence[Image], after: Sequence[Image]) -> list[Plane]:
+        return [self._judge(*pair) for pair in zip(before, after, strict=True)]
 
     def threshold(self, risk: float) -> float:
         """Of the calibration's risks the greatest that is no more than ``risk``; above 1 where there is none."""
