@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from qrefine.config import RefineConfig, load_config, parse_config, to_yaml
+from qrefine.cli.settings import to_yaml
+from qrefine.config import RefineConfig, load_config, parse_config
 from qrefine.errors import UserError
 
 

@@ -17,7 +17,8 @@ from rich.table import Table as Grid
 
 from qrefine.cli import keep, look
 from qrefine.cli.look import ConfigOption, SetOption, reasons
-from qrefine.config import load_config, to_yaml
+from qrefine.cli.settings import to_yaml
+from qrefine.config import load_config
 from qrefine.errors import UserError
 
 if TYPE_CHECKING:
