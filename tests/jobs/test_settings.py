@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 
 import pytest
 
 from qrefine.config import load_config
+from qrefine.errors import UserError
 from qrefine.models import registry
 
 JOBS = Path(__file__).parents[2] / "jobs"
@@ -21,16 +21,15 @@ def test_the_files_of_real_use_are_there():
 @pytest.mark.parametrize("name", ["sdxl.yaml", "sd15.yaml", "z-image.yaml", "paper.yaml"])
 def test_it_loads_and_every_option_is_one_that_its_backend_takes(name):
     config = load_config(JOBS / name)
-    backends = [("mapper", registry.MAPPERS, config.mapper), ("restorer", registry.RESTORERS, config.inpaint)]
-    backends.append(("restorer", registry.RESTORERS, config.enhance.blind))
-    if config.enhance.prompt is not None:
-        backends.append(("restorer", registry.RESTORERS, config.enhance.prompt))
-    for kind, known, settings in backends:
-        backend = registry._find(kind, known, settings.name)
-        assert set(settings.options) <= set(inspect.signature(backend).parameters)
-        assert settings.weights
-    for judge in config.judges:
-        registry._find("judge", registry.JUDGES, judge)
+    restorers = [config.inpaint, config.enhance.blind]
+    restorers += [config.enhance.prompt] if config.enhance.prompt else []
+    assert all(backend.weights for backend in [config.mapper, *restorers])
+    # files are the user's to bring; names and options are checked here
+    named = [backend.model_copy(update={"weights": None}) for backend in [config.mapper, *restorers]]
+    registry.check_backends(named[0], named[1:], config.judges)
+    wrong = named[1].model_copy(update={"options": {**named[1].options, "no_such_option": 1}})
+    with pytest.raises(UserError, match="no_such_option"):
+        registry.check_backends(named[0], [wrong], config.judges)
 
 
 @pytest.mark.parametrize("name", ["sdxl.yaml", "sd15.yaml", "z-image.yaml"])
