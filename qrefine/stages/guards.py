@@ -13,8 +13,13 @@ from numpy.typing import NDArray
 
 from qrefine.quality.map import Image, Plane
 
-VISIBLE = 2
-"""Levels by which a pixel of a cell must differ, or nobody sees it."""
+VISIBLE = 3
+"""Levels by which a block of BLOCK x BLOCK pixels must differ on average, or nobody sees it."""
+
+BLOCK = 4
+
+SPECK = 12
+"""Levels by which a single pixel must differ to be seen by itself: a star, a speck."""
 
 ROOM = 3.0
 """A backend that draws anew at full strength may move the mean colour by this much more, as a factor less one."""
@@ -30,8 +35,12 @@ def check_pair(before: Image, after: Image) -> bool:
 
 
 def visible(before: Image, after: Image, cell: int) -> Flags:
-    """Cells in which a pixel moved by at least VISIBLE levels."""
-    return cell_max(difference(before, after), cell) >= VISIBLE
+    """Cells in which somebody would see a change: a block moved by VISIBLE levels, or a pixel by SPECK."""
+    moved = difference(before, after)
+    specks = cell_max(moved, cell) >= SPECK
+    if cell % BLOCK:
+        return specks | (cell_max(moved, cell) >= VISIBLE)
+    return specks | (cell_max(cell_mean(moved, BLOCK), cell // BLOCK) >= VISIBLE)
 
 
 def difference(before: Image, after: Image) -> NDArray[np.uint8]:

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qrefine.stages.guards import (
+    SPECK,
+    VISIBLE,
     cell_max,
     cell_mean,
     cell_pixels,
@@ -34,13 +36,15 @@ def test_cells_hold_the_pixels_that_there_are(size: tuple[int, int], seed: int) 
     assert np.array_equal(cell_max(pixels, 16), chosen)
 
 
-def test_a_level_is_not_seen_and_two_are() -> None:
-    before = np.full((32, 32, 3), 100, np.uint8)
+def test_a_faint_block_is_not_seen_a_stronger_one_and_a_speck_are() -> None:
+    before = np.full((20, 20, 3), 100, np.uint8)
     after = before.copy()
-    after[:16] += 1
-    after[20, 20, 1] -= 2
-    assert visible(before, after, 16).tolist() == [[False, False], [False, True]]
-    assert visible(after, before, 16).tolist() == [[False, False], [False, True]]
+    after[0:4, 0:4] += VISIBLE - 1  # a block that moves too little
+    after[2, 18] += VISIBLE + 1  # a pixel that moves more, and its block less
+    after[16:20, 0:4] += VISIBLE
+    after[18, 18] += SPECK
+    assert visible(before, after, 16).tolist() == [[False, False], [True, True]]
+    assert visible(after, before, 16).tolist() == [[False, False], [True, True]]
 
 
 def test_the_mean_colour_is_each_channels_own() -> None:
