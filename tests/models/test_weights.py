@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from qrefine.models.judges import comparator_net
 from qrefine.models.mappers import embedded_net as mapper_net
 from qrefine.models.mappers.embedded import EmbeddedMapper
 from qrefine.models.restorers import embedded_net as restorer_net
@@ -89,6 +90,7 @@ def test_backends_refuse_each_others_weights(backend, other):
 SHIPPED = (
     ("mapper", mapper_net.ARCHITECTURE, mapper_net.MapperNet, 4e6),
     ("restorer", restorer_net.ARCHITECTURE, restorer_net.RestorerNet, 12e6),
+    ("judge", comparator_net.ARCHITECTURE, comparator_net.ComparatorNet, 3e6),
 )
 
 
