@@ -41,6 +41,7 @@ def sleeping(seconds: float, stream: dict[str, Any] | None = None) -> RefineConf
             "inpaint": restorer,
             "enhance": {"blind": restorer},
             "judges": [],
+            "accept": {"risk": None},  # the stubs answer for themselves
             "stream": stream or {},
         }
     )
