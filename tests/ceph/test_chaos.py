@@ -28,7 +28,7 @@ from qrefine.table.parts import PREFIX
 from qrefine.table.table import open_table
 from tests.ceph.gateway import Ceph
 from tests.ceph.proxy import FaultProxy, share
-from tests.stream.test_kill import victims
+from tests.stream.victims import victims
 
 pytestmark = [pytest.mark.storage, pytest.mark.slow, pytest.mark.timeout(3600)]
 

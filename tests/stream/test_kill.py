@@ -10,10 +10,10 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from qrefine.table.table import open_table
+from tests.stream.victims import victims
 from tests.support import PLAIN, write_shards
 
 KILL_SHARDS, KILL_SAMPLES = 6, 8
@@ -39,18 +39,6 @@ def start(folder: Path, table: Path) -> subprocess.Popen[bytes]:
     ]
     log = (folder.parent / "log.txt").open("ab")
     return subprocess.Popen([*command, *settings], stdout=log, stderr=log)
-
-
-def victims(driver: subprocess.Popen[bytes], kind: str) -> list[psutil.Process]:
-    """The processes of a kind below the driver: Ray names its workers by what they do."""
-    try:
-        if kind == "driver":
-            return [psutil.Process(driver.pid)]
-        below = psutil.Process(driver.pid).children(recursive=True)
-        marks = {"actor": "ray::MapWorker", "worker": "ray::"}
-        return [p for p in below if " ".join(p.cmdline()).startswith(marks[kind])]
-    except (psutil.NoSuchProcess, psutil.ZombieProcess):
-        return []
 
 
 def kill_one(driver: subprocess.Popen[bytes], kind: str, rng: random.Random) -> bool:
