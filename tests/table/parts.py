@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import deltalake
 import numpy as np
 import pyarrow as pa
 
@@ -60,3 +61,7 @@ def rows(
 
 def part(root: Path | str, table: pa.Table, run: str = "r", **options: Any) -> PartRecord:
     return write_part(Store.at(str(root)), [table], run, **options)
+
+
+def delta_rows(root: Path) -> pa.Table:
+    return pa.table(deltalake.DeltaTable(str(root)).to_pyarrow_table())

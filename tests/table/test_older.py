@@ -11,8 +11,7 @@ from qrefine.table.ledger import Rows
 from qrefine.table.merge import Source, merge_parts
 from qrefine.table.schema import ADDED, with_added
 from qrefine.table.table import Table
-from tests.table.parts import SCHEMA, part, rows
-from tests.table.test_table import DeltaRows
+from tests.table.parts import SCHEMA, delta_rows, part, rows
 
 
 def old_table(root: Path) -> Table:
@@ -35,7 +34,7 @@ def test_an_old_table_opens_and_gets_its_columns_by_a_commit_that_touches_no_par
     assert table.part_names() == before
     new = part(table.root, rows([(1, "kept")]), "r1")
     table.commit([new], run="r1", config="c")
-    found = DeltaRows(tmp_path).sort_by("index")
+    found = delta_rows(tmp_path).sort_by("index")
     assert found["decision"].to_pylist() == [None, "nothing_to_do", None]
     assert Table.open(Store.at(str(tmp_path))).ledger().row_count == 3
 

@@ -17,7 +17,7 @@ from qrefine.errors import TableBusyError, UserError
 from qrefine.storage.store import Store
 from qrefine.table.schema import table_schema
 from qrefine.table.table import Table, open_table
-from tests.table.parts import SCHEMA, part, rows
+from tests.table.parts import SCHEMA, delta_rows, part, rows
 
 Specs = list[tuple[int, str]]
 
@@ -34,12 +34,8 @@ def add(table: Table, specs: Specs, shard: str = "a.tar", total: int | None = No
 
 
 def held(root: Path) -> list[tuple[str, int, str]]:
-    found = DeltaRows(root).sort_by([("shard", "ascending"), ("index", "ascending")])
+    found = delta_rows(root).sort_by([("shard", "ascending"), ("index", "ascending")])
     return [(r["shard"], r["index"], r["status"]) for r in found.to_pylist()]
-
-
-def DeltaRows(root: Path) -> pa.Table:
-    return pa.table(deltalake.DeltaTable(str(root)).to_pyarrow_table())
 
 
 def test_a_part_is_invisible_until_it_is_committed(tmp_path: Path) -> None:
