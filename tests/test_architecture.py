@@ -152,3 +152,13 @@ def test_what_is_not_needed_is_not_loaded(statement: str, absent: set[str]) -> N
     code = f"import sys; {statement}; print(*sorted({absent!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.split() == []
+
+
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", TESTS, ids=named)
+def test_helpers_do_not_live_in_tests(path: Path) -> None:
+    for name in imports(path):
+        parts = name.split(".")
+        assert parts[0] != "tests" or not any(part.startswith("test_") or part == "conftest" for part in parts[1:])
