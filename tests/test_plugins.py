@@ -52,6 +52,7 @@ def refined(folder: Path, mapper: str, restorer: str, judge: str) -> tuple[str, 
         "inpaint": {"name": restorer},
         "enhance": {"blind": {"name": restorer}},
         "judges": [judge],
+        "accept": {"risk": None},  # the backends are toys: a judge of repairs would refuse them
     }
     (folder / "settings.yaml").write_text(json.dumps(settings))  # JSON is YAML
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}

@@ -121,7 +121,7 @@ def models(*settings: str) -> list[Finding]:
 
 
 def test_the_models_of_the_wheel_load() -> None:
-    assert states(models()) == ["ok"] * 4
+    assert states(models()) == ["ok"] * 5
 
 
 def test_a_missing_or_damaged_model_is_a_blocker_that_names_its_file(tmp_path: Path) -> None:
