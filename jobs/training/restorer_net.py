@@ -19,6 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from qrefine.models.restorers.embedded_net import cells_of
+
 ARCHITECTURE = "qrefine-restorer-3"
 """Name and version, written into the weights file: other names are refused."""
 
@@ -33,7 +35,6 @@ BEFORE = (2, 2, 3, 3)
 AFTER = (2, 2, 3)
 """Channels of each scale (2, 4, 8, 16 px a cell), and blocks on the way down and on the way up."""
 
-_CONTRAST = 8.0
 _SCALE = 0.3
 
 
@@ -90,20 +91,6 @@ class RestorerNet(nn.Module):
             x = after(F.pixel_shuffle(up(x), 2) + skip)
         correction = F.pixel_shuffle(self.last(x).float(), 2) * _SCALE
         return pixels + (strength * GATE).clamp(max=1) * correction
-
-
-def cells_of(pixels: Tensor, strength: Tensor) -> Tensor:
-    """(b, 3, h, w) and (b, 1, h, w) -> (b, 16, h/2, w/2): each 2 x 2 cell less the mean colour of 5 x 5 cells.
-
-    Damage is small beside the colour it sits on. Given apart and enlarged it is learned several times as fast;
-    the mean colour and the cell's strength follow.
-    """
-    cells = F.pixel_unshuffle(pixels, 2)
-    b, _, h, w = cells.shape
-    grouped = cells.view(b, 3, 4, h, w)
-    mean = F.avg_pool2d(F.pad(grouped.mean(2), (2, 2, 2, 2), mode="replicate"), 5, 1)
-    detail = ((grouped - mean[:, :, None]) * _CONTRAST).view(b, 12, h, w)
-    return torch.cat([detail, mean * 2 - 1, F.avg_pool2d(strength, 2) * 2 - 1], 1)
 
 
 def padded(planes: Tensor, stride: int = STRIDE) -> Tensor:
