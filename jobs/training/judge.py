@@ -147,7 +147,7 @@ class JudgeTask:
         self._net: nn.Module | None = None
         self._validation: Validation | None = None
         self._every = settings.validate * (1 if supply.device.startswith("cuda") else 10)
-        self._validated, self._line = time.monotonic(), ""
+        self._validated = time.monotonic()
         self._held_out = _held_out_bank(supply)
 
     def network(self) -> nn.Module:

@@ -81,11 +81,6 @@ def load_weights(net: nn.Module, path: Path, architecture: str) -> dict[str, str
     return notes
 
 
-def architecture_of(path: Path) -> str:
-    """The architecture's name in a weights file, "" if it has none. Raises ValueError for other files."""
-    return _read(path, "any architecture")[0].get("architecture", "")
-
-
 def _read(path: Path, expected: str) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pyarrow as pa
 
@@ -11,7 +10,7 @@ from qrefine.errors import UserError
 from qrefine.sample import Sample
 from qrefine.stream.metrics import RayMeter
 from qrefine.work.border import from_arrow
-from qrefine.work.write import Target, write
+from qrefine.work.write import Target, all_failed, write
 
 RECORD = pa.schema([("record", pa.string()), ("broken", pa.string())])  # a part, or the reason for a failure
 
@@ -23,7 +22,7 @@ def write_block(block: pa.Table, target: Target, reason: str | None = None) -> p
     """
     samples = from_arrow(block)
     if reason is not None:
-        samples = [sample if sample.error else replace(sample, error=reason) for sample in samples]
+        samples = all_failed(samples, reason)
     return write_told(samples, target)
 
 

@@ -21,7 +21,7 @@ from qrefine.work.executor import Job, Result
 from qrefine.work.meter import Meter, NoMeter
 from qrefine.work.plans import ShardPlan, read_plan
 from qrefine.work.process import process
-from qrefine.work.write import Target, write
+from qrefine.work.write import Target, all_failed, write
 
 Item = TypeVar("Item")
 
@@ -71,7 +71,7 @@ class LocalExecutor:
 
     def fail(self, plans: Sequence[ShardPlan], target: Target, reason: str) -> Iterator[PartRecord]:
         for batch in _batches(plans, target.config, 1):
-            yield from write([sample if sample.error else sample.failed(reason) for sample in batch], target)
+            yield from write(all_failed(batch, reason), target)
 
     def each(self, call: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[list[Result]]:
         for result in _in_order(call, jobs, self.workers):

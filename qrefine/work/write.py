@@ -27,6 +27,11 @@ class Target:
     run: str
 
 
+def all_failed(samples: Iterable[Sample], reason: str) -> list[Sample]:
+    """The samples, failed for the reason unless they failed before: the first error is the cause."""
+    return [sample if sample.error else sample.failed(reason) for sample in samples]
+
+
 def encoded(sample: Sample, config: RefineConfig) -> Sample:
     """The sample with its refined pixels as bytes; an encoder's error becomes the sample's."""
     if sample.refined is None or sample.error is not None:

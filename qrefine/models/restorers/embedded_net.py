@@ -26,9 +26,6 @@ from qrefine.models.mappers.embedded_net import band_energies
 ARCHITECTURE = "qrefine-restorer-2"
 """Name and version, written into the weights file: other names are refused."""
 
-TRUNK_ALONE = "qrefine-restorer-1"
-"""Version 1 was only the trunk, trained on all kinds: training can start from its weights."""
-
 STRIDE = 16
 """Sides must be multiples of this many pixels: four halvings."""
 
