@@ -86,7 +86,8 @@ def _begun(
     with Lease(table.store, name) as lease:
         if added := table.add_columns():
             notify(f"the table is older than the columns {', '.join(added)}: added, null in its rows")
-        run = Run(config, table, shards, name, lease, choose or partial(choose_executor, config, debug), notify)
+        choose = choose or partial(choose_executor, config, debug, after_death=lease.after_death)
+        run = Run(config, table, shards, name, lease, choose, notify)
         try:
             yield run
         finally:
@@ -100,13 +101,14 @@ def check_models(config: RefineConfig) -> None:
     check_backends(config.mapper, [config.inpaint, *enhancers], config.judges, comparator)
 
 
-def choose_executor(config: RefineConfig, debug: bool, size: int) -> Executor:
+def choose_executor(config: RefineConfig, debug: bool, size: int, after_death: bool = False) -> Executor:
     """The executor that ``stream.executor`` names; ``auto``: this process for small inputs, else Ray.
 
-    ``auto`` always uses a Ray cluster that is already available.
+    ``auto`` always uses a Ray cluster that is already available, and takes Ray ``after_death`` of a run: what
+    killed it may have been a sample, and on Ray a sample kills an actor alone and becomes a failed row.
     """
-    where = config.stream.executor
-    if where == "local" or (where == "auto" and size <= LOCAL_BYTES and not _asks_for_ray(config)):
+    where, small = config.stream.executor, size <= LOCAL_BYTES and not after_death
+    if where == "local" or (where == "auto" and small and not _asks_for_ray(config)):
         return LocalExecutor(config.stream.workers)
     from qrefine.stream.executor import RayExecutor  # ray takes seconds to import
 

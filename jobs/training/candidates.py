@@ -27,9 +27,9 @@ Net = Callable[[Tensor, Tensor], Tensor]
 class Mix:
     """What triples are drawn from; shares are probabilities. ``net`` falls to the filters where there is none."""
 
-    damaged: float = 0.6
-    truth: float = 0.45
-    filter: float = 0.13
+    damaged: float = 0.65
+    truth: float = 0.5
+    filter: float = 0.11
     net: float = 0.2
     damage: float = 0.05
     half: float = 0.12
@@ -47,8 +47,12 @@ class Triples:
     damages: tuple[str, ...]
 
 
+_RADII = ((0.06, 0.15), (0.1, 0.3), (0.2, 0.9), (0.2, 0.9))
+"""Of ellipses and rectangles, in halves of the image: down to a cell or two."""
+
+
 def region(count: int, height: int, width: int, draw: Draw, device: torch.device) -> Tensor:
-    """Soft masks (count, 1, height, width): ellipses, rectangles, half planes or blobs, from 1 % to all of it."""
+    """Soft masks (count, 1, height, width): ellipses, rectangles, half planes or blobs, from .3 % to all of it."""
 
     def uniform(low: float, high: float) -> Tensor:
         chance = torch.rand((count, 1, 1, 1), generator=draw.generator, device=device)
@@ -57,8 +61,8 @@ def region(count: int, height: int, width: int, draw: Draw, device: torch.device
     y = torch.linspace(-1, 1, height, device=device).view(1, 1, -1, 1)
     x = torch.linspace(-1, 1, width, device=device).view(1, 1, 1, -1)
     y, x = y - uniform(-0.8, 0.8), x - uniform(-0.8, 0.8)
-    small = draw.uniform(0, 1) < 0.35
-    ry, rx = (uniform(0.1, 0.3), uniform(0.1, 0.3)) if small else (uniform(0.2, 0.9), uniform(0.2, 0.9))
+    low, high = draw.numbers.choice(_RADII)
+    ry, rx = uniform(low, high), uniform(low, high)
     shape = draw.numbers.choice(("ellipse", "rectangle", "side", "blob"))
     if shape == "ellipse":
         inside = ((y / ry).square() + (x / rx).square() < 1).float()

@@ -50,11 +50,15 @@ HELD_OUT = replace(MIX, damaged=0.45, net=0.25, lies=lies.held_out_names())
 
 
 def loss(net: nn.Module, samples: Samples) -> Tensor:
-    """Weighted cross-entropy of the first answer, and errors of the other two."""
+    """Weighted cross-entropy of the first answer, and errors of the other two.
+
+    A triple counts by the root of the area that changed: by the area itself, repairs of a few cells are not learned.
+    """
     answers = net(samples["before"], samples["after"]).float()
     labels = Labels(*(samples[name] for name in Labels._fields))
     each = F.binary_cross_entropy_with_logits(answers[:, :1], labels.better, reduction="none")
-    weight = labels.weight * (1 + (HARM - 1) * (1 - labels.better))
+    area = labels.weight.sum((1, 2, 3), keepdim=True) + 1
+    weight = labels.weight * (1 + (HARM - 1) * (1 - labels.better)) / area.sqrt()
     total = weight.sum() + 1e-3
     judged = (weight * each).sum() / total
     targets = torch.cat([labels.apart_before, labels.apart_after], 1) * 0.5

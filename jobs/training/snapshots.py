@@ -6,12 +6,15 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from qrefine.models.restorers import embedded_net as shipped
+from qrefine.models.restorers.embedded import EmbeddedRestorer
 from training import tensors
 from training.restorer_net import ARCHITECTURE, RestorerNet
 
@@ -33,7 +36,7 @@ class Snapshots:
     keep: int = 3
     _looked: float = field(default=-1e9, repr=False)
     _known: dict[Path, float] = field(default_factory=dict, repr=False)
-    _nets: dict[Path, list[RestorerNet]] = field(default_factory=dict, repr=False)
+    _nets: dict[Path, list[Restore]] = field(default_factory=dict, repr=False)
 
     def refresh(self) -> None:
         """Reads what has changed."""
@@ -60,14 +63,13 @@ class Snapshots:
     def pick(self, rng: np.random.Generator) -> Restore | None:
         """One of them, None where there is none yet."""
         nets = [net for of in self._nets.values() for net in of]
-        if not nets:
-            return None
-        net = nets[int(rng.integers(len(nets)))]
-        return lambda pixels, strength: restored(net, pixels, strength)
+        return nets[int(rng.integers(len(nets)))] if nets else None
 
 
-def _loaded(path: Path, device: str) -> RestorerNet:
+def _loaded(path: Path, device: str) -> Restore:
     weights, notes = tensors.load(path)
+    if notes.get("architecture") == shipped.ARCHITECTURE:
+        return partial(_by_product, EmbeddedRestorer(str(path), device=device))
     if notes.get("architecture") != ARCHITECTURE:
         raise ValueError(f"expected weights of {ARCHITECTURE}, found {notes.get('architecture')}")
     net = RestorerNet()
@@ -76,7 +78,16 @@ def _loaded(path: Path, device: str) -> RestorerNet:
     for parameter in net.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return net
+    return partial(restored, net)
+
+
+def _by_product(restorer: EmbeddedRestorer, pixels: Tensor, strength: Tensor) -> Tensor:
+    """The shipped restorer's answer: images go through it one at a time, as in a run."""
+    images = (pixels * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    planes = strength[:, 0].cpu().numpy()
+    none = [""] * len(images)
+    after = np.stack(restorer(list(images), list(planes), none, [0] * len(images)))
+    return torch.from_numpy(after).to(pixels.device).permute(0, 3, 1, 2).float() / 255
 
 
 @torch.no_grad()

@@ -73,7 +73,10 @@ def _name(generation: int) -> str:
 
 
 class Lease:
-    """Holds a table's lease, as a context manager; raises TableBusyError where another live run holds it."""
+    """Holds a table's lease, as a context manager; raises TableBusyError where another live run holds it.
+
+    ``after_death``: the run before this one ended without giving its lease back; it was killed, or died.
+    """
 
     def __init__(self, store: Store, run: str) -> None:
         self._store = store.join(FOLDER)
@@ -81,6 +84,7 @@ class Lease:
         now = time.time()
         self._holder = Holder(run, socket.gethostname(), os.getpid(), now, now)
         self._generation = 0
+        self.after_death = False
         self._stop = threading.Event()
         self._lost = threading.Event()
         self._thread = threading.Thread(target=self._renew_for_ever, name="qrefine-lease", daemon=True)
@@ -126,14 +130,13 @@ class Lease:
     def _acquire(self) -> None:
         while True:
             generation = self._highest()
-            if generation:
-                holder = self._read(generation)
-                if holder is not None and not holder.dead(time.time()):
-                    since = datetime.fromtimestamp(holder.since, timezone.utc).isoformat(" ", "seconds")
-                    raise TableBusyError(
-                        f"{self._root} is in use by run {holder.run} on {holder.host} (process {holder.pid})"
-                        f" since {since}; wait for it, or stop it: its lease ends {EXPIRY_S:.0f} s later"
-                    )
+            holder = self._read(generation) if generation else None
+            if holder is not None and not holder.dead(time.time()):
+                since = datetime.fromtimestamp(holder.since, timezone.utc).isoformat(" ", "seconds")
+                raise TableBusyError(
+                    f"{self._root} is in use by run {holder.run} on {holder.host} (process {holder.pid})"
+                    f" since {since}; wait for it, or stop it: its lease ends {EXPIRY_S:.0f} s later"
+                )
             try:
                 self._store.create(_name(generation + 1), self._bytes(self._holder))
             except FileExistsError:
@@ -143,6 +146,7 @@ class Lease:
                 # this run was slow: others held the lease, and removed the object that would have refused it
                 self._store.remove(_name(self._generation))
                 continue
+            self.after_death = holder is not None and not holder.released
             self._remove_older()
             return
 

@@ -44,6 +44,7 @@ def dead_pid() -> int:
 def test_a_second_run_is_refused_and_told_who_holds_the_table(tmp_path: Path) -> None:
     with Lease(Store.at(str(tmp_path)), "first") as held:
         assert held.held()
+        assert not held.after_death
         with pytest.raises(
             TableBusyError, match=f"in use by run first on .* \\(process {os.getpid()}\\)"
         ) as caught:
@@ -61,18 +62,19 @@ def test_a_released_table_is_free_at_once_and_objects_do_not_pile_up(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "died"),
     [
-        {"released": True},
-        {"renewed": time.time() - EXPIRY_S - 1000},
-        {"host": socket.gethostname(), "pid": dead_pid()},
+        ({"released": True}, False),
+        ({"renewed": time.time() - EXPIRY_S - 1000}, True),
+        ({"host": socket.gethostname(), "pid": dead_pid()}, True),
     ],
     ids=["released", "expired", "process gone"],
 )
-def test_a_dead_holder_is_taken_over(tmp_path: Path, changes: dict[str, Any]) -> None:
+def test_a_dead_holder_is_taken_over_and_told(tmp_path: Path, changes: dict[str, Any], died: bool) -> None:
     leave(tmp_path, **changes)
     with Lease(Store.at(str(tmp_path)), "heir") as held:
         assert held.held()
+        assert held.after_death is died
         assert objects(tmp_path) == ["lease-00000002.json"]
 
 
