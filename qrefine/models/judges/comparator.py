@@ -57,7 +57,7 @@ class EmbeddedComparator:
         net = ComparatorNet()
         path = Path(weights) if weights else EMBEDDED / "judge.safetensors"
         self._curve = calibration(load_weights(net, path, ARCHITECTURE), path)
-        self._net = folded(net).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch omits it
+        self._net = folded(net).to(self.device)
 
     def __call__(self, before: Sequence[Image], after: Sequence[Image]) -> list[Plane]:
         return [self._judge(*pair) for pair in zip(before, after, strict=True)]
@@ -84,8 +84,9 @@ class EmbeddedComparator:
         return answer
 
     def _tensor(self, pixels: Image) -> torch.Tensor:
-        bytes_ = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device)
-        return bytes_.permute(2, 0, 1)[None].float() / 255
+        # planes one after the other: half of the network's time is spent on planes, and these are faster so
+        planes = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).to(self.device)
+        return planes[None].float() / 255
 
 
 def _padded(image: Image) -> Image:

@@ -51,8 +51,17 @@ class _Residual(nn.Module):
 
 
 def _smooth(x: Tensor, reach: int) -> Tensor:
-    """Means over (2 reach + 1)^2 places."""
-    return F.avg_pool2d(F.pad(x, (reach, reach, reach, reach), mode="replicate"), 2 * reach + 1, 1)
+    """Means over (2 reach + 1)^2 places. Sums of shifted planes: on CPUs many times as fast as pooling."""
+    side, (height, width) = 2 * reach + 1, x.shape[-2:]
+    x = F.pad(x, (reach, reach, reach, reach), mode="replicate")
+    rows = sum((x[..., i : i + height, :] for i in range(1, side)), x[..., :height, :])
+    return sum((rows[..., i : i + width] for i in range(1, side)), rows[..., :width]) / side**2
+
+
+def _halved(x: Tensor) -> Tensor:
+    """Means over 2 x 2 places; for the same reason no pooling."""
+    rows = x[..., ::2, :] + x[..., 1::2, :]
+    return (rows[..., ::2] + rows[..., 1::2]) / 4
 
 
 def _luma(pixels: Tensor) -> Tensor:
@@ -61,7 +70,8 @@ def _luma(pixels: Tensor) -> Tensor:
 
 def _haar(plane: Tensor) -> Tensor:
     """(b, 1, h, w) -> across, down and diagonal differences (b, 3, h / 2, w / 2)."""
-    a, b, c, d = F.pixel_unshuffle(plane, 2).unbind(1)
+    top, bottom = plane[:, 0, ::2], plane[:, 0, 1::2]
+    a, b, c, d = top[..., ::2], top[..., 1::2], bottom[..., ::2], bottom[..., 1::2]
     return torch.stack([a - b + c - d, a + b - c - d, a - b - c + d], 1) / 2
 
 
@@ -73,12 +83,13 @@ def statistics(pixels: Tensor) -> Tensor:
     around lie from the mean, and the mean colour.
     """
     grey = _luma(pixels)
-    half, quarter = F.avg_pool2d(grey, 2), F.avg_pool2d(grey, 4)
+    half = _halved(grey)
+    quarter = _halved(half)
     chroma = torch.cat([_haar(pixels[:, :1] - pixels[:, 1:2]), _haar(pixels[:, 2:] - pixels[:, 1:2])], 1)
     chroma = chroma.abs()
     chroma = torch.stack([chroma[:, :3].mean(1), chroma[:, 3:].mean(1)], 1)
     bands = (
-        F.avg_pool2d(_haar(grey).abs(), 2),
+        _halved(_haar(grey).abs()),
         _haar(half).abs(),
         F.interpolate(_haar(quarter).abs(), scale_factor=2.0, mode="nearest"),
     )
@@ -87,7 +98,7 @@ def statistics(pixels: Tensor) -> Tensor:
         _smooth(band.square().mean(1, keepdim=True), 2) / (mean.square().mean(1, keepdim=True) + 1e-6)
         for band, mean in zip(bands, means, strict=True)
     ]
-    energies = torch.cat([*means, _smooth(F.avg_pool2d(chroma, 2), 2)], 1)
+    energies = torch.cat([*means, _smooth(_halved(chroma), 2)], 1)
     brightest = F.max_pool2d(F.max_pool2d(grey, 4), 3, 1, 1) - quarter
     darkest = quarter + F.max_pool2d(F.max_pool2d(-grey, 4), 3, 1, 1)
     return torch.cat(
@@ -95,7 +106,7 @@ def statistics(pixels: Tensor) -> Tensor:
             (energies + 5e-4).log() * 0.4 + 2,
             (torch.cat(sparse, 1) + 0.3).log() * 0.7,
             (torch.cat([brightest, darkest], 1) + 5e-3).log() * 0.4 + 1,
-            F.avg_pool2d(pixels, 4) * 2 - 1,
+            _halved(_halved(pixels)) * 2 - 1,
             (_smooth((quarter - _smooth(quarter, 2)).abs(), 2) + 1e-3).log() * 0.4 + 1.5,
         ],
         1,
@@ -104,13 +115,13 @@ def statistics(pixels: Tensor) -> Tensor:
 
 def views(before: Tensor, after: Tensor) -> Tensor:
     """(b, 36, h / 2, w / 2): before, after and their difference, each less or over what before is like around."""
-    around = _smooth(F.avg_pool2d(before, 2), 3)
-    square = _smooth(F.avg_pool2d(before.square(), 2), 3)
+    around = _smooth(_halved(before), 3)
+    square = _smooth(_halved(before.square()), 3)
     deviation = (square - around.square()).mean(1, keepdim=True).clamp_min(0).add(1e-5).sqrt()
-    cells = [F.pixel_unshuffle(x, 2) for x in (before, after, after - before)]
-    mean = around.repeat_interleave(4, 1)
-    scale = 1 / (deviation + 0.03)
-    return torch.cat([(cells[0] - mean) * scale, (cells[1] - mean) * scale, cells[2] * scale], 1).clamp(-6, 6)
+    mean = around[:, :, None, None]
+    old, new = (x.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).permute(0, 1, 3, 5, 2, 4) for x in (before, after))
+    known = torch.stack([old - mean, new - mean, new - old], 1).flatten(1, 4)
+    return known.div_(deviation + 0.03).clamp_(-6, 6)
 
 
 def changed(before: Tensor, after: Tensor) -> Tensor:
