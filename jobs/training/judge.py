@@ -52,7 +52,7 @@ HELD_OUT = replace(MIX, damaged=0.45, net=0.25, lies=lies.held_out_names())
 def loss(net: nn.Module, samples: Samples) -> Tensor:
     """Weighted cross-entropy of the first answer, and errors of the other two.
 
-    A triple counts by the root of the area that changed: by the area itself, repairs of a few cells are not learned.
+    A triple counts by the root of the area that changed: by the area itself, small repairs are not learned.
     """
     answers = net(samples["before"], samples["after"]).float()
     labels = Labels(*(samples[name] for name in Labels._fields))
