@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from qrefine.config import ImageSettings
-from qrefine.corpus.images import SIGNATURE_BYTES, SUFFIXES, image_format
+from qrefine.corpus.formats import SIGNATURE_BYTES, SUFFIXES, image_format
 from qrefine.corpus.prompts import prompt_of
 from qrefine.corpus.tar import Damage, Member, TruncatedError
 from qrefine.sample import Sample

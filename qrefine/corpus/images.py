@@ -16,37 +16,16 @@ import PIL.Image
 import PIL.ImageOps
 
 from qrefine.config import ImageSettings
+from qrefine.corpus.formats import SIGNATURE_BYTES, image_format, pillow_formats
 from qrefine.quality.map import Image
 
 # Pillow warns of odd metadata and of sizes; we check both ourselves. Set once, not around each call: warning
 # filters belong to the process, and images are decoded in threads
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "JPEG2000")
-SUFFIXES = frozenset({"png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff", "jp2", "j2k"})
-SIGNATURE_BYTES = 12
-_SIGNATURES = {
-    b"\x89PNG\r\n\x1a\n": "PNG",
-    b"\xff\xd8\xff": "JPEG",
-    b"RIFF": "WebP",  # and "WEBP" at byte 8
-    b"GIF87a": "GIF",
-    b"GIF89a": "GIF",
-    b"II*\x00": "TIFF",
-    b"MM\x00*": "TIFF",
-    b"\x00\x00\x00\x0cjP  ": "JPEG 2000",
-    b"\xff\x4f\xff\x51": "JPEG 2000",
-}
-
 
 class ImageError(ValueError):
     """The bytes are not an image that we accept; the message is the error in the table."""
-
-
-def image_format(head: bytes) -> str | None:
-    """The format that the first SIGNATURE_BYTES match, or None. BMP is left out: two letters prove too little."""
-    if head[:4] == b"RIFF" and head[8:12] != b"WEBP":
-        return None
-    return next((name for mark, name in _SIGNATURES.items() if head.startswith(mark)), None)
 
 
 def decode(data: bytes, settings: ImageSettings) -> Image:
@@ -54,7 +33,7 @@ def decode(data: bytes, settings: ImageSettings) -> Image:
     if not data:
         raise ImageError("image member is empty (0 bytes)")
     try:
-        with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with PIL.Image.open(io.BytesIO(data), formats=pillow_formats()) as image:
             width, height = image.size
             if width * height > settings.max_megapixels * 1e6:
                 raise ImageError(
@@ -80,7 +59,7 @@ def decode(data: bytes, settings: ImageSettings) -> Image:
 def icc_profile(data: bytes) -> bytes | None:
     """The colour profile of the pixels; None means sRGB. Reads the headers only."""
     try:
-        with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with PIL.Image.open(io.BytesIO(data), formats=pillow_formats()) as image:
             return image.info.get("icc_profile") if image.mode in ("RGB", "RGBA", "P") else None
     except Exception:  # as in decode; an image without its profile is better than none
         return None

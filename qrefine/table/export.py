@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import webdataset
 
-from qrefine.corpus.images import SIGNATURE_BYTES, image_format
+from qrefine.corpus.formats import SIGNATURE_BYTES, image_format
 from qrefine.errors import UserError
 from qrefine.storage.errors import storage_error
 from qrefine.storage.store import Store

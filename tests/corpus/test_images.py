@@ -17,7 +17,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from qrefine.config import ImageSettings
-from qrefine.corpus.images import SIGNATURE_BYTES, ImageError, decode, encode, icc_profile, image_format
+from qrefine.corpus.formats import SIGNATURE_BYTES, image_format
+from qrefine.corpus.images import ImageError, decode, encode, icc_profile
 from qrefine.quality.map import Image
 from tests.support import encoded, photo
 
