@@ -35,6 +35,7 @@ class Sample:
     metadata: str | None = None  # the json member
     shard_version: str | None = None  # as the listing told it
     shard_rows: int | None = None  # on the shard's last sample: how many it has
+    offset: int | None = None  # of the image member's bytes in the shard; None where no range of it holds them
     draw: int = 0  # another one gives another seed, where the same settings do a sample again
     seed: int = 0  # of whatever is random in its stages
     # what the stages found and did

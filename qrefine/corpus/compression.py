@@ -42,7 +42,7 @@ class _Rejoined:
         return head
 
 
-class _Decompressed:
+class Decompressed:
     """Returns data as soon as it is decompressed, so that data before a damaged place is not lost."""
 
     def __init__(self, file: Any) -> None:
@@ -62,4 +62,4 @@ def decompressed(source: Readable) -> Readable:
         head += more
     whole = _Rejoined(head, source)
     reader = next((reader for magic, reader in FORMATS.items() if head.startswith(magic)), None)
-    return whole if reader is None else _Decompressed(reader(whole))
+    return whole if reader is None else Decompressed(reader(whole))

@@ -29,6 +29,7 @@ class Group:
     key: str
     suffixes: set[str] = field(default_factory=set)
     image: bytes | None = None
+    image_offset: int | None = None
     image_suffix: str = ""
     image_count: int = 0
     text: bytes | None = None
@@ -61,6 +62,7 @@ class Group:
             self.error = "image member is a sparse file: holes are not read"
         else:
             self.image = head + member.body.read()
+            self.image_offset = member.data_offset
 
     def sample(self, shard: str, index: int) -> Sample:
         """The sample of these members; without an image, its error lists the members."""
@@ -73,6 +75,7 @@ class Group:
             index=index,
             key=printable(self.key),
             source=self.image,
+            offset=self.image_offset,
             image_count=self.image_count,
             prompt=prompt_of(_text(self.text), metadata),
             metadata=metadata,

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from qrefine.config import ImageSettings
-from qrefine.corpus.compression import decompressed
+from qrefine.corpus.compression import Decompressed, decompressed
 from qrefine.corpus.grouping import grouped, printable
 from qrefine.corpus.tar import Damage, Member, read_tar
 from qrefine.sample import Sample
@@ -45,7 +45,11 @@ def read_shard(
 
 def _members(url: str, options: dict[str, Any], retries: int) -> Iterator[Member | Damage]:
     with Store.at(url, options).reader(retries) as source:
-        yield from read_tar(decompressed(source))
+        stream = decompressed(source)
+        for entry in read_tar(stream):
+            if isinstance(stream, Decompressed) and isinstance(entry, Member):
+                entry = replace(entry, data_offset=None)
+            yield entry
 
 
 def _samples(url: str, images: ImageSettings, members: Iterator[Member | Damage]) -> Iterator[Sample]:

@@ -50,7 +50,7 @@ class Member:
     kind: bytes  # the type flag
     size: int  # bytes of its data; of a sparse file, holes included
     offset: int  # of its first header, extended ones included
-    data_offset: int
+    data_offset: int | None  # None where the archive is compressed: no range of the file holds the data
     linkname: str
     sparse: bool  # its data is a map of the holes, and the bytes between them
     body: Body = field(repr=False, compare=False)

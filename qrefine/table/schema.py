@@ -85,6 +85,8 @@ COLUMNS = (
     Column("decision", pa.string(), lambda row: row.sample.verdict),
     Column("error", pa.string(), lambda row: row.sample.error),
     Column("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]), _image),
+    Column("image_offset", pa.int64(), lambda row: row.sample.offset),
+    Column("image_size", pa.int64(), lambda row: None if row.sample.source is None else len(row.sample.source)),
     Column("width", pa.int32(), lambda row: row.sample.size and row.sample.size[1]),
     Column("height", pa.int32(), lambda row: row.sample.size and row.sample.size[0]),
     Column("prompt", pa.string(), lambda row: row.sample.prompt),
@@ -107,7 +109,7 @@ LAST_COLUMNS = (
     Column("shard_rows", pa.int32(), lambda row: row.sample.shard_rows),
 )
 STATUSES = ("refined", "kept", "failed")
-ADDED = {"decision": pa.string()}
+ADDED = {"decision": pa.string(), "image_offset": pa.int64(), "image_size": pa.int64()}
 """Columns that a table may lack because it is older than they are: null in its rows, and a run adds them."""
 
 
@@ -171,11 +173,14 @@ def make_row(sample: Sample, config: RefineConfig, run: str) -> dict[str, Any]:
 
 def with_added(rows: pa.Table) -> pa.Table:
     """Rows of a part that is older than some of the columns, with nulls in those."""
-    for name, kind in ADDED.items():
-        if name not in rows.column_names and "status" in rows.column_names:
-            place = rows.column_names.index("status") + 1
-            rows = rows.add_column(place, name, pa.nulls(rows.num_rows, kind))
-    return rows
+    missing = [name for name in ADDED if name not in rows.column_names]
+    if not missing or "status" not in rows.column_names:
+        return rows
+    for name in missing:
+        rows = rows.append_column(name, pa.nulls(rows.num_rows, ADDED[name]))
+    first, last = ([column.name for column in some] for some in (COLUMNS, LAST_COLUMNS))
+    judges = [name for name in rows.column_names if name not in {*first, *last}]
+    return rows.select([name for name in (*first, *judges, *last) if name in rows.column_names])
 
 
 def check_columns(root: str, found: pa.Schema, expected: pa.Schema) -> None:

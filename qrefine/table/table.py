@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 COMMIT_RETRIES = 20  # Delta's own, where other engines commit at the same time
 COMMIT_PATIENCE = 2  # our retries of a failed store; deltalake's client has ten of its own for each request
+DELTA_TYPES = {pa.string(): "string", pa.int64(): "long", pa.float32(): "float"}
 RETENTION = "7 days"  # of parts that are no longer in the newest version
 PART_BYTES = 128 << 20  # of the parts that a merge writes
 # application id of our commits. Delta sees no conflict between commits that add parts, but a commit with an
@@ -174,7 +175,7 @@ class Table:
         missing = [name for name in ADDED if name not in self.schema.names]
         if not missing:
             return []
-        fields = [Field(name, PrimitiveType("string"), nullable=True) for name in missing]
+        fields = [Field(name, PrimitiveType(DELTA_TYPES[ADDED[name]]), nullable=True) for name in missing]
         try:
             self.delta.alter.add_columns(fields, commit_properties=self._properties({"added": missing}))
         except CommitFailedError as error:

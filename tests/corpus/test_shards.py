@@ -39,6 +39,13 @@ def read(path: Path, suffix: str | None = None, **options: object) -> list[Sampl
     assert [s.index for s in samples] == list(range(len(samples)))
     assert [s.shard_rows for s in samples] == [None] * (len(samples) - 1) + [len(samples)]
     assert all(s.source is not None or s.error for s in samples)
+    data = path.read_bytes() if path.is_file() else b""
+    for sample in samples:
+        if sample.offset is not None:
+            assert sample.source is not None
+            assert data[sample.offset : sample.offset + len(sample.source)] == sample.source
+        else:  # only compressed archives have no offsets
+            assert sample.source is None or data[257:262] != b"ustar"
     for sample in samples:  # what Arrow would refuse
         for text in (sample.key, sample.prompt, sample.metadata, sample.error):
             assert text is None or text.encode("utf-8") is not None

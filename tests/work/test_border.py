@@ -38,6 +38,7 @@ FIELDS: Mapping[str, st.SearchStrategy[Any]] = {
     "metadata": st.none() | TEXT,
     "shard_version": st.none() | TEXT,
     "shard_rows": st.none() | COUNT,
+    "offset": st.none() | COUNT,
     "draw": COUNT,
     "seed": COUNT,
     "size": st.none() | st.tuples(st.integers(1, 2**31 - 1), st.integers(1, 2**31 - 1)),
