@@ -22,10 +22,11 @@ DATA = (*BASE, "storage", "corpus", "table")
 WORK = (*DATA, "models", "stages", "work")
 ALLOWED: dict[str, tuple[str, ...]] = {
     "errors": (),
-    "config": ("errors",),
+    "settings": (),
+    "config": ("errors", "settings"),
     "quality": ("errors", "config"),
     "sample": ("quality",),
-    "models": ("errors", "config", "quality"),
+    "models": ("errors", "settings", "config", "quality"),
     "stages": (*BASE, "models"),
     "storage": ("errors", "config"),
     "corpus": (*BASE, "storage"),

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import yaml
 
-from qrefine.config import RefineConfig, Settings
+from qrefine.config import RefineConfig
+from qrefine.settings import Settings
 
 
 def to_yaml(config: RefineConfig) -> str:

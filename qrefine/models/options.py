@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from pydantic import Field, ValidationError
 from typing_extensions import Self
 
-from qrefine.config import Settings, allowed_range, explained
+from qrefine.settings import Settings, allowed_range, explained
 
 
 class Options(Settings):
