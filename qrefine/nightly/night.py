@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from qrefine.config import RefineConfig
-from qrefine.corpus.listing import Shard, list_shards
+from qrefine.corpus.listing import list_shards
+from qrefine.corpus.units import Shard
 from qrefine.nightly.changes import Again, Changes, compare, select_rows
 from qrefine.storage.store import Store
 from qrefine.table.ledger import Ledger, ShardState
@@ -72,7 +73,9 @@ class View:
 
     def only_again(self) -> View:
         """Only the rows that are done again."""
-        return replace(self, changes=replace(self.changes, new=(), changed=(), incomplete=(), vanished=()))
+        return replace(
+            self, changes=replace(self.changes, new=(), changed=(), incomplete=(), vanished=(), recut=())
+        )
 
     def reopen(self) -> None:
         """Remove changed shards and the rows to do again from the ledger."""
@@ -83,7 +86,7 @@ class View:
 
     def dropped(self, prune: bool) -> set[str]:
         """Shards whose committed rows are removed, whatever the results of the night."""
-        return {*self.changes.changed, *(self.changes.vanished if prune else ())}
+        return {*self.changes.changed, *self.changes.recut, *(self.changes.vanished if prune else ())}
 
     def versions(self, shards: Iterable[Shard]) -> dict[str, str | None]:
         """Each shard's version in the listing; of shards that are not listed, in the table."""

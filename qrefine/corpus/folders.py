@@ -1,0 +1,115 @@
+"""Image folders to samples: images with the side files of the same key, and what ``metadata.jsonl`` says of them.
+
+A file's key is its path below the folder, cut as a tar member's name is. Keys without an image are no samples,
+except where the metadata names one: that row says that the file does not exist.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from itertools import groupby
+
+from qrefine.config import RefineConfig
+from qrefine.corpus.grouping import NAME, Group, printable
+from qrefine.corpus.images import SUFFIXES
+from qrefine.corpus.metadata import NAMES, read_metadata
+from qrefine.corpus.tar import FILES, Member
+from qrefine.corpus.units import File, Shard, slices
+from qrefine.errors import one_line
+from qrefine.sample import Sample
+from qrefine.storage.reader import ResumingReader
+from qrefine.storage.store import Store
+
+SIDE = frozenset({"txt", "caption", "caption.txt", "prompt", "json"})
+READERS = 8  # files that are read at a time: object storage is bound by latency
+READ_RETRIES = 5
+
+
+def list_folder(store: Store, found: Iterable[File]) -> Iterator[Shard]:
+    """The slices of a folder; ``found`` are its files, with names below it and without keys."""
+    files = {file.name: file for file in found}
+    texts: dict[str, str] = {}
+    for name in sorted(
+        filter(_is_metadata, files), key=lambda name: (name.count("/"), name)
+    ):  # the deepest counts
+        with ResumingReader(store.filesystem, f"{store.base}/{name}", READ_RETRIES) as source:
+            texts.update(read_metadata(source, name))
+    for name in texts.keys() - files.keys():
+        files[name] = File(name, "")
+    members = [(match, file) for file in files.values() if (match := NAME.fullmatch(file.name))]
+    keys = {match[1] for match, file in members if is_image(file.name) or file.name in texts}
+    yield from slices(
+        store.url,
+        (
+            replace(file, key=match[1], text=texts.get(file.name))
+            for match, file in members
+            if match[1] in keys
+            and not _is_metadata(file.name)
+            and (is_image(file.name) or match[2].lower() in SIDE or file.name in texts)
+        ),
+    )
+
+
+def is_image(name: str) -> bool:
+    return name.rpartition(".")[2].lower() in SUFFIXES
+
+
+def _is_metadata(name: str) -> bool:
+    return name.rpartition("/")[2] in NAMES
+
+
+def read_folder(
+    store: Store,
+    unit: Shard,
+    config: RefineConfig,
+    *,
+    retries: int = 5,
+    wanted: Callable[[int], bool] = lambda index: True,
+) -> Iterator[Sample]:
+    """The wanted samples of a slice in order; a file that cannot be read fails its own sample alone."""
+    samples = [(key, tuple(its)) for key, its in groupby(unit.files, key=lambda file: file.key)]
+
+    def read(index: int) -> Sample:
+        sample = _sample(store, unit.url, index, *samples[index], config, retries)
+        return replace(sample, shard_rows=len(samples)) if index == len(samples) - 1 else sample
+
+    waiting: deque[Future[Sample]] = deque()
+    with ThreadPoolExecutor(READERS, thread_name_prefix="qrefine-files") as pool:
+        try:
+            for index in filter(wanted, range(len(samples))):
+                waiting.append(pool.submit(read, index))
+                if len(waiting) > READERS:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _sample(
+    store: Store, url: str, index: int, key: str, files: tuple[File, ...], config: RefineConfig, retries: int
+) -> Sample:
+    group = Group(key)
+    reason: str | None = None
+    for file in files:
+        match = NAME.fullmatch(file.name)
+        suffix = match[2].lower() if match else ""
+        with ResumingReader(store.filesystem, f"{store.base}/{file.name}", retries) as body:
+            try:
+                group.add(
+                    Member(file.name, FILES[:1], file.size or 0, 0, 0, "", False, body), suffix, config.images
+                )
+            except FileNotFoundError:
+                group.image_suffix = "" if group.image is None else group.image_suffix
+                reason = reason or (f"file does not exist: {file.name}" if suffix not in SIDE else None)
+            except Exception as error:  # the stores have classes of their own
+                reason = reason or f"{file.name} cannot be read: {type(error).__name__}: {one_line(error)}"
+    text = next((file.text for file in files if file.text is not None), None)
+    if group.metadata is None and text is not None:  # a json beside the image counts before the folder's metadata
+        group.metadata = text.encode()
+    sample = group.sample(url, index)
+    return sample if reason is None else replace(sample, error=printable(reason))
