@@ -38,11 +38,8 @@ class Columns:
     in_struct: bool  # bytes and path lie in a struct
     key: str | None
     others: tuple[str, ...]  # carried along
+    read: tuple[str, ...]  # all of these
     ours: bool  # a table that qrefine wrote
-
-    @property
-    def read(self) -> list[str]:
-        return list(dict.fromkeys([self.image, *([self.key] if self.key else []), *self.others]))
 
 
 def choose_columns(schema: pa.Schema, settings: InputSettings) -> Columns:
@@ -56,10 +53,13 @@ def choose_columns(schema: pa.Schema, settings: InputSettings) -> Columns:
         key = next(
             (name for name in KEY_NAMES if name in schema.names and _is_name(schema.field(name).type)), None
         )
-    others = tuple(f.name for f in schema if f.name != image.name and not _has_bytes(f.type))
-    return Columns(
-        image.name, pa.types.is_struct(image.type), key, ("prompt", "metadata") if ours else others, ours
-    )
+    others = ("prompt", "metadata") if ours else tuple(dict.fromkeys(_carried(schema, image.name)))
+    read = tuple(dict.fromkeys([image.name, *([key] if key else []), *others]))
+    return Columns(image.name, pa.types.is_struct(image.type), key, others, read, ours)
+
+
+def _carried(schema: pa.Schema, image: str) -> Iterator[str]:
+    return (field.name for field in schema if field.name != image and not _has_bytes(field.type))
 
 
 def _image_column(schema: pa.Schema, named: str | None) -> pa.Field:
@@ -132,8 +132,15 @@ def _members(pairs: Iterable[tuple[str, Any]]) -> Iterator[str]:
             yield f"{json.dumps(name, ensure_ascii=False)}: {text}"
 
 
-def value_of(scalar: Any) -> Any:
-    """The Python value of an Arrow scalar; text that is not UTF-8 is replaced where it is not."""
+def values_of(column: pa.Array) -> list[Any]:
+    """The Python values of a column; bytes of texts that are not UTF-8 are replaced."""
+    try:
+        return list(column.to_pylist())
+    except ValueError:  # one of them
+        return [_value(scalar) for scalar in column]
+
+
+def _value(scalar: Any) -> Any:
     try:
         return scalar.as_py()
     except UnicodeDecodeError:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from qrefine.config import RefineConfig
-from qrefine.corpus.columns import as_metadata, choose_columns, named_by, value_of
+from qrefine.corpus.columns import as_metadata, choose_columns, named_by, values_of
 from qrefine.corpus.grouping import printable
 from qrefine.corpus.prompts import prompt_of
 from qrefine.errors import one_line
@@ -129,30 +129,35 @@ class _File:
 
     def _samples(self, batch: pa.RecordBatch, first: int, wanted: Callable[[int], bool]) -> Iterator[Sample]:
         chosen = self._columns
+        rows = [row for row in range(batch.num_rows) if wanted(first + row)]
+        if not rows:
+            return
         columns = {name: batch.column(batch.schema.names.index(name)) for name in chosen.read}
-        images, paths = columns[chosen.image], None
+        images = columns[chosen.image]
+        paths: list[Any] = [None] * batch.num_rows
         if chosen.in_struct:
-            paths = pc.struct_field(images, "path") if "path" in [field.name for field in images.type] else None
+            if "path" in [field.name for field in images.type]:
+                paths = values_of(pc.struct_field(images, "path"))
             images = pc.struct_field(images, "bytes")
-        for row in range(batch.num_rows):
-            if wanted(first + row):
-                path = value_of(paths[row]) if paths is not None else None
-                yield self._sample(first + row, images[row], path, {n: columns[n][row] for n in chosen.read})
+        values = {name: values_of(column) for name, column in columns.items() if name != chosen.image}
+        for row in rows:
+            yield self._sample(
+                first + row, images[row], paths[row], {name: its[row] for name, its in values.items()}
+            )
 
-    def _sample(self, index: int, image: Any, path: Any, row: dict[str, Any]) -> Sample:
+    def _sample(self, index: int, image: Any, path: Any, values: dict[str, Any]) -> Sample:
         chosen = self._columns
-        values = {name: value_of(row[name]) for name in chosen.others}
         if chosen.ours:
             prompt, metadata = values["prompt"], values["metadata"]
         else:
-            metadata = as_metadata(values.items()) if values else None
+            metadata = as_metadata((name, values[name]) for name in chosen.others) if chosen.others else None
             prompt = prompt_of(None, metadata)
         source, error = _bytes_of(image, path, self._config)
-        key = value_of(row[chosen.key]) if chosen.key is not None else path
+        key = values[chosen.key] if chosen.key is not None else path
         return Sample(
             shard=self._url,
             index=index,
-            key=self._default(index) if key in (None, "") else printable(named_by(str(key))),
+            key=self._default(index) if key in (None, "") else named_by(str(key)),
             source=source,
             image_count=int(image.is_valid),
             prompt=prompt,
