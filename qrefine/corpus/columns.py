@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from qrefine.config import InputSettings
-from qrefine.corpus.images import SUFFIXES
+from qrefine.corpus.formats import SUFFIXES
 
 IMAGE_NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes", "picture", "photo")
 KEY_NAMES = ("__key__", "key", "id", "image_id", "uid", "file_name", "filename")

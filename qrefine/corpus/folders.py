@@ -14,8 +14,8 @@ from itertools import groupby
 from typing import Any
 
 from qrefine.config import RefineConfig
+from qrefine.corpus.formats import SUFFIXES
 from qrefine.corpus.grouping import NAME, Group, printable
-from qrefine.corpus.images import SUFFIXES
 from qrefine.corpus.sidefile import NAMES, read_metadata
 from qrefine.corpus.tar import FILES, Member
 from qrefine.corpus.units import File, Shard, slices
@@ -118,4 +118,4 @@ def _sample(
 
 def _member(file: File, body: Any) -> Member:
     """A file as a member of an archive; ``body`` is its reader."""
-    return Member(file.name, FILES[:1], file.size or 0, 0, 0, "", False, body)
+    return Member(file.name, FILES[:1], file.size or 0, 0, None, "", False, body)
