@@ -28,6 +28,7 @@ class NightPlan:
     incomplete: int
     vanished: tuple[str, ...]  # under the input's patterns, but no longer in the listing
     pruned_rows: int
+    recut: int  # units of folders and tables whose samples are in new units: their rows go
     elsewhere: int  # shards of the table that the input's patterns do not cover
     failed: int  # rows done again
     stale: int
@@ -45,6 +46,7 @@ class NightPlan:
             incomplete=len(changes.incomplete),
             vanished=changes.vanished,
             pruned_rows=sum(piece.count for piece in pieces if prune and piece.shard in changes.vanished),
+            recut=len(changes.recut),
             elsewhere=changes.elsewhere,
             failed=changes.counts["failed"],
             stale=changes.counts["stale"],

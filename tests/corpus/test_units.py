@@ -49,7 +49,7 @@ def test_an_added_file_changes_one_slice() -> None:
 @settings(max_examples=200, deadline=None)
 @given(NAMES, NAMES)
 def test_whatever_is_added_or_removed_each_sample_is_in_one_unit(old: set[str], new: set[str]) -> None:
-    """Units that are gone and their successors are told apart, so that no row of the old cut stands beside the new."""
+    """Units that are gone and their successors are told, so that no row of the old cut stands beside the new."""
     limit = units.SLICE
     units.SLICE = 3  # small slices, so that some are cut
     try:
