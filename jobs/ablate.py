@@ -23,8 +23,9 @@ import PIL.Image
 import PIL.ImageDraw
 
 from qrefine.config import Bounds, RefineConfig, load_config
-from qrefine.corpus.listing import list_shards
-from qrefine.corpus.shards import read_shard
+from qrefine.corpus.listing import list_shards, units_of
+from qrefine.corpus.readers import read_unit
+from qrefine.corpus.units import Shard
 from qrefine.errors import UserError
 from qrefine.models.registry import load_judge
 from qrefine.quality.map import Image
@@ -147,8 +148,8 @@ def lower_is_better(name: str, judge: object) -> bool:
 def read_samples(patterns: Sequence[str], config: RefineConfig, limit: int | None) -> Iterator[Sample]:
     """The readable images of the shards, or of the shards that a table was made from."""
     count = 0
-    for url in shard_urls(patterns, config):
-        for raw in read_shard(url, config.images, config.storage_options):
+    for unit in units(patterns, config):
+        for raw in read_unit(unit, config):
             if count == limit:
                 return
             sample = load(raw, (), config)
@@ -157,8 +158,8 @@ def read_samples(patterns: Sequence[str], config: RefineConfig, limit: int | Non
                 yield sample
 
 
-def shard_urls(patterns: Sequence[str], config: RefineConfig) -> list[str]:
-    """Shards behind the patterns; a single pattern that is a table stands for its sources."""
+def units(patterns: Sequence[str], config: RefineConfig) -> list[Shard]:
+    """Units behind the patterns; a single pattern that is a table stands for its sources."""
     if len(patterns) == 1:
         try:
             table = open_table(patterns[0], config.storage_options)
@@ -166,8 +167,8 @@ def shard_urls(patterns: Sequence[str], config: RefineConfig) -> list[str]:
             pass
         else:
             column = table.to_pyarrow_dataset().to_table(columns=["shard"])["shard"]
-            return sorted(set(column.to_pylist()))
-    return [shard.url for shard in list_shards(patterns, config.storage_options)]
+            return list(units_of(sorted(set(column.to_pylist())), config.storage_options).values())
+    return list_shards(patterns, config.storage_options)
 
 
 def table_text(result: Ablation) -> str:

@@ -104,6 +104,15 @@ class ImageSettings(Settings):
     compression: int = Field(3, ge=0, le=9, description="png compression: 0 fast and large, 9 slow and small")
 
 
+class InputSettings(Settings):
+    """How samples are found in what is read."""
+
+    image_column: str | None = Field(
+        None, description="Parquet: column of the image; null: found by type and name"
+    )
+    key_column: str | None = Field(None, description="Parquet: column of the key; null: found by name")
+
+
 class Pool(Settings):
     """One actor pool and the stages that it runs in sequence."""
 
@@ -164,6 +173,7 @@ class RefineConfig(Settings):
     accept: AcceptSettings = AcceptSettings()
     judges: tuple[str, ...] = Field(("piqe",), description="metrics reported for refined rows; they never decide")
     images: ImageSettings = ImageSettings()
+    input: InputSettings = InputSettings()
     storage_options: dict[str, Any] = Field(
         default_factory=dict, repr=False, description="options for fsspec; secrets are never shown"
     )

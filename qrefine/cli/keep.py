@@ -164,6 +164,8 @@ def plan_lines(plan: NightPlan, prune: bool) -> list[str]:
     ]
     if plan.vanished:
         lines.append(f"vanished   {len(plan.vanished)} shards ({fate}): {', '.join(plan.vanished[:10])}")
+    if plan.recut:
+        lines.append(f"cut anew   {plan.recut} units of folders or tables: new ones hold their samples")
     if plan.elsewhere:
         lines.append(f"elsewhere  {plan.elsewhere} shards of the table that the input does not cover")
     return lines

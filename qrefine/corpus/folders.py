@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import groupby
+from typing import Any
 
 from qrefine.config import RefineConfig
 from qrefine.corpus.formats import SUFFIXES
 from qrefine.corpus.grouping import NAME, Group, printable
-from qrefine.corpus.metadata import NAMES, read_metadata
+from qrefine.corpus.sidefile import NAMES, read_metadata
 from qrefine.corpus.tar import FILES, Member
 from qrefine.corpus.units import File, Shard, slices
 from qrefine.errors import one_line
@@ -94,22 +95,27 @@ def _sample(
     store: Store, url: str, index: int, key: str, files: tuple[File, ...], config: RefineConfig, retries: int
 ) -> Sample:
     group = Group(key)
-    reason: str | None = None
+    missing: str | None = None
     for file in files:
         match = NAME.fullmatch(file.name)
         suffix = match[2].lower() if match else ""
         with ResumingReader(store.filesystem, f"{store.base}/{file.name}", retries) as body:
             try:
-                group.add(
-                    Member(file.name, FILES[:1], file.size or 0, 0, 0, "", False, body), suffix, config.images
-                )
+                group.add(_member(file, body), suffix, config.images)
             except FileNotFoundError:
-                group.image_suffix = "" if group.image is None else group.image_suffix
-                reason = reason or (f"file does not exist: {file.name}" if suffix not in SIDE else None)
+                missing = missing or (None if suffix in SIDE else file.name)
+                group.image_suffix = group.image_suffix if group.image else ""
             except Exception as error:  # the stores have classes of their own
-                reason = reason or f"{file.name} cannot be read: {type(error).__name__}: {one_line(error)}"
+                reason = f"{file.name} cannot be read: {type(error).__name__}: {one_line(error)}"
+                return Sample(shard=url, index=index, key=printable(key), error=printable(reason))
     text = next((file.text for file in files if file.text is not None), None)
     if group.metadata is None and text is not None:  # a json beside the image counts before the folder's metadata
         group.metadata = text.encode()
-    sample = group.sample(url, index)
-    return sample if reason is None else replace(sample, error=printable(reason))
+    if group.image is None and missing is not None:
+        group.error = f"file does not exist: {missing}"
+    return group.sample(url, index)
+
+
+def _member(file: File, body: Any) -> Member:
+    """A file as a member of an archive; ``body`` is its reader."""
+    return Member(file.name, FILES[:1], file.size or 0, 0, None, "", False, body)

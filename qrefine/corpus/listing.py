@@ -1,31 +1,30 @@
-"""Lists the shards behind paths, URLs, braces, globs and folders."""
+"""Lists the units of a corpus behind paths, URLs, braces, globs, folders and tables."""
 
 from __future__ import annotations
 
 import glob
+import logging
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import braceexpand
 
+from qrefine.corpus.folders import is_image, list_folder
+from qrefine.corpus.tables import LOG, is_table, list_table
+from qrefine.corpus.units import File, Shard, inner
 from qrefine.errors import UserError
 from qrefine.storage.errors import storage_error
 from qrefine.storage.retry import retrying
 from qrefine.storage.store import START_RETRIES, Store
 
-SHARD_PATTERNS = ("*.tar", "*.tar.gz", "*.tgz")
-# in this order, of: gcs; s3 and http; abfs; hdfs; local disks; http without an etag
-VERSION_MARKS = ("md5Hash", "ETag", "etag", "modificationTime", "mtime", "Last-Modified")
+log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Shard:
-    """A shard in the listing; ``size`` (bytes) and ``version`` are None where the store does not give them."""
-
-    url: str
-    size: int | None
-    version: str | None = None  # changes with the content: the size, and the store's etag or modification time
+SHARD_NAME = r"[^/]*\.(?i:tar|tgz|tar\.gz|parquet)"
+# in this order, of: gcs; s3 and http; abfs; hdfs; Hugging Face; local disks; http without an etag
+VERSION_MARKS = ("md5Hash", "ETag", "etag", "modificationTime", "blob_id", "mtime", "Last-Modified")
+LITTER = re.compile(r"(?:.*/)?(?:\.[^/]*|__MACOSX|Thumbs\.db|desktop\.ini)(?:/.*)?", re.IGNORECASE | re.DOTALL)
+PINNED = re.compile(r"(?P<table>.+)@(?P<version>\d+)", re.DOTALL)
 
 
 def list_shards(patterns: Sequence[str], storage_options: dict[str, Any]) -> list[Shard]:
@@ -50,23 +49,64 @@ def expand_braces(pattern: str) -> list[str]:
         raise UserError(f"unbalanced braces in {pattern!r}") from error
 
 
+def units_of(urls: Sequence[str], storage_options: dict[str, Any]) -> dict[str, Shard]:
+    """The units that have these URLs; slices of folders are listed again, and may not be there any more.
+
+    Raises UserError as `list_shards` does.
+    """
+    folders = {place.container for url in urls if (place := inner(url)) and place.bits is not None}
+    listed = {unit.url: unit for unit in (list_shards(sorted(folders), storage_options) if folders else [])}
+    plain = {url: Shard(url, None) for url in urls if (place := inner(url)) is None or place.part is not None}
+    return {**{url: listed[url] for url in urls if url in listed}, **plain}
+
+
 def _list_one(store: Store) -> Iterator[Shard]:
     filesystem, path = store.filesystem, store.base
     filesystem.invalidate_cache()  # else a long-lived process lists what was there when it began
     info = store.info()  # before globbing: a name may hold brackets, a URL a question mark
+    if (
+        info is None
+        and (pinned := PINNED.fullmatch(store.url))
+        and is_table(Store(pinned["table"], store.options))
+    ):
+        yield from list_table(Store(pinned["table"], store.options), int(pinned["version"]))
+        return
+    if info is not None and info["type"] == "directory":
+        yield from list_table(store) if is_table(store) else _in_folder(store)
+        return
     try:
         infos = [] if info is None else [info]
         if info is None and glob.has_magic(path):
             infos = _glob(filesystem, path)
-        elif info is not None and info["type"] == "directory":
-            folder = glob.escape(path.rstrip("/"))
-            infos = [info for pattern in SHARD_PATTERNS for info in _glob(filesystem, f"{folder}/{pattern}")]
         infos = [_followed(filesystem, info) for info in infos]
     except Exception as error:  # not all of the stores' classes are OSErrors
         raise storage_error(store.url, error) from error
     for info in infos:
         if info["type"] == "file":
             yield Shard(_full_url(filesystem, info["name"]), info.get("size"), _version(info))
+
+
+def _in_folder(store: Store) -> Iterator[Shard]:
+    """The shards below a folder; where it has none, slices of its images. A table below it is another input."""
+    filesystem, path = store.filesystem, store.base.rstrip("/")
+    try:
+        found = retrying(lambda: filesystem.find(path, detail=True), path, START_RETRIES)
+        below = {name[len(path) + 1 :]: info for name, info in found.items()}
+        tables = tuple(name.rpartition(f"{LOG}/")[0] for name in below if f"/{LOG}/" in name)
+        files = [
+            (name, info)
+            for name, info in ((name, _followed(filesystem, info)) for name, info in below.items())
+            if info["type"] == "file" and not LITTER.fullmatch(name) and not (tables and name.startswith(tables))
+        ]
+    except Exception as error:  # not all of the stores' classes are OSErrors
+        raise storage_error(store.url, error) from error
+    shards = [(name, info) for name, info in files if re.fullmatch(SHARD_NAME, name.rpartition("/")[2])]
+    for _, info in shards:
+        yield Shard(_full_url(filesystem, info["name"]), info.get("size"), _version(info))
+    if not shards:
+        yield from list_folder(store, (File(n, "", info.get("size"), _version(info)) for n, info in files))
+    elif beside := sum(is_image(name) for name, _ in files):
+        log.warning("%s holds shards: %d images beside them are not read", store.url, beside)
 
 
 def _glob(filesystem: Any, pattern: str) -> list[dict[str, Any]]:

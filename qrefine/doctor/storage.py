@@ -16,8 +16,9 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from qrefine.config import RefineConfig
-from qrefine.corpus.listing import Shard, list_shards
-from qrefine.corpus.shards import read_shard
+from qrefine.corpus.listing import list_shards
+from qrefine.corpus.readers import first_file, read_unit
+from qrefine.corpus.units import Shard
 from qrefine.doctor.findings import Finding, blocker, ok, warning
 from qrefine.doctor.network import refusal
 from qrefine.errors import UserError
@@ -75,11 +76,11 @@ def examine_input(inputs: Sequence[str], config: RefineConfig) -> tuple[list[Fin
 
 def _first_sample(shard: Shard, config: RefineConfig) -> Finding:
     try:
-        with Store.at(shard.url, config.storage_options).open() as file:
+        with first_file(shard, config).open() as file:
             file.read(1)
     except Exception as error:  # stores raise their own classes
         return blocker("input", str(storage_error(shard.url, error)), LISTED)
-    samples = read_shard(shard.url, config.images, config.storage_options, retries=1)
+    samples = read_unit(shard, config, retries=1)
     with contextlib.closing(samples):  # type: ignore[type-var]  # closes the files that the generator holds open
         sample = next(samples)
     if sample.error is not None:

@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from fsspec.utils import glob_translate
 
-from qrefine.corpus.listing import SHARD_PATTERNS, Shard, expand_braces
+from qrefine.corpus.listing import PINNED, SHARD_NAME, expand_braces
+from qrefine.corpus.units import Shard, inner, recut
 from qrefine.storage.store import canonical
 from qrefine.table.ledger import Ledger, Rows
 from qrefine.table.pieces import READERS, Piece, ReadColumns, has_changed, recorded_versions
@@ -61,6 +62,9 @@ class Changes:
     changed: tuple[str, ...]
     incomplete: tuple[str, ...]
     vanished: tuple[str, ...]  # in the table and under the input's patterns, but no longer in the listing
+    recut: tuple[
+        str, ...
+    ]  # no longer in the listing, and their samples are in new units of the same folder or table
     elsewhere: int  # shards of the table that the input's patterns do not cover
     again: dict[str, AgainRows] = field(default_factory=dict)  # by shard; of listed shards that did not change
     counts: Counter[str] = field(default_factory=Counter)  # of these rows by reason: "failed", "stale", "below"
@@ -91,21 +95,28 @@ def compare(patterns: Sequence[str], shards: Sequence[Shard], pieces: Sequence[P
             incomplete.append(shard.url)
     listed = {shard.url for shard in shards}
     covers = coverage(patterns)
-    absent = sorted(versions.keys() - listed)
-    vanished = tuple(url for url in absent if covers.fullmatch(url))
-    return Changes(tuple(new), tuple(changed), tuple(incomplete), vanished, len(absent) - len(vanished))
+    replaced, _ = recut(listed, versions.keys())
+    absent = sorted(versions.keys() - listed - replaced)
+    vanished = tuple(url for url in absent if covers.fullmatch(place.container if (place := inner(url)) else url))
+    elsewhere = len(absent) - len(vanished)
+    return Changes(tuple(new), tuple(changed), tuple(incomplete), vanished, tuple(sorted(replaced)), elsewhere)
 
 
 def coverage(patterns: Iterable[str]) -> re.Pattern[str]:
-    """Matches every URL that `list_shards` could list for the patterns; one that is not listed has vanished."""
+    """Matches every URL that `list_shards` could list for the patterns, or its container's.
+
+    One that is not listed has vanished.
+    """
     alternatives = []
     for pattern in patterns:
         for url in map(canonical, expand_braces(pattern)):
+            if pinned := PINNED.fullmatch(url):
+                alternatives.append(re.escape(pinned["table"]))
             alternatives.append(re.escape(url))
             if glob.has_magic(url):
                 alternatives.append(glob_translate(url))
             folder = re.escape(url.rstrip("/"))
-            alternatives += [f"{folder}/{glob_translate(suffix)}" for suffix in SHARD_PATTERNS]
+            alternatives.append(f"{folder}/(?s:.*/)?{SHARD_NAME}")
     return re.compile("|".join(f"(?:{one})" for one in alternatives))
 
 

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from qrefine.config import RefineConfig
-from qrefine.corpus.listing import Shard, list_shards
+from qrefine.corpus.listing import list_shards
+from qrefine.corpus.units import Shard
 from qrefine.nightly.changes import Again, Changes, compare, select_rows
 from qrefine.storage.store import Store
 from qrefine.table.ledger import Ledger, ShardState
@@ -27,6 +28,7 @@ class NightPlan:
     incomplete: int
     vanished: tuple[str, ...]  # under the input's patterns, but no longer in the listing
     pruned_rows: int
+    recut: int  # units of folders and tables whose samples are in new units: their rows go
     elsewhere: int  # shards of the table that the input's patterns do not cover
     failed: int  # rows done again
     stale: int
@@ -44,6 +46,7 @@ class NightPlan:
             incomplete=len(changes.incomplete),
             vanished=changes.vanished,
             pruned_rows=sum(piece.count for piece in pieces if prune and piece.shard in changes.vanished),
+            recut=len(changes.recut),
             elsewhere=changes.elsewhere,
             failed=changes.counts["failed"],
             stale=changes.counts["stale"],
@@ -72,7 +75,9 @@ class View:
 
     def only_again(self) -> View:
         """Only the rows that are done again."""
-        return replace(self, changes=replace(self.changes, new=(), changed=(), incomplete=(), vanished=()))
+        return replace(
+            self, changes=replace(self.changes, new=(), changed=(), incomplete=(), vanished=(), recut=())
+        )
 
     def reopen(self) -> None:
         """Remove changed shards and the rows to do again from the ledger."""
@@ -83,7 +88,7 @@ class View:
 
     def dropped(self, prune: bool) -> set[str]:
         """Shards whose committed rows are removed, whatever the results of the night."""
-        return {*self.changes.changed, *(self.changes.vanished if prune else ())}
+        return {*self.changes.changed, *self.changes.recut, *(self.changes.vanished if prune else ())}
 
     def versions(self, shards: Iterable[Shard]) -> dict[str, str | None]:
         """Each shard's version in the listing; of shards that are not listed, in the table."""

@@ -14,8 +14,8 @@ from itertools import pairwise
 import numpy as np
 
 from qrefine.config import RefineConfig
-from qrefine.corpus.listing import Shard
-from qrefine.corpus.shards import read_shard
+from qrefine.corpus.readers import read_unit
+from qrefine.corpus.units import Shard
 from qrefine.sample import Sample
 
 MOST_BYTES = 256 << 20
@@ -50,8 +50,7 @@ def draw_samples(shard: Shard, most: int, config: RefineConfig, seed: int) -> Sh
     reservoir: list[Sample] = []
     seen = size = 0
     counted = False
-    samples = read_shard(shard.url, config.images, config.storage_options, retries=config.stream.read_retries)
-    for sample in samples:
+    for sample in read_unit(shard, config):
         seen += 1
         size += _tar_bytes(sample)
         if len(reservoir) < most:

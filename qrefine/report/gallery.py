@@ -16,8 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from qrefine.config import ImageSettings
-from qrefine.corpus.shards import read_shard
+from qrefine.config import RefineConfig
+from qrefine.corpus.listing import units_of
+from qrefine.corpus.readers import read_unit
+from qrefine.corpus.units import Shard
 from qrefine.errors import UserError
 from qrefine.report.rows import ChunkRows, Flags, Rows, Values
 from qrefine.report.scan import TableScan
@@ -159,9 +161,7 @@ class Shown:
         return bytes((self.row["image"] or {}).get("bytes") or b"")
 
 
-def look_up(
-    scan: TableScan, picks: Iterable[Pick], *, sources: bool, images: ImageSettings, options: dict[str, Any]
-) -> dict[Place, Shown]:
+def look_up(scan: TableScan, picks: Iterable[Pick], config: RefineConfig, *, sources: bool) -> dict[Place, Shown]:
     """The rows of the picks with their images, and the source images of those that were refined."""
     by_part: dict[str, set[int]] = defaultdict(set)
     for pick in picks:
@@ -173,34 +173,43 @@ def look_up(
         for position, row in zip(positions, scan.rows(part, positions, columns), strict=True):
             shown[part, position] = Shown(row)
     if sources:
-        _add_sources([s for s in shown.values() if s.row["status"] == "refined"], images, options)
+        _add_sources([s for s in shown.values() if s.row["status"] == "refined"], config)
     else:
         for one in shown.values():
             one.note = "sources were not read (--no-sources)" if one.row["status"] == "refined" else ""
     return shown
 
 
-def _add_sources(shown: Sequence[Shown], images: ImageSettings, options: dict[str, Any]) -> None:
+def _add_sources(shown: Sequence[Shown], config: RefineConfig) -> None:
     """Read the source images from their shards, each shard once and no further than needed."""
     by_shard: dict[str, dict[int, Shown]] = defaultdict(dict)
     for one in shown:
         by_shard[one.row["shard"]][one.row["index"]] = one
+    try:
+        units = units_of([*by_shard], config.storage_options)
+    except UserError as error:
+        log.debug("units are not listed: %s", error)
+        units = {}
     bytes_left = SHARD_BYTES
     for shard, wanted in sorted(by_shard.items()):
         if bytes_left <= 0:
             for one in wanted.values():
                 one.note = "source not read: enough shards were"
             continue
-        bytes_left -= _read_sources(shard, dict(wanted), images, options)
+        if shard in units:
+            bytes_left -= _read_sources(units[shard], dict(wanted), config)
+        else:
+            for one in wanted.values():
+                one.note = UNREADABLE
 
 
-def _read_sources(shard: str, wanted: dict[int, Shown], images: ImageSettings, options: dict[str, Any]) -> int:
-    """Fill in the wanted samples of one shard; returns the image bytes that were read."""
-    seen = 0
-    last = max(wanted)
+def _read_sources(unit: Shard, wanted: dict[int, Shown], config: RefineConfig) -> int:
+    """Fill in the wanted samples of one shard; returns about how many image bytes were passed on the way."""
+    seen = count = passed = 0
+    places = frozenset(wanted)
     try:
-        for sample in read_shard(shard, images, options, retries=1, wanted=lambda index: index <= last):
-            seen += len(sample.source or b"")
+        for sample in read_unit(unit, config, retries=1, wanted=places.__contains__):
+            seen, count, passed = seen + len(sample.source or b""), count + 1, sample.index + 1
             one = wanted.pop(sample.index, None)
             if one is None:
                 continue
@@ -215,7 +224,7 @@ def _read_sources(shard: str, wanted: dict[int, Shown], images: ImageSettings, o
             if not wanted:
                 break
     except UserError as error:
-        log.debug("sources of %s are not shown: %s", shard, error)
+        log.debug("sources of %s are not shown: %s", unit.url, error)
     for one in wanted.values():
         one.note = UNREADABLE
-    return seen
+    return seen * passed // max(1, count)

@@ -127,7 +127,7 @@ def _gallery(
 ) -> list[tuple[Section, list[Card]]]:
     picks = {view.name: view.top.picks() for view in views}
     chosen = [pick for some in picks.values() for pick in some]
-    shown = look_up(scan, chosen, sources=options.sources, images=config.images, options=config.storage_options)
+    shown = look_up(scan, chosen, config, sources=options.sources)
     each = PICTURE_BYTES // max(1, len(chosen))
     cards = {place: make_card(one, statistics.judges, each) for place, one in shown.items()}
     return [(view, [cards[pick.place] for pick in picks[view.name]]) for view in views]

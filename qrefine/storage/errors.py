@@ -40,7 +40,7 @@ def transient(error: BaseException) -> bool:
 
 
 def http_status(error: BaseException) -> int | None:
-    """The HTTP status behind an error of botocore, aiohttp, gcsfs, azure or deltalake; None if it has none."""
+    """The HTTP status behind an error of a store's client or of deltalake; None if it has none."""
     told = re.search(r"↳ (\d{3}) [A-Z]", _plain(error))  # deltalake's errors are text
     if told:
         return int(told[1])
@@ -49,7 +49,10 @@ def http_status(error: BaseException) -> int | None:
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     else:
         status = (
-            getattr(error, "status", None) or getattr(error, "status_code", None) or getattr(error, "code", None)
+            getattr(response, "status_code", None)
+            or getattr(error, "status", None)
+            or getattr(error, "status_code", None)
+            or getattr(error, "code", None)
         )
     try:
         return int(status) if status is not None else None
@@ -107,7 +110,7 @@ def _hint(error: Exception) -> str:
     text, kind = _reason(error), type(error).__name__
     low = text.lower()
     if isinstance(error, ImportError):
-        return "install the extra for that store: pip install 'qrefine[s3]', [gcs], [azure] or [http]"
+        return "install the extra for that store: pip install 'qrefine[s3]', [gcs], [azure], [http] or [hf]"
     if "credential" in low or "credential" in kind.lower() or "169.254.169.254" in text:
         return "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or storage_options"
     if "NoSuchBucket" in text:

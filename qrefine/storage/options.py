@@ -1,9 +1,10 @@
 """One set of storage options for the two libraries that open a URL: fsspec (files) and deltalake (commits).
 
 Options come from the environment, as is usual for each store (``AWS_*``, profiles, instance roles; ``GOOGLE_*``;
-``AZURE_STORAGE_*``), or from ``storage_options`` under fsspec's names. Those apply to the URLs of every store,
-but not to http; options under a protocol's name, as ``{s3: {...}, https: {...}}``, apply to that protocol alone.
-Profiles and connection strings, which fsspec's libraries read and deltalake does not, are translated here.
+``AZURE_STORAGE_*``; ``HF_TOKEN``), or from ``storage_options`` under fsspec's names. Those apply to the URLs of
+every store, but not to http and hf; options under a protocol's name, as ``{s3: {...}, https: {...}}``, apply to
+that protocol alone. Profiles and connection strings, which fsspec's libraries read and deltalake does not, are
+translated here.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from urllib.parse import parse_qsl, urlsplit
 from qrefine.errors import UserError
 
 S3, GS, AZURE, HTTP = {"s3", "s3a"}, {"gs", "gcs"}, {"abfs", "abfss", "az"}, {"http", "https"}
-PROTOCOLS = S3 | GS | AZURE | HTTP | {"file", "local", "memory"}
+HUB = {"hf"}
+PROTOCOLS = S3 | GS | AZURE | HTTP | HUB | {"file", "local", "memory"}
 NATIVE = {"env", "iam-role", "container-role", "assume-role-with-web-identity"}  # deltalake finds and renews these
 SIGNED = re.compile(r"(?i)signature|^sig$|token|secret|password|^(api|access)_?key$")
 
@@ -33,7 +35,7 @@ def own_options(url: str, storage_options: dict[str, Any]) -> dict[str, Any]:
     grouped = {name for name, value in storage_options.items() if name in PROTOCOLS and isinstance(value, dict)}
     flat = {name: value for name, value in storage_options.items() if name not in grouped}
     own = storage_options[protocol] if protocol in grouped else {}
-    return {**({} if protocol in HTTP | {"file"} else flat), **own}
+    return {**({} if protocol in HTTP | HUB | {"file"} else flat), **own}
 
 
 def fsspec_options(url: str, storage_options: dict[str, Any]) -> dict[str, Any]:
@@ -49,8 +51,8 @@ def fsspec_options(url: str, storage_options: dict[str, Any]) -> dict[str, Any]:
 
 def delta_options(url: str, storage_options: dict[str, Any]) -> dict[str, str]:
     """``deltalake``'s options for a table's URL; what it finds in the environment by itself is left out."""
-    if protocol_of(url) in HTTP:
-        raise UserError(f"{url}: http is for reading shards; a table needs a store that can be written to")
+    if protocol_of(url) in HTTP | HUB:
+        raise UserError(f"{url}: http and hf are for reading; a table needs a store that can be written to")
     options, protocol = own_options(url, storage_options), protocol_of(url)
     if protocol in S3:
         found = _s3(options)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from qrefine.config import RefineConfig
-from qrefine.corpus.shards import read_shard
+from qrefine.corpus.readers import read_unit
+from qrefine.corpus.units import File, Shard
 from qrefine.sample import Sample
 from qrefine.table.ledger import Ranges, Rows
 
@@ -21,16 +22,12 @@ class ShardPlan:
     version: str | None = None  # of the shard, from its listing
     redrawn: Ranges = ()  # rows that need another seed
     draw: int = 0  # selects that seed
+    files: tuple[File, ...] = ()  # of a folder's slice, as it was listed
 
 
 def read_plan(plan: ShardPlan, config: RefineConfig) -> Iterator[Sample]:
     """The samples of a shard that are not done yet, in order; unreadable data becomes a failed sample."""
     done, redrawn = Rows.from_ranges(plan.done), Rows.from_ranges(plan.redrawn)
-    for sample in read_shard(
-        plan.url,
-        config.images,
-        config.storage_options,
-        retries=config.stream.read_retries,
-        wanted=lambda index: index not in done,
-    ):
+    unit = Shard(plan.url, plan.size, plan.version, plan.files)
+    for sample in read_unit(unit, config, wanted=lambda index: index not in done):
         yield replace(sample, shard_version=plan.version, draw=plan.draw if sample.index in redrawn else 0)

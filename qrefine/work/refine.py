@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
+from qrefine.corpus.units import inner, recut
 from qrefine.table.parts import PartRecord
 from qrefine.table.pieces import Piece, build_ledger, has_changed, recorded_versions
 from qrefine.work.run import Run
@@ -50,7 +51,7 @@ def refine_missing(run: Run, leftovers: int = 0, notes: Sequence[str] = ()) -> S
     done_before = sum(run.ledger.complete(shard.url) for shard in run.shards)
     run.totals.shards_done = done_before
     notes = [*notes, *_notes(run, pieces)]
-    plans = run.missing()
+    plans = run.missing({shard.url for shard in run.shards} - _renumbered(run, pieces))
     if plans:
         run.announce(plans)
 
@@ -64,11 +65,19 @@ def refine_missing(run: Run, leftovers: int = 0, notes: Sequence[str] = ()) -> S
     return summary
 
 
+def _renumbered(run: Run, pieces: Sequence[Piece]) -> set[str]:
+    """Units of folders and tables that changed, or hold samples of one that is gone: some of their rows exist."""
+    versions = recorded_versions(pieces)
+    changed = {s.url for s in run.shards if inner(s.url) and has_changed(s.version, versions.get(s.url, set()))}
+    return changed | recut([shard.url for shard in run.shards], versions)[1]
+
+
 def _notes(run: Run, pieces: Sequence[Piece]) -> list[str]:
     """Notes on existing rows that a user may not expect."""
     notes = []
     versions = recorded_versions(pieces)
     changed = sum(has_changed(shard.version, versions.get(shard.url, set())) for shard in run.shards)
+    changed += len(recut([shard.url for shard in run.shards], versions)[1])
     if changed:
         notes.append(f"{changed} shards changed since they were done: qrefine nightly does them again")
     previous, this = run.table.last_config(), run.config.digest

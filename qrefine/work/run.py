@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from qrefine.config import RefineConfig
-from qrefine.corpus.listing import Shard
+from qrefine.corpus.units import Shard
 from qrefine.sample import Sample
 from qrefine.table.lease import FOLDER, Lease
 from qrefine.table.ledger import Ledger, Rows
@@ -125,6 +125,7 @@ class Run:
                 shard.version,
                 self.redrawn.get(shard.url, Rows()).ranges,
                 self.draw,
+                shard.files,
             )
             for shard in self.shards
             if (wanted is None or shard.url in wanted) and not self.ledger.complete(shard.url)

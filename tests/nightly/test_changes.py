@@ -55,9 +55,10 @@ def test_shards_are_new_changed_incomplete_or_as_they_were(table: Table) -> None
 
 def test_what_vanished_is_what_the_patterns_cover() -> None:
     covers = coverage(["/data/in", "s3://b/{0..2}.tar", "/x/*/s?.tar.gz", "one.tar"])
-    for url in ("/data/in/a.tar", "/data/in/b.tgz", "s3://b/1.tar", "/x/y/s1.tar.gz", f"{Path.cwd()}/one.tar"):
+    here = ("/data/in/a.tar", "/data/in/b.tgz", "/data/in/deep/a.tar", "/data/in/deep/a.PARQUET", "/data/in")
+    for url in (*here, "s3://b/1.tar", "/x/y/s1.tar.gz", f"{Path.cwd()}/one.tar"):
         assert covers.fullmatch(url), url
-    for url in ("/data/in/deep/a.tar", "/data/other/a.tar", "s3://b/3.tar", "/x/y/z/s1.tar.gz", "/data/in/a.txt"):
+    for url in ("/data/other/a.tar", "/data/inner/a.tar", "s3://b/3.tar", "/x/y/z/s1.tar.gz", "/data/in/a.txt"):
         assert not covers.fullmatch(url), url
 
 

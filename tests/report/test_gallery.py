@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qrefine.config import Bounds, ImageSettings
+from qrefine.config import Bounds, RefineConfig
 from qrefine.report import scan as scan_module
 from qrefine.report.gallery import Pick, Section, look_up, sections
 from qrefine.report.rows import ChunkRows
@@ -77,9 +77,8 @@ def test_sources_come_from_their_shards_or_a_note_says_why_not(real: Path, synth
         found = look_up(
             TableScan(Store.at(str(table))),
             picks,
+            RefineConfig(),
             **{"sources": True, **options},
-            images=ImageSettings(),
-            options={},
         )
         assert set(found) == {pick.place for pick in picks}
         rows = [found[pick.place] for pick in picks]
@@ -101,7 +100,7 @@ def test_a_shard_that_changed_is_not_shown_as_the_source(real: Path) -> None:
     before = shard.read_bytes()
     shard.write_bytes(other.read_bytes())
     try:
-        shown = look_up(scan, picks, sources=True, images=ImageSettings(), options={})
+        shown = look_up(scan, picks, RefineConfig(), sources=True)
     finally:
         shard.write_bytes(before)
     # the clean photographs are the same in both shards

@@ -156,7 +156,7 @@ def test_s3_tries_again_with_jitter_unless_the_user_says_otherwise(monkeypatch: 
 
 
 def test_a_table_behind_http_is_refused() -> None:
-    with pytest.raises(UserError, match="http is for reading"):
+    with pytest.raises(UserError, match="http and hf are for reading"):
         delta_options("https://h/table", {})
 
 

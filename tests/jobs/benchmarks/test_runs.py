@@ -67,7 +67,7 @@ def test_an_unknown_benchmark_is_refused():
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_every_benchmark_runs_in_miniature(tmp_path):
-    names = ["efficiency", "against", "scale", "savings", "scorer", "startup"]
+    names = ["efficiency", "against", "scale", "savings", "scorer", "startup", "reading"]
     out = tmp_path / "bench.json"
     done = subprocess.run(
         [sys.executable, "jobs/bench.py", *names, "--tiny", "--out", str(out)],
