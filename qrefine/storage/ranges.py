@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
 
 from qrefine.storage.errors import transient
 from qrefine.storage.retry import pause
+
+T = TypeVar("T")
 
 
 class RangeReader(io.RawIOBase):
@@ -49,19 +53,20 @@ class RangeReader(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         left = max(0, self.size - self._position)
         wanted = left if size < 0 else min(size, left)
-        if not wanted:
-            return b""
+        pieces: list[bytes] = []
+        while wanted:
+            pieces.append(self._again(partial(self._piece, wanted)))
+            self._position += len(pieces[-1])
+            wanted -= len(pieces[-1])
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-        def once() -> bytes:
-            file = self._open()
-            file.seek(self._position)
-            data = bytes(file.read(wanted))
-            if len(data) < wanted:
-                raise EOFError("the store ended the read early")
-            return data
-
-        data: bytes = self._again(once)
-        self._position += wanted
+    def _piece(self, size: int) -> bytes:
+        """At least one byte and at most ``size`` at the position."""
+        file = self._open()
+        file.seek(self._position)
+        data = bytes(file.read(size))
+        if not data:
+            raise EOFError("the store ended the read early")
         return data
 
     def close(self) -> None:
@@ -74,7 +79,7 @@ class RangeReader(io.RawIOBase):
             self._file = self._filesystem.open(self._path, "rb", cache_type="none")
         return self._file
 
-    def _again(self, action: Any) -> Any:
+    def _again(self, action: Callable[[], T]) -> T:
         failures = 0
         while True:
             try:

@@ -14,16 +14,21 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.local import LocalFileOpener, LocalFileSystem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qrefine.config import ImageSettings
+from qrefine.config import ImageSettings, RefineConfig
 from qrefine.corpus.listing import list_shards
+from qrefine.corpus.readers import read_unit
 from qrefine.corpus.shards import read_shard
+from qrefine.corpus.units import Shard
 from qrefine.errors import UserError
 from qrefine.storage import retry
+from qrefine.storage.ranges import RangeReader
 from qrefine.storage.store import Store, canonical
 from tests.support import write_shards
 
@@ -165,6 +170,24 @@ class FlakyFile(LocalFileOpener):
         return self.f.read(dice.randint(1, size) if size > 0 else size)
 
 
+class FailsAfter(random.Random):
+    """Reads of at most 500 bytes; after so many of them each one fails."""
+
+    def __init__(self, good_reads: int) -> None:
+        super().__init__(0)
+        self.left = good_reads
+
+    def random(self) -> float:
+        self.left -= 1
+        return 0.9 if self.left >= 0 else 0.0
+
+    def choice(self, seq: Any) -> Any:
+        return OSError("connection reset")
+
+    def randint(self, a: int, b: int) -> int:
+        return min(b, 500)
+
+
 class FlakyFileSystem(LocalFileSystem):
     protocol: ClassVar = "flaky"
     cachable = False
@@ -202,6 +225,46 @@ def test_a_read_that_breaks_at_random_gives_exactly_the_bytes(
         chunks = list(iter(lambda: reader.read(ask), b""))
         assert reader.position == size
     assert b"".join(chunks) == data
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10**6), failures=st.integers(0, 8), size=st.integers(0, 5000))
+def test_random_access_that_breaks_at_random_gives_exactly_the_bytes(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, failures: int, size: int
+) -> None:
+    data, dice = random.Random(seed).randbytes(size), random.Random(seed)
+    path = tmp_path_factory.mktemp("flaky") / "data"
+    path.write_bytes(data)
+    FlakyFileSystem.dice, FlakyFileSystem.allowed_failures = random.Random(seed), failures
+    store = Store.at(f"flaky://{path}")
+    with RangeReader(store.filesystem, store.base, failures) as reader:
+        assert reader.size == size
+        for _ in range(5):
+            start, length = dice.randint(0, size), dice.randint(0, 1000)
+            assert reader.seek(start) == start
+            assert reader.read(length) == data[start : start + length]
+            assert reader.seek(-min(size, 4), os.SEEK_END) == size - min(size, 4)
+            assert reader.read() == data[size - min(size, 4) :]
+        assert reader.failure is None
+
+
+def test_a_parquet_file_through_a_bad_connection_is_whole_or_ends_with_a_damage_row(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"image": [bytes([row]) * 3000 for row in range(20)]}), path, row_group_size=5)
+    expected = [sample.source for sample in read_unit(Shard(str(path), None), RefineConfig())]
+    unit = Shard(f"flaky://{path}", None)
+    for seed in range(10):
+        FlakyFileSystem.dice, FlakyFileSystem.allowed_failures = random.Random(seed), 5
+        assert [sample.source for sample in read_unit(unit, RefineConfig(), retries=5)] == expected
+    ends = set()
+    for good_reads in (1, 20, 40, 60):
+        FlakyFileSystem.dice, FlakyFileSystem.allowed_failures = FailsAfter(good_reads), 10**6
+        *good, last = read_unit(unit, RefineConfig(), retries=1)
+        assert [sample.source for sample in good] == expected[: len(good)]
+        assert (last.key, last.source, last.shard_rows) == ("", None, len(good) + 1)
+        assert "connection reset" in (last.error or "")
+        ends.add(len(good))
+    assert len(ends) > 2
 
 
 def test_more_failures_in_a_row_than_retries_are_an_error(tmp_path: Path) -> None:
