@@ -92,10 +92,10 @@ def _bits(key: str) -> str:
 
 
 def _digest(files: Sequence[File]) -> str:
-    """The version of a slice: of the names, versions and metadata of its files."""
+    """The version of a slice: of the names, sizes, versions and metadata of its files."""
     digest = hashlib.sha256()
     for file in files:
-        told = f"{file.name}\0{file.version}\0{file.text}\0"
+        told = f"{file.name}\0{file.size}\0{file.version}\0{file.text}\0"
         digest.update(told.encode("utf-8", "surrogateescape"))
     return f"{len(files)}-{digest.hexdigest()[:16]}"
 

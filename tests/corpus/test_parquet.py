@@ -171,6 +171,21 @@ def test_row_groups_without_a_wanted_row_are_not_read(tmp_path: Path) -> None:
     assert [s.error for s in rest] == [None] * 3
 
 
+def test_memory_does_not_grow_with_the_file_or_its_row_group(tmp_path: Path) -> None:
+    def peak(rows: int) -> int:
+        path = tmp_path / f"{rows}.parquet"
+        content = pa.table({"image": [row.to_bytes(4, "big") * 5000 for row in range(rows)]})
+        pq.write_table(
+            content, path, row_group_size=rows, use_dictionary=False, compression="none", write_batch_size=16
+        )
+        del content
+        before = pa.total_allocated_bytes()
+        return max(pa.total_allocated_bytes() - before for _ in read_unit(Shard(str(path), None), load_config()))
+
+    small, large = peak(1000), peak(5000)  # 20 and 100 MB
+    assert large < 1.2 * small < 30e6
+
+
 # Bad input
 
 

@@ -74,8 +74,13 @@ def test_names_sizes_versions_and_metadata_make_a_slices_version() -> None:
     def version(changed: File) -> str | None:
         return next(slices("/c", [changed])).version
 
-    others = [replace(file, name="a.jpg"), replace(file, version="w"), replace(file, text="{}")]
-    assert len({version(one) for one in (file, *others)}) == 4
+    others = [
+        replace(file, name="a.jpg"),
+        replace(file, version="w"),
+        replace(file, size=2),
+        replace(file, text="{}"),
+    ]
+    assert len({version(one) for one in (file, *others)}) == 5
     assert version(file) == version(replace(file))
 
 
