@@ -37,6 +37,8 @@ def list_shards(patterns: Sequence[str], storage_options: dict[str, Any]) -> lis
         matches = [shard for url in expand_braces(pattern) for shard in _list_one(Store.at(url, storage_options))]
         if not matches:
             raise UserError(f"nothing matches {pattern!r}: check the path, the glob and the rights to list it")
+        if images := [shard.url for shard in matches if is_image(shard.url)]:
+            raise UserError(f"{pattern!r} names images, such as {images[0]}: name the folder that they lie in")
         found.update((shard.url, shard) for shard in matches)
     return sorted(found.values(), key=lambda shard: shard.url)
 

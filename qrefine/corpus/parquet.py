@@ -28,6 +28,7 @@ from qrefine.storage.store import Store
 MAGIC = b"PAR1"
 ENCRYPTED = b"PARE"
 BATCH_BYTES = 8 << 20  # of decoded rows at a time, by their mean
+DECODED_BYTES = 64 << 20  # of them in the worst case
 MOST_ROWS = 256
 BUFFER_BYTES = 32 << 20  # of all column chunks together, each at least LEAST_BUFFER
 LEAST_BUFFER = 64 << 10
@@ -59,6 +60,15 @@ def read_parquet(
         except Exception as error:  # the stores have classes of their own: one shard is lost, not the job
             state = f"shard damaged: {_told(error)} ({count} samples were read)"
             yield from _broken(url, count, state if count else f"shard unreadable: {_told(error)}", wanted)
+
+
+def count_rows(store: Store, retries: int) -> int | None:
+    """The rows that a file's footer tells; None where it has none."""
+    with RangeReader(store.filesystem, store.base, retries) as source:
+        try:
+            return int(pq.read_metadata(pa.PythonFile(source, mode="r")).num_rows)
+        except Exception:  # as in reading; that says why
+            return None
 
 
 def _broken(url: str, index: int, error: str, wanted: Callable[[int], bool]) -> Iterator[Sample]:
@@ -110,8 +120,7 @@ class _File:
             first = end
 
     def _group(self, group: int, first: int, end: int, wanted: Callable[[int], bool]) -> Iterator[Sample]:
-        told = self._reader.metadata.row_group(group)
-        rows = min(max(1, BATCH_BYTES * told.num_rows // max(1, told.total_byte_size)), MOST_ROWS)
+        rows = _rows_at_once(self._reader.metadata.row_group(group))
         batches = self._reader.iter_batches(rows, [group], self._columns.read, use_threads=False)
         index = first
         try:
@@ -167,6 +176,23 @@ class _File:
 
     def _default(self, index: int) -> str:
         return f"{self._stem}/{index:08d}"
+
+
+def _rows_at_once(group: Any) -> int:
+    """Rows of a group that are decoded at a time: BATCH_BYTES by their mean, DECODED_BYTES in the worst case.
+
+    The worst case is that each row is the dictionary's largest value, which a writer has stored once.
+    """
+    rows = BATCH_BYTES * group.num_rows // max(1, group.total_byte_size)
+    largest = max((_dictionary_bytes(group.column(place)) for place in range(group.num_columns)), default=0)
+    return max(1, min(rows, DECODED_BYTES // max(1, largest), MOST_ROWS))
+
+
+def _dictionary_bytes(chunk: Any) -> int:
+    if not chunk.has_dictionary_page or chunk.dictionary_page_offset is None:
+        return 0
+    packed = max(0, chunk.data_page_offset - chunk.dictionary_page_offset)
+    return int(packed * max(1, chunk.total_uncompressed_size / max(1, chunk.total_compressed_size)))
 
 
 def _bytes_of(image: Any, path: Any, config: RefineConfig) -> tuple[bytes | None, str | None]:

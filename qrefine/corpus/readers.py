@@ -7,7 +7,7 @@ from typing import Protocol
 
 from qrefine.config import RefineConfig
 from qrefine.corpus.folders import read_folder
-from qrefine.corpus.parquet import MAGIC, read_parquet
+from qrefine.corpus.parquet import MAGIC, count_rows, read_parquet
 from qrefine.corpus.shards import read_shard
 from qrefine.corpus.units import Shard, inner
 from qrefine.sample import Sample
@@ -36,6 +36,15 @@ def read_unit(
     """The samples of any unit, as `Reader` says; ``retries`` is ``stream.read_retries`` where it is not given."""
     retries = config.stream.read_retries if retries is None else retries
     return _reader(unit, config)(unit, config, retries=retries, wanted=wanted)
+
+
+def count_samples(unit: Shard, config: RefineConfig) -> int | None:
+    """The number of samples of a unit, where it can be told without reading them; a tar tells none."""
+    if unit.files:
+        return len({file.key for file in unit.files})
+    if _reader(unit, config) is _parquet:
+        return count_rows(first_file(unit, config), config.stream.read_retries)
+    return None
 
 
 def first_file(unit: Shard, config: RefineConfig) -> Store:

@@ -2,7 +2,8 @@
 
 Shards, sorted by name, are split into as many strata as shards are read, and one is drawn from each: a corpus that
 was generated in batches varies along its names. Within a shard all samples that are read are equally likely. Only
-the beginning of a shard of more than MOST_BYTES is read, and its number of samples is extrapolated by bytes.
+the beginning of a shard of more than MOST_BYTES is read; where it does not tell its number of samples, that is
+extrapolated by bytes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from qrefine.config import RefineConfig
-from qrefine.corpus.readers import read_unit
+from qrefine.corpus.readers import count_samples, read_unit
 from qrefine.corpus.units import Shard
 from qrefine.sample import Sample
 
@@ -60,7 +61,8 @@ def draw_samples(shard: Shard, most: int, config: RefineConfig, seed: int) -> Sh
         counted = sample.shard_rows is not None
         if size > MOST_BYTES and not counted:
             break
-    count = float(seen) if counted or not shard.size else max(float(seen), seen * shard.size / size)
+    known: float | None = seen if counted else count_samples(shard, config)
+    count = max(float(seen), seen * (shard.size or 0) / max(1, size) if known is None else known)
     return ShardSample(shard, count, counted, tuple(sorted(reservoir, key=lambda sample: sample.index)))
 
 

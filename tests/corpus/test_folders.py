@@ -186,6 +186,13 @@ def test_an_empty_folder_is_one_line(tmp_path: Path) -> None:
         list_shards([str(tmp_path)], {})
 
 
+def test_images_named_one_by_one_are_one_line(tmp_path: Path) -> None:
+    put(tmp_path, {"a.png": PNG, "b.png": PNG})
+    for pattern in ("*.png", "a.png"):
+        with pytest.raises(UserError, match="name the folder that they lie in"):
+            list_shards([str(tmp_path / pattern)], {})
+
+
 def test_units_are_found_again_by_their_urls(tmp_path: Path) -> None:
     put(tmp_path, {"in/a.png": PNG})
     write_tar(tmp_path / "x.tar", [("k.png", PNG)])

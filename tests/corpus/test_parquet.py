@@ -186,6 +186,14 @@ def test_memory_does_not_grow_with_the_file_or_its_row_group(tmp_path: Path) -> 
     assert large < 1.2 * small < 30e6
 
 
+def test_an_image_that_a_dictionary_holds_once_is_not_unpacked_for_every_row(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", pa.table({"image": [bytes(900_000)] * 500}), compression="none")
+    assert path.stat().st_size < 1e6
+    before = pa.total_allocated_bytes()
+    most = max(pa.total_allocated_bytes() - before for _ in read_unit(Shard(str(path), None), load_config()))
+    assert most < 150e6
+
+
 # Bad input
 
 
