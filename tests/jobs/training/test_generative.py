@@ -5,10 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from training import perceptual
-from training.generative import DAMAGE, HEADS, Outcome, Sight, generated, on_region, rows, sight
 
 from tests.support import photo
+from training import perceptual
+from training.generative import DAMAGE, HEADS, Outcome, Sight, generated, on_region, rows, sight
 
 PHOTOS = [photo("astronaut", 128), photo("coffee", 128)]
 
