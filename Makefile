@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps pypiqe==1.2  # it asks for OpenCV with windows
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps pypiqe==1.2 spandrel==0.4.2 einops==0.8.2  # they ask for OpenCV with windows, torchvision
 	touch $@
 
 demo: setup

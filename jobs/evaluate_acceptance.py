@@ -24,7 +24,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from qrefine.config import RefineConfig, load_config
+from qrefine.config import Backend, InpaintSettings, RefineConfig, load_config
+from qrefine.models.registry import load_restorer
 from qrefine.quality.map import Image
 from qrefine.sample import Sample
 from qrefine.stages.accept import Accept
@@ -33,7 +34,9 @@ from training import lies, offers, pictures
 from training.contact import difference, sheet
 from training.degradations_cv2 import KINDS
 from training.figures import RESTORED
+from training.generative import HEADS, Outcome, generated, rows, sight
 from training.offers import Offer
+from training.perceptual import load
 
 HONEST = ("honest repairs", "clean original", "tiny perfect repairs")
 PERFECT = tuple(kind for kind in KINDS if kind not in ("patch_swap", "warp", "mixture"))
@@ -169,6 +172,35 @@ def undamaged_rows(
     return rows
 
 
+def generative(config: RefineConfig, photos: Sequence[Image], effort: Effort, given: argparse.Namespace) -> None:
+    """A restorer that draws, by a file that spandrel knows: its repairs by the perceptual label."""
+    features = load(given.features)
+    backend = Backend(name="spandrel", weights=given.generative)
+    restorer = load_restorer(backend)
+    config = config.model_copy(update={"inpaint": InpaintSettings(**backend.model_dump())})
+    looks = [
+        p
+        for made in pictures.looks_by_family(1, effort.side, photos, held_out=True).values()
+        for p in made.values()
+    ]
+    of = generated(photos, looks, 2 * effort.honest, lambda i, s: restorer([i], [s], [""], [0])[0])
+    found = verdicts(config, of)
+    outcomes = [
+        Outcome(
+            v.offer.kind, v.decision, sight(features, v.offer, v.offer.after), sight(features, v.offer, v.result)
+        )
+        for v in found
+    ]
+    show("A generative restorer", HEADS, rows(outcomes))
+    if given.sheets:
+        for kind in dict.fromkeys(v.offer.kind for v in found):
+            sheet(given.sheets / f"generative-{kind.replace(' ', '-')}.png", [
+                (f"{o.offered.better:.2f} {o.offered.ratio:.2f} {o.offered.gain:+.1f} {o.decision}",
+                 [v.offer.truth, v.offer.before, v.offer.after, v.result])
+                for v, o in zip(found, outcomes, strict=True) if v.offer.kind == kind
+            ], side=256, wide=2080)  # fmt: skip
+
+
 def show(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A Markdown table under its title."""
     lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads), *(f"| {' | '.join(row)} |" for row in rows)]
@@ -213,16 +245,26 @@ def main() -> None:
     for name in ("mapper", "restorer", "judge"):
         parser.add_argument(f"--{name}", help="weights; without: the package's")
     parser.add_argument("--set", action="append", default=[], help="a setting, such as accept.risk=null")
+    parser.add_argument(
+        "--generative", metavar="FILE", help="such as Real-ESRGAN (training.real_esrgan): a part of its own"
+    )
+    parser.add_argument(
+        "--features", type=Path, help="EfficientNet-Lite0, a pack or its wheel: the label of generative repairs"
+    )
     parser.add_argument("--sheets", type=Path, metavar="FOLDER", help="write contact sheets")
     parser.add_argument("--quick", action="store_true", help="fewer and smaller pictures: minutes, rougher")
-    parser.add_argument("--only", choices=("offers", "undamaged"), help="one half of it")
+    parser.add_argument("--only", choices=("offers", "undamaged", "generative"), help="one part of it")
     given = parser.parse_args()
+    if given.generative and not given.features:
+        parser.error("--generative needs --features")
     torch.set_grad_enabled(False)
     began, effort, config = time.perf_counter(), QUICK if given.quick else FULL, settings(given)
     whole = pictures.photographs(str(given.data / "photos" / "*.tar"))
     print(f"Acceptance, {'quick' if given.quick else 'full'}; risk {config.accept.risk}.\n")
-    if given.only != "undamaged":
-        photos = list(pictures.thinned(whole, effort.pictures, effort.side).values())
+    photos = list(pictures.thinned(whole, effort.pictures, effort.side).values())
+    if given.generative and given.only in (None, "generative"):
+        generative(config, photos, effort, given)
+    if given.only in (None, "offers"):
         restorer = next(stage for stage in build_stages(["inpaint"], config)).restorer  # type: ignore[attr-defined]
         found = verdicts(config, every_offer(photos, effort, lambda i, s: restorer([i], [s], [""], [0])[0]))
         show("Harm", ("family", "harmful offers", "harm accepted", "by"), rows_of_harm(found))
@@ -244,7 +286,7 @@ def main() -> None:
                     (f"{v.offer.kind} {offers.gain(v.offer, v.offer.after):+.1f} {v.decision}",
                      [v.offer.truth, v.offer.before, v.offer.after, v.result]) for v in some[:60]
                 ])  # fmt: skip
-    if given.only != "offers":
+    if given.only in (None, "undamaged"):
         sources = {"photographs": pictures.thinned(whole, effort.pictures, effort.side * 2)}
         try:
             art = pictures.shards(str(given.data / "art" / "check" / "*.tar"))

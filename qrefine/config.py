@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from typing_extensions import Self
 
 from qrefine.errors import UserError
@@ -166,7 +166,9 @@ class RefineConfig(Settings):
         ("noise", "inpaint", "enhance"), description="pipeline stages that may run"
     )
     bounds: Bounds = Bounds()
-    mapper: MapperSettings = MapperSettings()
+    mapper: MapperSettings = Field(
+        MapperSettings(), description="Q; a list of mappers: for each patch the worst of what they say"
+    )
     noise: NoiseSettings = NoiseSettings()
     inpaint: InpaintSettings = InpaintSettings()
     enhance: EnhanceSettings = EnhanceSettings()
@@ -178,6 +180,15 @@ class RefineConfig(Settings):
         default_factory=dict, repr=False, description="options for fsspec; secrets are never shown"
     )
     stream: StreamSettings = StreamSettings()
+
+    @field_validator("mapper", mode="before")
+    @classmethod
+    def _several(cls, given: Any) -> Any:
+        """A list of mappers, each a name or its settings, is short for the mapper ``worst`` that combines them."""
+        if not isinstance(given, (list, tuple)):
+            return given
+        mappers = [{"name": one} if isinstance(one, str) else one for one in given]
+        return {"name": "worst", "options": {"mappers": mappers}}
 
     @property
     def digest(self) -> str:

@@ -70,15 +70,15 @@ def harmful(offer: Offer, result: Image) -> bool:
     return gain(offer, result) < -LOSES
 
 
-def _seeded(*of: object) -> int:
+def seeded(*of: object) -> int:
     return zlib.crc32(repr(of).encode())
 
 
-def _tensor(image: Image) -> Tensor:
+def tensor(image: Image) -> Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
 
 
-def _image(tensor: Tensor) -> Image:
+def image_of(tensor: Tensor) -> Image:
     return (tensor[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
 
 
@@ -107,22 +107,22 @@ def lying(
     """Liars on photographs with two damaged regions: ``each`` photographs for every liar."""
     for name in names:
         for turn in range(each):
-            seed = _seeded("lie", name, turn)
+            seed = seeded("lie", name, turn)
             rng, draw = np.random.default_rng(seed), Draw(random.Random(seed), torch.Generator().manual_seed(seed))
             photo, other = (photos[int(i)] for i in rng.choice(len(photos), 2, replace=False))
             region = spots(photo.shape[:2], rng.uniform(0.06, 0.25), 2, rng)
             before = damaged(photo, str(rng.choice(kinds)), rng.uniform(0.3, 1), region, rng)
             wide = cv2.GaussianBlur(cv2.dilate(region, np.ones((15, 15), np.uint8)), (0, 0), 3)
             other = cv2.resize(other, photo.shape[1::-1], interpolation=cv2.INTER_AREA)
-            case = Case(_tensor(photo), _tensor(before), _tensor(other), torch.from_numpy(wide)[None, None])
-            yield Offer(family, name, photo, before, _image(lies.tell(name, case, draw)))
+            case = Case(tensor(photo), tensor(before), tensor(other), torch.from_numpy(wide)[None, None])
+            yield Offer(family, name, photo, before, image_of(lies.tell(name, case, draw)))
 
 
 def styled(looks: dict[str, dict[str, Image]], restore: Restore, family: str) -> Iterator[Offer]:
     """Undamaged looks that are put through filters and the product's restorer, all over or in regions."""
     for look, pictures in looks.items():
         for number, picture in enumerate(pictures.values()):
-            seed = _seeded("style", look, number)
+            seed = seeded("style", look, number)
             rng, draw = np.random.default_rng(seed), Draw(random.Random(seed), torch.Generator().manual_seed(seed))
             for name in (str(rng.choice(STYLE_RESTORERS)), "restorer"):
                 whole = rng.random() < 0.4
@@ -130,9 +130,9 @@ def styled(looks: dict[str, dict[str, Image]], restore: Restore, family: str) ->
                 if name == "restorer":
                     after = restore(picture, mask)
                 else:
-                    x = _tensor(picture)
+                    x = tensor(picture)
                     case = Case(x, x, x, torch.from_numpy(mask)[None, None])
-                    after = _image(repairs.repair(name, case, draw))
+                    after = image_of(repairs.repair(name, case, draw))
                 yield Offer(family, f"{look} by {name}", picture, picture, after)
 
 
@@ -142,7 +142,7 @@ def repaired(
     """Honest repairs of every kind of damage, severities even over [.1, 1]."""
     for name in kinds:
         for turn in range(each):
-            rng = np.random.default_rng(_seeded("repair", name, turn))
+            rng = np.random.default_rng(seeded("repair", name, turn))
             photo = photos[int(rng.integers(len(photos)))]
             region = spots(photo.shape[:2], rng.uniform(0.06, 0.3), 2, rng)
             before = damaged(photo, name, 0.1 + 0.9 * (turn + rng.random()) / each, region, rng)
@@ -155,7 +155,7 @@ def perfect(
     """The clean original as the repair; damage on ``low`` to ``high`` of the area, severity .3 to 1."""
     for name in kinds:
         for turn in range(each):
-            rng = np.random.default_rng(_seeded("perfect", family, name, turn))
+            rng = np.random.default_rng(seeded("perfect", family, name, turn))
             photo = photos[int(rng.integers(len(photos)))]
             area = float(np.exp(rng.uniform(np.log(low), np.log(high))))
             region = spots(photo.shape[:2], area, 1 if area < 0.05 else 2, rng)

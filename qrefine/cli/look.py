@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from qrefine.config import load_config
+from qrefine.config import RefineConfig, load_config
 from qrefine.errors import UserError
 
 LOOK = "Look"
@@ -111,12 +111,18 @@ def plan(
     gpu_price: Annotated[float | None, typer.Option(min=0, help="price of a GPU-hour, for the cost")] = None,
     seed: Annotated[int, typer.Option(min=0, help="another seed draws another subset")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="print the plan as JSON")] = False,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="propose bounds for the mapper instead, as YAML to paste")
+    ] = False,
 ) -> None:
     """Predict results, time and cost of refining a corpus, from a random subset that is refined here.
 
     Run it on one machine of the kind that will do the work. Nothing is written, and Ray is not started.
     """
     effective = load_config(config, settings or ())
+    if calibrate:
+        _calibrate(inputs, effective, samples, seed)
+        return
     from rich.console import Console
     from rich.progress import Progress
 
@@ -136,6 +142,12 @@ def plan(
         print(json.dumps(found.to_dict(), indent=2))
     else:
         Console(highlight=False, soft_wrap=True).print(show(found))
+
+
+def _calibrate(inputs: list[str], config: RefineConfig, samples: int, seed: int) -> None:
+    from qrefine.plan.calibrate import calibrate, to_yaml  # torch takes seconds to import
+
+    print(to_yaml(calibrate(inputs, config, samples=samples, seed=seed), config))
 
 
 def doctor(

@@ -189,7 +189,7 @@ def check_models(config: RefineConfig) -> Iterator[Finding]:
     from qrefine.models.registry import load_comparator, load_judge, load_mapper, load_restorer
 
     cache: dict[str, object] = {}
-    yield _loaded("mapper", config.mapper.name, load_mapper, config.mapper, cache)
+    yield _loaded("mapper", config.mapper.name, load_mapper, config.mapper, cache, config.bounds)
     for role, backend in _backends(config):
         if backend.name in DIFFUSION:
             yield _diffusion(role, backend)

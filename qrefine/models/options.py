@@ -6,12 +6,13 @@ arguments and validates them with `Options.of`. Without ``Options`` it takes the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from pydantic import Field, ValidationError
 from typing_extensions import Self
 
+from qrefine.config import Backend
 from qrefine.settings import Settings, allowed_range, explained
 
 
@@ -27,6 +28,10 @@ class Options(Settings):
             return cls.model_validate(dict(given))
         except ValidationError as error:
             raise ValueError(explained(error, cls)) from error
+
+    def backends(self) -> Sequence[tuple[str, Backend]]:
+        """Other backends that these options name, each with its kind: they are checked too."""
+        return ()
 
     @classmethod
     def listed(cls) -> Iterator[str]:

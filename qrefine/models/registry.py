@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any
 
-from qrefine.config import Backend, MapperSettings
+from qrefine.config import Backend, Bounds, MapperSettings
 from qrefine.errors import UserError, one_line
 from qrefine.models.base import Comparator, Restorer
 from qrefine.models.locate import local_path
@@ -25,6 +25,8 @@ MAPPERS: Mapping[str, str] = {
     "piqe": "qrefine.models.mappers.piqe:PiqeMapper",
     "roi_pool": "qrefine.models.mappers.roi_pool:RoiPoolMapper",
     "pq_map": "qrefine.models.mappers.pq_map:PqMapper",
+    "segmentation": "qrefine.models.mappers.segmentation:SegmentationMapper",
+    "worst": "qrefine.models.mappers.worst:WorstMapper",
 }
 RESTORERS: Mapping[str, str] = {
     "embedded": "qrefine.models.restorers.embedded:EmbeddedRestorer",
@@ -41,16 +43,25 @@ METRIC_JUDGE = "qrefine.models.judges.metric:MetricJudge"
 ALWAYS_THERE = frozenset({"embedded", "classical", "piqe"})
 JUDGES: Mapping[str, str] = {"piqe": "qrefine.models.judges.piqe:piqe_score"}
 COMPARATORS: Mapping[str, str] = {"embedded": "qrefine.models.judges.comparator:EmbeddedComparator"}
+DEFAULT_BOUNDS = Bounds()
 KNOWN = {"mapper": MAPPERS, "restorer": RESTORERS, "comparator": COMPARATORS, "judge": JUDGES}
 
 
-def load_mapper(settings: MapperSettings, cache: dict[str, object] | None = None) -> Mapper:
-    """The mapper that the settings name; ``cache`` shares it between stages of one process."""
+def load_mapper(
+    settings: MapperSettings, cache: dict[str, object] | None = None, bounds: Bounds = DEFAULT_BOUNDS
+) -> Mapper:
+    """The mapper that the settings name; ``cache`` shares it between stages of one process.
+
+    ``bounds``: those of the settings, the scale on which several mappers are combined.
+    """
     extra: dict[str, Any] = {"grid": settings.grid}
     if settings.name.startswith(METRIC_PREFIX):
         extra["metric"] = settings.name.removeprefix(METRIC_PREFIX)
-    if "patch" in inspect.signature(_find("mapper", settings.name)).parameters:
+    takes = inspect.signature(_find("mapper", settings.name)).parameters
+    if "patch" in takes:
         extra["patch"] = settings.patch  # mappers without this parameter keep to the grid
+    if "bounds" in takes:
+        extra["bounds"] = bounds
     return _load("mapper", settings, cache, **extra)
 
 
@@ -89,9 +100,10 @@ def check_backends(
     backends = [("mapper", mapper), *(("restorer", restorer) for restorer in restorers)]
     if comparator is not None:
         backends.append(("comparator", comparator))
-    for kind, settings in backends:
+    for kind, settings in backends:  # it grows by those that are named by others' options
         if settings.options or not _always_there(kind, settings.name):
-            _check_options(kind, _find(kind, settings.name), settings)
+            options = _check_options(kind, _find(kind, settings.name), settings)
+            backends += options.backends()
         path = local_path(settings.weights) if settings.weights else None
         if path is not None and not path.exists():
             raise UserError(f"{kind} {settings.name!r}: its weights are not at {path.absolute()}")
@@ -111,11 +123,12 @@ def _always_there(kind: str, name: str) -> bool:
     return name in KNOWN[kind] and name in ALWAYS_THERE
 
 
-def _check_options(kind: str, backend: Any, settings: Backend) -> None:
+def _check_options(kind: str, backend: Any, settings: Backend) -> Options:
     if not hasattr(backend, "Options"):
-        return
+        return Options()
     try:
-        backend.Options.of(settings.options)
+        options: Options = backend.Options.of(settings.options)
+        return options
     except ValueError as error:
         raise UserError(f"{kind} {settings.name!r}: {error}") from error
 
@@ -129,6 +142,8 @@ def _load(kind: str, settings: Backend, cache: dict[str, object] | None, **extra
         _check_options(kind, backend, settings)
         try:
             cache[key] = backend(weights=settings.weights, **options)
+        except UserError:  # says all already
+            raise
         except Exception as error:  # torch and safetensors raise their own classes
             raise UserError(f"{kind} {settings.name!r} cannot be loaded: {one_line(error)}") from error
     return cache[key]

@@ -15,10 +15,13 @@ from itertools import pairwise
 import numpy as np
 
 from qrefine.config import RefineConfig
+from qrefine.corpus.listing import list_shards
 from qrefine.corpus.readers import count_samples, read_unit
 from qrefine.corpus.units import Shard
+from qrefine.errors import UserError
 from qrefine.sample import Sample
 
+MOST_SHARDS = 16
 MOST_BYTES = 256 << 20
 BLOCK = 512  # a tar member is a header block and its data, rounded up to blocks
 
@@ -31,6 +34,22 @@ class ShardSample:
     count: float
     counted: bool  # read to its end
     drawn: tuple[Sample, ...]
+
+
+def sample_corpus(
+    inputs: Sequence[str], config: RefineConfig, samples: int, seed: int
+) -> tuple[list[Shard], list[ShardSample]]:
+    """All shards of the input, and about ``samples`` samples from at most MOST_SHARDS of them.
+
+    Raises UserError where these hold no image.
+    """
+    shards = list_shards(inputs, config.storage_options)
+    chosen = choose_shards(shards, min(MOST_SHARDS, samples), seed)
+    each = -(-samples // len(chosen))
+    read = [draw_samples(shard, each, config, seed) for shard in chosen]
+    if not any(sample.source for one in read for sample in one.drawn):
+        raise UserError(f"the {len(chosen)} shards that were read hold no image: {read[0].drawn[0].error}")
+    return shards, read
 
 
 def choose_shards(shards: Sequence[Shard], most: int, seed: int) -> list[Shard]:

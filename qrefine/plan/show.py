@@ -9,13 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from qrefine.config import RefineConfig
-from qrefine.corpus.listing import list_shards
-from qrefine.errors import UserError
 from qrefine.plan.measure import measure
 from qrefine.plan.predict import Estimate, Plan, predict
-from qrefine.plan.sampling import choose_shards, draw_samples
-
-MOST_SHARDS = 16
+from qrefine.plan.sampling import sample_corpus
 
 
 def make_plan(
@@ -28,12 +24,7 @@ def make_plan(
     notify: Callable[[int], None] = lambda count: None,
 ) -> Plan:
     """Sample, measure, predict; raises UserError where the input holds nothing to measure."""
-    shards = list_shards(inputs, config.storage_options)
-    chosen = choose_shards(shards, min(MOST_SHARDS, samples), seed)
-    each = -(-samples // len(chosen))
-    read = [draw_samples(shard, each, config, seed) for shard in chosen]
-    if not any(sample.source for one in read for sample in one.drawn):
-        raise UserError(f"the {len(chosen)} shards that were read hold no image: {read[0].drawn[0].error}")
+    shards, read = sample_corpus(inputs, config, samples, seed)
     measurement = measure([one.drawn for one in read], config, notify)
     return predict(shards, read, measurement, gpu_price=gpu_price, seed=seed)
 

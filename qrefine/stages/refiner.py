@@ -43,7 +43,7 @@ def build_stages(names: Sequence[str], config: RefineConfig) -> list[Stage]:
     cache: dict[str, object] = {}
     blind = config.enhance.blind
     builders: dict[str, Callable[[], Stage]] = {
-        "map": lambda: Map(load_mapper(config.mapper, cache)),
+        "map": lambda: Map(load_mapper(config.mapper, cache, config.bounds)),
         "noise": lambda: Noise(config),
         "inpaint": lambda: Inpaint(config, load_restorer(config.inpaint, cache)),
         "enhance": lambda: Enhance(
@@ -53,7 +53,7 @@ def build_stages(names: Sequence[str], config: RefineConfig) -> list[Stage]:
         ),
         "accept": lambda: Accept(
             config,
-            load_mapper(config.mapper, cache),
+            load_mapper(config.mapper, cache, config.bounds),
             [load_judge(name) for name in config.judges],
             None if config.accept.risk is None else load_comparator(config.accept.judge, cache),
             redraws=any(draws_anew(backend) for backend in _backends(config)),

@@ -13,6 +13,7 @@ from torch import nn
 from qrefine.config import Backend
 from qrefine.errors import UserError
 from qrefine.models.registry import load_restorer
+from tests.models.restorers.spandrel_here import needs_spandrel
 
 
 class Descriptor:
@@ -156,10 +157,7 @@ class Compact(nn.Module):
 
 
 def test_a_real_checkpoint_layout_gives_what_its_network_gives(tmp_path):
-    try:
-        import spandrel  # noqa: F401
-    except ImportError as error:
-        pytest.skip(f"spandrel cannot be imported: {error}")
+    needs_spandrel()
     torch.manual_seed(0)
     network = Compact()
     torch.save({"params": network.state_dict()}, tmp_path / "realesr-tiny.pth")
