@@ -18,7 +18,7 @@ from qrefine.corpus.formats import pillow_formats
 
 EXIF_MARK = b"Exif\0\0"
 XMP_KEYWORD = "XML:com.adobe.xmp"
-_RAW = ("Raw profile type exif", "Raw profile type APP1")  # how ImageMagick puts EXIF into a PNG's text
+RAW_PROFILES = ("Raw profile type exif", "Raw profile type APP1")  # how ImageMagick puts EXIF into a PNG's text
 # a TIFF file is all tags; these say something about the picture, not about the file
 _DESCRIPTIVE = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)
 _FOLDERS = (0x8769, 0x8825)
@@ -27,8 +27,8 @@ _FOLDERS = (0x8769, 0x8825)
 @dataclass(frozen=True)
 class Metadata:
     """``texts``: a PNG's texts by keyword, or another format's comment. ``exif``: a TIFF block, from its byte
-    order on. ``icc``: the embedded colour profile, as it is. ``colour``: bodies of a PNG's other colour chunks by
-    name. ``left_out``: there were texts too long or broken."""
+    order on. ``icc``: the embedded colour profile, empty where it cannot be read. ``colour``: bodies of a PNG's
+    other colour chunks by name. ``left_out``: there were texts too long or broken."""
 
     texts: Mapping[str, str] = field(default_factory=dict)
     exif: bytes | None = None
@@ -55,7 +55,7 @@ def of_chunks(said: Sequence[png.Chunk]) -> Metadata:
     texts, left_out = png.read_texts(said)
     xmp = texts.pop(XMP_KEYWORD, None)
     exif = by_name.get(b"eXIf")
-    for keyword in _RAW:
+    for keyword in RAW_PROFILES:
         raw = texts.pop(keyword, None)
         exif = exif or (raw and _from_hex(raw)) or None
     return Metadata(
@@ -77,7 +77,7 @@ def of_image(image: PIL.Image.Image) -> Metadata:
         {"Comment": text.rstrip("\0")} if text.strip("\0") else {},
         _tiff_exif(image) if image.format == "TIFF" else _without_mark(image.info.get("exif")),
         xmp.encode() if isinstance(xmp, str) else xmp or None,
-        icc if icc and len(icc) <= png.MAX_PROFILE else None,
+        icc if not icc or len(icc) <= png.MAX_PROFILE else b"",
     )
 
 
