@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+import cv2
 import numpy as np
 import PIL.Image
 from PIL import ImageCms
@@ -48,7 +49,9 @@ class Space:
         """(h, w, c) uint8 in this space to (h, w, 3) uint8."""
         if self.plain and self.mode == "RGB":
             return pixels
-        return _converted(pixels, self.mode, "RGB", None if self.plain else _transform(self.mode, self.profile))
+        if self.plain:
+            return np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_GRAY2RGB))
+        return _converted(pixels, self.mode, "RGB", _transform(self.mode, self.profile))
 
     def from_srgb(self, pixels: np.ndarray) -> np.ndarray:
         """(h, w, 3) uint8 to (h, w, c) uint8 in this space."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -86,18 +85,15 @@ def put_back(refined: Image, planes: Planes) -> Planes | None:
     new = planes.space.from_srgb(wanted).astype(np.int64) * scale
     rest = planes.colour[at][None] - planes.space.from_srgb(old).astype(np.int64) * scale
     most = np.iinfo(planes.colour.dtype).max
-    colour = planes.colour.copy()
-    colour[at] = np.clip(new + rest * near // FADE, 0, most)[0].astype(colour.dtype)
-    return replace(planes, colour=colour)
+    values = planes.values.copy()
+    values[at, : new.shape[2]] = np.clip(new + rest * near // FADE, 0, most)[0]
+    return Planes(values, planes.space)
 
 
 def _encode(refined: Image, source: Source, settings: ImageSettings, changes: Mapping[str, str]) -> Encoded | None:
     kind, space = settings.format, source.space
     flat = source.transparent and kind == "jpeg"
     own = _held(space, kind) and not flat
-    frames = getattr(source.image, "n_frames", 1) > 1 or any(chunk.name == b"acTL" for chunk in source.chunks)
-    there = {"depth": source.deep, "alpha": flat, "frames": frames}
-    lost = [*_colours_lost(source, own), *(name for name in there if there[name])]
     mode = None
     if flat:
         values = refined
@@ -105,11 +101,13 @@ def _encode(refined: Image, source: Source, settings: ImageSettings, changes: Ma
         values = space.from_srgb(refined)
     else:
         planes = source.planes()
-        back = put_back(refined, planes if own else Planes(planes.foreground, planes.alpha, Space("RGB")))
+        back = put_back(refined, planes if own else planes.as_srgb)
         if back is None:
             return None
-        values = back.colour if back.alpha is None else np.dstack((back.colour, back.alpha))
+        values = back.values
         mode = "CMYK" if back.space.mode == "CMYK" else None
+    there = {"depth": source.deep, "alpha": flat, "frames": _more_frames(source)}
+    lost = [*_colours_lost(source, own), *(name for name in there if there[name])]
     extras, lost_too = carried(source, kind, space if own else None, changes, lost)
     values = values if kind == "png" else eight_bits(values)
     return Encoded(encode(values, settings, extras, mode), lost_too)
@@ -118,6 +116,13 @@ def _encode(refined: Image, source: Source, settings: ImageSettings, changes: Ma
 def _held(space: Space, kind: str) -> bool:
     """Whether files of that kind hold pixels of that space. WebP has no grey, so no profile of one."""
     return space.mode in _MODES[kind] and (kind != "webp" or space.mode == "RGB" or space.plain)
+
+
+def _more_frames(source: Source) -> bool:
+    try:
+        return getattr(source.image, "n_frames", 1) > 1 or any(chunk.name == b"acTL" for chunk in source.chunks)
+    except Exception:  # the next frame is damaged: there was one
+        return True
 
 
 def _colours_lost(source: Source, own: bool) -> list[str]:

@@ -21,7 +21,7 @@ import PIL.Image
 
 from qrefine.config import ImageSettings
 from qrefine.corpus import jpeg, png
-from qrefine.corpus.colour import Space, space_of
+from qrefine.corpus.colour import CHANNELS, Space, space_of
 from qrefine.corpus.formats import SIGNATURE_BYTES, image_format, missing_plugin, pillow_formats
 from qrefine.corpus.jxl import jxl_size
 from qrefine.corpus.metadata import EXIF_MARK, Metadata, of_chunks, of_image
@@ -56,23 +56,38 @@ class Read(NamedTuple):
 
 @dataclass(frozen=True)
 class Planes:
-    """Upright pixels in their own space and depth: ``colour`` (h, w, c) and ``alpha`` (h, w) or None, uint8 or
-    uint16."""
+    """Upright pixels in their own space and depth: (h, w, c) uint8 or uint16; alpha, if any, comes last."""
 
-    colour: np.ndarray
-    alpha: np.ndarray | None
+    values: np.ndarray
     space: Space
+
+    @property
+    def colour(self) -> np.ndarray:
+        return self.values[..., : CHANNELS[self.space.mode]]
+
+    @property
+    def alpha(self) -> np.ndarray | None:
+        return self.values[..., -1] if self.values.shape[2] > CHANNELS[self.space.mode] else None
 
     @cached_property
     def foreground(self) -> np.ndarray:
         """The colours as sRGB (h, w, 3) uint8, whatever covers them."""
         return self.space.to_srgb(eight_bits(self.colour))
 
+    @property
+    def as_srgb(self) -> Planes:
+        """The same with 8-bit sRGB for colours."""
+        if self.space.plain and self.space.mode == "RGB":
+            return Planes(eight_bits(self.values), self.space)
+        alpha = self.alpha
+        values = self.foreground if alpha is None else cv2.merge((self.foreground, eight_bits(alpha)))
+        return Planes(values, Space("RGB"))
+
     def seen(self) -> Image:
         """The image on white, (h, w, 3) uint8."""
-        if self.alpha is None:
+        if self.alpha is None or self.alpha.min() == np.iinfo(self.values.dtype).max:
             return np.array(self.foreground)  # a copy: it outlives the file
-        covered = PIL.Image.fromarray(cv2.merge((self.foreground, eight_bits(self.alpha))))
+        covered = PIL.Image.fromarray(self.as_srgb.values)
         white = PIL.Image.new("RGBA", covered.size, "white")
         return np.array(PIL.Image.alpha_composite(white, covered).convert("RGB"))
 
@@ -114,12 +129,10 @@ class Source:
     def planes(self) -> Planes:
         """The pixels, with all their bits where they can be had."""
         self._load()
-        colour, alpha = _taken_apart(self.image)
-        colour = _upright(colour, self.orientation)
-        alpha = None if alpha is None else _upright(alpha, self.orientation)
-        if self.deep and colour.dtype == np.uint8:
-            colour, alpha = self._deep(colour, alpha)
-        return Planes(colour, alpha, self.space)
+        values = _upright(_own_values(self.image), self.orientation)
+        if self.deep and values.dtype == np.uint8:
+            values = self._deep(values)
+        return Planes(values, self.space)
 
     def _load(self) -> None:
         try:
@@ -132,23 +145,19 @@ class Source:
         if self.image.format == "TIFF":
             self.orientation = 1  # Pillow has applied it
 
-    def _deep(self, colour: np.ndarray, alpha: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+    def _deep(self, values: np.ndarray) -> np.ndarray:
         """16 bits by OpenCV, as Pillow has none in colour, where they agree with the 8 that it read."""
         try:
             found = cv2.imdecode(np.frombuffer(self.data, np.uint8), cv2.IMREAD_UNCHANGED)
         except cv2.error:
-            return colour, alpha
+            return values
         if found is None or found.dtype != np.uint16:
-            return colour, alpha
-        channels = found.shape[2] if found.ndim == 3 else 1
-        found = _upright(found, self.orientation)
-        deep = _planes_of(found[..., 2::-1]) if channels >= 3 else _planes_of(found)
-        deep = deep[..., : colour.shape[2]]
-        deep_alpha = found[..., 3] if channels == 4 else None
-        agree = deep.shape == colour.shape and (alpha is None) == (deep_alpha is None)
-        if not agree or np.abs(eight_bits(deep).astype(np.int16) - colour).max(initial=0) > 1:
-            return colour, alpha
-        return deep, deep_alpha
+            return values
+        found = _upright(_planes_of(found), self.orientation)
+        if found.shape[2] >= 3:
+            found = found[..., [2, 1, 0, 3][: found.shape[2]]]
+        agree = found.shape == values.shape and np.abs(eight_bits(found).astype(np.int16) - values).max() <= 1
+        return found if agree else values
 
 
 def decode(data: bytes, settings: ImageSettings) -> Image:
@@ -168,8 +177,6 @@ def opened(data: bytes, settings: ImageSettings) -> Iterator[Source]:
     if not data:
         raise ImageError("image member is empty (0 bytes)")
     name = image_format(data[:SIGNATURE_BYTES])
-    if extra := missing_plugin(name):
-        raise ImageError(f"{name} image: install qrefine[{extra}] to read it")
     try:
         if name == "JPEG XL":
             _check_size(jxl_size(data) or (0, 0), settings)  # before it is opened: that decodes it
@@ -183,6 +190,8 @@ def opened(data: bytes, settings: ImageSettings) -> Iterator[Source]:
     except ImageError:
         raise
     except PIL.UnidentifiedImageError as error:
+        if extra := missing_plugin(name):
+            raise ImageError(f"{name} image: install qrefine[{extra}] to read it") from error
         what = f"{name} image, damaged or of a kind that Pillow cannot read" if name else "not an image"
         raise ImageError(f"{what} (begins with {data[:8]!r})") from error
     except PIL.Image.DecompressionBombError as error:
@@ -213,7 +222,7 @@ def _orientation(image: PIL.Image.Image, metadata: Metadata) -> int:
         said = {"exif": metadata.exif and EXIF_MARK + metadata.exif, "xmp": metadata.xmp}
         image.info.update({name: value for name, value in said.items() if value})
     try:
-        return int(image.getexif().get(ORIENTATION, 1))
+        return int(PIL.Image.Image.getexif(image).get(ORIENTATION, 1))  # a PNG's own would load its pixels
     except (ValueError, TypeError, KeyError, SyntaxError, OSError, struct.error):
         return 1  # a damaged EXIF block says nothing about the pixels
 
@@ -237,17 +246,19 @@ def _planes_of(values: np.ndarray) -> np.ndarray:
     return values[..., None] if values.ndim == 2 else values
 
 
-def _taken_apart(image: PIL.Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
-    """Colour and alpha of a loaded image."""
+def _own_values(image: PIL.Image.Image) -> np.ndarray:
+    """Colour, and alpha if there is one, of a loaded image."""
     if image.mode.startswith("I") or image.mode == "F":
-        grey = _sixteen_bits(image)
-        key = image.info.get("transparency")
-        return grey[..., None], np.where(grey == key, 0, 65535).astype(np.uint16) if isinstance(key, int) else None
+        grey, key = _sixteen_bits(image), image.info.get("transparency")
+        if isinstance(key, int):  # the shade that stands for a hole
+            return np.dstack((grey, np.where(grey == key, 0, 65535).astype(np.uint16)))
+        return grey[..., None]
     mode = _own_mode(image)
     if not image.has_transparency_data:
-        return _planes_of(np.asarray(image.convert(mode))), None
-    values = np.asarray(image.convert("LA" if mode == "L" and image.mode != "1" else "RGBA"))
-    return values[..., : 1 if mode == "L" else 3], values[..., -1]
+        return _planes_of(np.asarray(image if image.mode == mode else image.convert(mode)))
+    if mode == "L":
+        return np.asarray(image.convert("RGBA").convert("LA") if image.mode == "1" else image.convert("LA"))
+    return np.asarray(image if image.mode == "RGBA" else image.convert("RGBA"))
 
 
 def _sixteen_bits(image: PIL.Image.Image) -> np.ndarray:

@@ -187,7 +187,7 @@ def test_untouched_pixels_and_unseen_ones_keep_their_exact_values(
     most, kept = (65536, np.uint16) if deep else (256, np.uint8)
     colour = rng.integers(0, most, (9, 7, channels)).astype(kept)
     cover = rng.choice([0, 1, most // 3, most - 1], (9, 7)).astype(kept) if alpha else None
-    planes = Planes(colour, cover, own)
+    planes = Planes(colour if cover is None else np.dstack((colour, cover)), own)
     seen = planes.seen()
     mask = rng.random((9, 7)) < 0.4
     refined = np.where(mask[..., None], np.clip(seen.astype(int) + size, 0, 255), seen).astype(np.uint8)
@@ -208,7 +208,7 @@ def test_untouched_pixels_and_unseen_ones_keep_their_exact_values(
 def test_what_was_changed_looks_as_it_was_made(kind: str, most: int, deep: bool) -> None:
     own = space(kind)
     colour = own.from_srgb(PHOTO)
-    planes = Planes(colour.astype(np.uint16) * 257 if deep else colour, None, own)
+    planes = Planes(colour.astype(np.uint16) * 257 if deep else colour, own)
     refined = planes.seen()
     refined[10:40, 10:40] = photo("coffee", 64)[10:40, 10:40]
     back = put_back(refined, planes)
@@ -220,7 +220,7 @@ def test_what_was_changed_looks_as_it_was_made(kind: str, most: int, deep: bool)
 def test_a_colour_that_srgb_lacks_fades_out_with_the_size_of_the_change() -> None:
     red = np.zeros((1, FADE + 2, 3), np.uint8)
     red[..., 0] = 250  # of Display P3: sRGB shows it as its own brightest red
-    planes = Planes(red, None, space("display p3"))
+    planes = Planes(red, space("display p3"))
     refined = planes.seen()
     refined[..., 0] -= np.arange(FADE + 2, dtype=np.uint8)
     back = put_back(refined, planes)
@@ -233,7 +233,8 @@ def test_a_colour_that_srgb_lacks_fades_out_with_the_size_of_the_change() -> Non
 
 
 def test_under_half_transparency_the_colour_moves_twice_as_far() -> None:
-    planes = Planes(np.full((1, 3, 3), 100, np.uint8), np.array([[255, 128, 0]], np.uint8), Space("RGB"))
+    covers = np.array([[255, 128, 0]], np.uint8)
+    planes = Planes(np.dstack((np.full((1, 3, 3), 100, np.uint8), covers)), Space("RGB"))
     back = put_back(planes.seen() - np.uint8(20), planes)
     assert back is not None
     assert back.colour[0, :, 0].tolist() == [80, 60, 100]

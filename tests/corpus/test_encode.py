@@ -91,8 +91,7 @@ def test_pixels_come_back_in_each_format(settings_: ImageSettings, kind: str, mo
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_sixteen_bits_come_back(channels: int) -> None:
     values = np.random.default_rng(0).integers(0, 65536, (31, 17, channels)).astype(np.uint16)
-    back = planes(encode(values, SETTINGS))
-    found = back.colour if back.alpha is None else np.dstack((back.colour, back.alpha))
+    found = planes(encode(values, SETTINGS)).values
     assert np.array_equal(found[..., [0, -1]], values[..., [0, -1]])
 
 

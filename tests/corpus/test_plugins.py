@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
+import sys
 
 import numpy as np
 import pytest
 
 from qrefine.config import ImageSettings
-from qrefine.corpus import formats
+from qrefine.corpus.formats import pillow_formats
 from qrefine.corpus.images import ImageError, decode
 from qrefine.corpus.jxl import jxl_size
+from tests.support import encoded, photo
 
 # 24 x 16 pixels: red grows by 10 to the right, green by 15 downwards; made with libheif and libjxl
 HEIC = base64.b64decode(
@@ -51,12 +53,21 @@ def test_they_are_read_with_their_plugin(data: bytes, plugin: str, most: int) ->
     ("data", "line"), [(HEIC, "HEIC image: install qrefine[heic]"), (BOXED, "JPEG XL image: install qrefine[jxl]")]
 )
 def test_without_its_plugin_a_format_is_one_line_that_names_the_extra(
-    monkeypatch: pytest.MonkeyPatch, data: bytes, line: str
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, data: bytes, line: str
 ) -> None:
-    monkeypatch.setattr(formats, "pillow_formats", lambda: ("PNG", "JPEG"))
+    for plugin in ("pi_heif", "pillow_jxl"):
+        monkeypatch.setitem(sys.modules, plugin, None)
+    pillow_formats.cache_clear()
+    request.addfinalizer(pillow_formats.cache_clear)
     with pytest.raises(ImageError) as raised:
         decode(data, ImageSettings())
     assert str(raised.value) == f"{line} to read it"
+
+
+def test_avif_under_a_general_brand_needs_no_plugin() -> None:
+    data = encoded(photo(size=32), "AVIF", quality=98)
+    general = data[:8] + b"mif1" + data[12:]
+    assert np.array_equal(decode(general, ImageSettings()), decode(data, ImageSettings()))
 
 
 def bits(*fields: tuple[int, int]) -> bytes:
