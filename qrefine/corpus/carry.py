@@ -63,10 +63,10 @@ NOTHING = Extras()
 def carried(
     source: Source, kind: str, space: Space | None, changes: Mapping[str, str], lost: Iterable[str]
 ) -> tuple[Extras, tuple[str, ...]]:
-    """What of the source goes into a file of ``kind`` (png, webp, jpeg), with the entry of ``changes``.
+    """What of the source goes into a file of ``kind`` (png, webp, jpeg), with an entry of ``changes`` if any.
 
-    ``space`` is that of the pixels, None for plain sRGB. Also all that is lost: ``lost``, and what that file
-    cannot hold.
+    ``space`` is that of the pixels, None for plain sRGB. Second comes what is lost: ``lost``, and whatever that
+    file cannot hold.
     """
     metadata, gone = source.metadata, [*lost]
     profile = None if space is None else space.profile
@@ -80,16 +80,16 @@ def carried(
         if kind == "jpeg" and exif and len(exif) + len(EXIF_MARK) > _JPEG_SEGMENT:
             exif = None
             gone.append("exif")
-    xmp = _XMP_ORIENTATION.sub(rb"\g<1>1", metadata.xmp) if metadata.xmp else _EMPTY_XMP
-    if _RDF_END not in xmp or (kind == "jpeg" and len(xmp) > _JPEG_XMP - 1000):
-        xmp = _EMPTY_XMP
+    xmp = metadata.xmp and _XMP_ORIENTATION.sub(rb"\g<1>1", metadata.xmp)
+    if xmp and (_RDF_END not in xmp or (kind == "jpeg" and len(xmp) > _JPEG_XMP - 1000)):
+        xmp = None
         gone.append("xmp")
-    xmp = with_entry(xmp, dict(changes) | ({"lost": ", ".join(gone)} if gone else {}))
+    if changes:
+        xmp = with_entry(xmp or _EMPTY_XMP, dict(changes) | ({"lost": ", ".join(gone)} if gone else {}))
     if kind != "png":
         return Extras(profile, exif and EXIF_MARK + exif, xmp, comment), tuple(gone)
-    chunks = [png.text_chunk(XMP_KEYWORD, xmp.decode("utf-8", "replace"))]
-    if exif:
-        chunks.append(png.Chunk(b"eXIf", exif))
+    chunks = [png.text_chunk(XMP_KEYWORD, xmp.decode("utf-8", "replace"))] if xmp else []
+    chunks += [png.Chunk(b"eXIf", exif)] if exif else []
     if source.image.format == "PNG":
         unused = _COLOUR_CHUNKS if space is None else (b"iCCP",) if "icc" in gone else ()
         chunks = [chunk for chunk in source.chunks if chunk.name not in unused and _goes_along(chunk)] + chunks

@@ -60,8 +60,29 @@ def encode_refined(
 
     None where all changes lie under full transparency. Raises ImageError where the source cannot be read.
     """
-    with opened(source, settings) as opened_source:
-        return _encode(refined, opened_source, settings, changes)
+    with opened(source, settings) as found:
+        flat = found.transparent and settings.format == "jpeg"
+        own = _held(found.space, settings.format) and not flat
+        if flat or (own and found.space.plain and not found.transparent and not found.deep):
+            values = found.space.from_srgb(refined) if own else refined
+            return _written(Planes(values, found.space if own else Space("RGB")), found, settings, changes)
+        planes = found.planes()
+        back = put_back(refined, planes if own else planes.as_srgb)
+        return None if back is None else _written(back, found, settings, changes)
+
+
+def reencode(source: bytes, settings: ImageSettings) -> Encoded:
+    """The image in another format, with the source's form and metadata as far as that holds them.
+
+    Raises ImageError where the source cannot be read.
+    """
+    with opened(source, settings) as found:
+        planes = found.planes()
+        if found.transparent and settings.format == "jpeg":
+            planes = Planes(planes.seen(), Space("RGB"))
+        elif not _held(found.space, settings.format):
+            planes = planes.as_srgb
+        return _written(planes, found, settings, {})
 
 
 def put_back(refined: Image, planes: Planes) -> Planes | None:
@@ -90,27 +111,19 @@ def put_back(refined: Image, planes: Planes) -> Planes | None:
     return Planes(values, planes.space)
 
 
-def _encode(refined: Image, source: Source, settings: ImageSettings, changes: Mapping[str, str]) -> Encoded | None:
-    kind, space = settings.format, source.space
-    flat = source.transparent and kind == "jpeg"
-    own = _held(space, kind) and not flat
-    mode = None
-    if flat:
-        values = refined
-    elif own and space.plain and not source.transparent and not source.deep:
-        values = space.from_srgb(refined)
-    else:
-        planes = source.planes()
-        back = put_back(refined, planes if own else planes.as_srgb)
-        if back is None:
-            return None
-        values = back.values
-        mode = "CMYK" if back.space.mode == "CMYK" else None
-    there = {"depth": source.deep, "alpha": flat, "frames": _more_frames(source)}
+def _written(planes: Planes, source: Source, settings: ImageSettings, changes: Mapping[str, str]) -> Encoded:
+    """The planes as a file with what the source says; they are in its own space, or in plain sRGB."""
+    kind, values = settings.format, planes.values
+    own = planes.space == source.space
+    there = {
+        "depth": source.deep and (bool(changes) or kind != "png" or values.dtype == np.uint8),
+        "alpha": source.transparent and planes.alpha is None,
+        "frames": _more_frames(source),
+    }
     lost = [*_colours_lost(source, own), *(name for name in there if there[name])]
-    extras, lost_too = carried(source, kind, space if own else None, changes, lost)
+    extras, all_lost = carried(source, kind, planes.space if own else None, changes, lost)
     values = values if kind == "png" else eight_bits(values)
-    return Encoded(encode(values, settings, extras, mode), lost_too)
+    return Encoded(encode(values, settings, extras, "CMYK" if planes.space.mode == "CMYK" else None), all_lost)
 
 
 def _held(space: Space, kind: str) -> bool:

@@ -52,7 +52,7 @@ def join(data: bytes, said: Iterable[Chunk]) -> bytes:
 def sixteen_bits(pixels: np.ndarray, level: int) -> bytes:
     """(h, w, c) uint16 as a file: grey, grey with alpha, RGB or RGBA. A row is its difference to that above."""
     height, width, channels = pixels.shape
-    rows = pixels.astype(">u2").view(np.uint8).reshape(height, -1)
+    rows = np.ascontiguousarray(pixels, ">u2").view(np.uint8).reshape(height, -1)
     lines = np.full((height, rows.shape[1] + 1), 2, np.uint8)
     lines[:, 1:] = np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1]))
     header = struct.pack(">IIBBBBB", width, height, 16, (0, 4, 2, 6)[channels - 1], 0, 0, 0)
