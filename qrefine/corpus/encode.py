@@ -71,7 +71,7 @@ def encode_refined(
         return None if back is None else _written(back, found, settings, changes)
 
 
-def reencode(source: bytes, settings: ImageSettings) -> Encoded:
+def encode_as(source: bytes, settings: ImageSettings) -> Encoded:
     """The image in another format, with the source's form and metadata as far as that holds them.
 
     Raises ImageError where the source cannot be read.

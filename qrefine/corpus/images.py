@@ -183,7 +183,7 @@ def opened(data: bytes, settings: ImageSettings) -> Iterator[Source]:
         drawn, chunks = png.split(data) if name == "PNG" else (data, [])
         with PIL.Image.open(io.BytesIO(drawn), formats=pillow_formats()) as image:
             _check_size(image.size, settings)
-            metadata = of_chunks(chunks) if name == "PNG" else of_image(image)
+            metadata = of_chunks(chunks) if name == "PNG" else of_image(image, data)
             orientation = 1 if name == "JPEG XL" else _orientation(image, metadata)
             space = space_of(_own_mode(image), metadata)
             yield Source(data, image, metadata, tuple(chunks), orientation, space)

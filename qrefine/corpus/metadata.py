@@ -28,7 +28,8 @@ _FOLDERS = (0x8769, 0x8825)
 class Metadata:
     """``texts``: a PNG's texts by keyword, or another format's comment. ``exif``: a TIFF block, from its byte
     order on. ``icc``: the embedded colour profile, empty where it cannot be read. ``colour``: bodies of a PNG's
-    other colour chunks by name. ``left_out``: there were texts too long or broken."""
+    other colour chunks by name, or what AVIF and HEIC say of the same. ``left_out``: there were texts too long or
+    broken."""
 
     texts: Mapping[str, str] = field(default_factory=dict)
     exif: bytes | None = None
@@ -44,7 +45,7 @@ def read_metadata(data: bytes) -> Metadata:
         if data.startswith(png.SIGNATURE):
             return of_chunks(png.split(data)[1])
         with PIL.Image.open(io.BytesIO(data), formats=pillow_formats()) as image:
-            return of_image(image)
+            return of_image(image, data)
     except Exception:  # decoders throw what they like on damaged input
         return Metadata()
 
@@ -68,8 +69,8 @@ def of_chunks(said: Sequence[png.Chunk]) -> Metadata:
     )
 
 
-def of_image(image: PIL.Image.Image) -> Metadata:
-    """The metadata that Pillow found in the headers of a file of another format."""
+def of_image(image: PIL.Image.Image, data: bytes) -> Metadata:
+    """The metadata in the headers of a file of another format, which Pillow has opened."""
     comment = image.info.get("comment", b"")
     text = comment.decode("utf-8", "replace") if isinstance(comment, bytes) else str(comment)
     xmp, icc = image.info.get("xmp"), image.info.get("icc_profile")
@@ -78,7 +79,17 @@ def of_image(image: PIL.Image.Image) -> Metadata:
         _tiff_exif(image) if image.format == "TIFF" else _without_mark(image.info.get("exif")),
         xmp.encode() if isinstance(xmp, str) else xmp or None,
         icc if not icc or len(icc) <= png.MAX_PROFILE else b"",
+        _coded_colour(data) if image.format in ("AVIF", "HEIF") and not icc else {},  # there a profile comes first
     )
+
+
+def _coded_colour(data: bytes) -> dict[bytes, bytes]:
+    """Numbers of primaries and transfer curve, as in a PNG's cICP, of an ISO media file."""
+    place = data.find(b"colrnclx", 0, 1 << 16)
+    if place < 0 or place + 12 > len(data):
+        return {}
+    primaries, transfer = struct.unpack_from(">HH", data, place + 8)
+    return {b"cICP": bytes((primaries & 255, transfer & 255, 0, 1))}
 
 
 def _without_mark(exif: bytes | None) -> bytes | None:

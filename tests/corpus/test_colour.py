@@ -139,6 +139,14 @@ def test_a_png_may_say_its_space_in_numbers() -> None:
     assert np.abs(decode(p3, SETTINGS) - srgb_of(PHOTO, P3, SRGB_CURVE)).max() <= 3
 
 
+def test_avif_says_its_space_by_the_same_numbers() -> None:
+    data = encoded(PHOTO, "AVIF", quality=100, subsampling="4:4:4")
+    place = data.index(b"colrnclx") + 8
+    wide = data[:place] + struct.pack(">HH", 12, 13) + data[place + 4 :]
+    expected = srgb_of(decode(data, SETTINGS), P3, SRGB_CURVE)
+    assert np.abs(decode(wide, SETTINGS) - expected).max() <= 3
+
+
 @pytest.mark.parametrize(
     "chunks",
     [
