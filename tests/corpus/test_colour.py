@@ -19,6 +19,7 @@ from qrefine.corpus.encode import FADE, put_back
 from qrefine.corpus.icc import SRGB, SRGB_CURVE, grey_profile, rgb_profile
 from qrefine.corpus.images import Planes, decode
 from qrefine.corpus.metadata import Metadata
+from tests.corpus.printer import cmyk_profile
 from tests.support import encoded, photo
 
 WHITE = SRGB[:2]
@@ -167,7 +168,7 @@ def test_what_a_png_says_of_srgb_or_without_sense_changes_nothing(chunks: dict[s
 
 # Back into the source's space
 
-KINDS = st.sampled_from(["srgb", "display p3", "grey", "grey 1.8", "cmyk", "lab"])
+KINDS = st.sampled_from(["srgb", "display p3", "grey", "grey 1.8", "cmyk", "press", "lab"])
 
 
 def space(kind: str) -> Space:
@@ -175,6 +176,8 @@ def space(kind: str) -> Space:
         return space_of("RGB", Metadata(icc=rgb_profile(*SPACES[kind])))
     if kind == "grey 1.8":
         return space_of("L", Metadata(icc=grey_profile((1.8,))))
+    if kind == "press":
+        return space_of("CMYK", Metadata(icc=cmyk_profile()))
     return space_of({"srgb": "RGB", "grey": "L", "cmyk": "CMYK", "lab": "LAB"}[kind], Metadata())
 
 
@@ -211,7 +214,9 @@ def test_untouched_pixels_and_unseen_ones_keep_their_exact_values(
         assert np.array_equal(back.colour[cover == 0], colour[cover == 0])
 
 
-@pytest.mark.parametrize(("kind", "most"), [("srgb", 0), ("display p3", 3), ("cmyk", 1), ("lab", 12)])
+@pytest.mark.parametrize(
+    ("kind", "most"), [("srgb", 0), ("display p3", 3), ("cmyk", 1), ("press", 24), ("lab", 12)]
+)
 @pytest.mark.parametrize("deep", [False, True])
 def test_what_was_changed_looks_as_it_was_made(kind: str, most: int, deep: bool) -> None:
     own = space(kind)

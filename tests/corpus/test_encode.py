@@ -17,11 +17,13 @@ from PIL import ImageCms
 from qrefine.config import ImageSettings
 from qrefine.corpus import png
 from qrefine.corpus.carry import upright_exif, with_entry
+from qrefine.corpus.colour import Space
 from qrefine.corpus.encode import Encoded, encode, encode_as, encode_refined
 from qrefine.corpus.icc import SRGB, SRGB_CURVE, grey_profile, rgb_profile
 from qrefine.corpus.images import decode, eight_bits, opened
 from qrefine.corpus.metadata import read_metadata
 from qrefine.sample import LOSSES
+from tests.corpus.printer import cmyk_profile
 from tests.support import encoded, photo
 
 PHOTO = photo(size=96)[:, :80]
@@ -183,6 +185,18 @@ def test_fully_transparent_pixels_are_untouched_and_a_change_only_there_is_none(
     made = encode_refined(refined, source, SETTINGS, CHANGES)
     assert made is not None
     assert np.array_equal(planes(made.data).colour[:, :79], PHOTO[:, :79])
+
+
+def test_cmyk_goes_back_through_its_profile() -> None:
+    press = Space("CMYK", cmyk_profile(), plain=False)
+    source = saved(
+        PIL.Image.frombytes("CMYK", (80, 96), press.from_srgb(PHOTO).tobytes()), "TIFF", icc_profile=press.profile
+    )
+    assert np.abs(decode(source, SETTINGS).astype(int) - PHOTO).mean() < 6
+    for kind, kept_mode, lost, profile in (("png", "RGB", ("cmyk",), None), ("jpeg", "CMYK", (), press.profile)):
+        made, _, refined = refine(source, kind)
+        assert (mode(made.data), made.lost, read_metadata(made.data).icc) == (kept_mode, lost, profile)
+        assert np.abs(decode(made.data, SETTINGS).astype(int) - refined).mean() < 3
 
 
 def test_cmyk_with_a_broken_profile_stays_cmyk() -> None:
