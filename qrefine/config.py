@@ -98,9 +98,9 @@ class ImageSettings(Settings):
     max_megapixels: float = Field(64, gt=0, le=178, description="larger images fail, against decompression bombs")
     max_megabytes: float = Field(256, gt=0, le=2047, description="larger shard members fail without being read")
     format: Literal["png", "webp", "jpeg"] = Field(
-        "png", description="file format of refined images; png is lossless"
+        "png", description="file format of refined images; png is lossless and holds most (docs/images.md)"
     )
-    quality: int = Field(95, ge=1, le=100, description="encoder quality of webp and jpeg")
+    quality: int = Field(95, ge=1, le=100, description="encoder quality of webp and jpeg; webp of 100 is lossless")
     compression: int = Field(3, ge=0, le=9, description="png compression: 0 fast and large, 9 slow and small")
 
 

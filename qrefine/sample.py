@@ -19,6 +19,21 @@ Decision = Literal[
 
 DECISIONS: tuple[Decision, ...] = get_args(Decision)
 
+LOSSES = {
+    "tail": "the source's last bytes: up to 5 % of the pixels are filled in by the decoder; of kept images too",
+    "depth": "more than 8 bits a channel: refined pixels have 8; in png all others keep theirs",
+    "icc": "the colour profile, because it is broken or the output format has none of its kind; pixels are sRGB",
+    "cmyk": "CMYK, which only jpeg holds; pixels are sRGB",
+    "lab": "CIE Lab; pixels are sRGB",
+    "alpha": "transparency, which jpeg does not hold; pixels are on white",
+    "frames": "all frames but the first",
+    "c2pa": "a C2PA manifest, which vouches for the source's pixels",
+    "text": "texts of a PNG that have no place in the output format",
+    "exif": "EXIF, longer than a jpeg takes",
+    "xmp": "XMP, damaged or longer than a jpeg takes",
+}
+"""What `Sample.lost` may name, of an image that was read or refined."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -46,6 +61,7 @@ class Sample:
     stages: tuple[str, ...] = ()  # what changed them, in order
     after: QualityMap | None = None  # set when a refined image was accepted
     decision: Decision | None = None  # of acceptance; None while it has not decided, or had nothing to decide
+    lost: tuple[str, ...] = ()  # what the source lacks, and what it had and its refined image lacks; see LOSSES
     judgements: tuple[tuple[float, float], ...] = ()  # before and after, one pair per judge
     output: bytes | None = None  # the refined pixels, encoded
     error: str | None = None  # why the sample failed; the stages that follow let it pass

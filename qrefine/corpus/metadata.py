@@ -18,7 +18,7 @@ from qrefine.corpus.formats import pillow_formats
 
 EXIF_MARK = b"Exif\0\0"
 XMP_KEYWORD = "XML:com.adobe.xmp"
-_RAW = ("Raw profile type exif", "Raw profile type APP1")  # how ImageMagick puts EXIF into a PNG's text
+RAW_PROFILES = ("Raw profile type exif", "Raw profile type APP1")  # how ImageMagick puts EXIF into a PNG's text
 # a TIFF file is all tags; these say something about the picture, not about the file
 _DESCRIPTIVE = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)
 _FOLDERS = (0x8769, 0x8825)
@@ -27,8 +27,9 @@ _FOLDERS = (0x8769, 0x8825)
 @dataclass(frozen=True)
 class Metadata:
     """``texts``: a PNG's texts by keyword, or another format's comment. ``exif``: a TIFF block, from its byte
-    order on. ``icc``: the embedded colour profile, as it is. ``colour``: bodies of a PNG's other colour chunks by
-    name. ``left_out``: there were texts too long or broken."""
+    order on. ``icc``: the embedded colour profile, empty where it cannot be read. ``colour``: bodies of a PNG's
+    other colour chunks by name, or what AVIF and HEIC say of the same. ``left_out``: there were texts too long or
+    broken."""
 
     texts: Mapping[str, str] = field(default_factory=dict)
     exif: bytes | None = None
@@ -44,7 +45,7 @@ def read_metadata(data: bytes) -> Metadata:
         if data.startswith(png.SIGNATURE):
             return of_chunks(png.split(data)[1])
         with PIL.Image.open(io.BytesIO(data), formats=pillow_formats()) as image:
-            return of_image(image)
+            return of_image(image, data)
     except Exception:  # decoders throw what they like on damaged input
         return Metadata()
 
@@ -55,7 +56,7 @@ def of_chunks(said: Sequence[png.Chunk]) -> Metadata:
     texts, left_out = png.read_texts(said)
     xmp = texts.pop(XMP_KEYWORD, None)
     exif = by_name.get(b"eXIf")
-    for keyword in _RAW:
+    for keyword in RAW_PROFILES:
         raw = texts.pop(keyword, None)
         exif = exif or (raw and _from_hex(raw)) or None
     return Metadata(
@@ -68,8 +69,8 @@ def of_chunks(said: Sequence[png.Chunk]) -> Metadata:
     )
 
 
-def of_image(image: PIL.Image.Image) -> Metadata:
-    """The metadata that Pillow found in the headers of a file of another format."""
+def of_image(image: PIL.Image.Image, data: bytes) -> Metadata:
+    """The metadata in the headers of a file of another format, which Pillow has opened."""
     comment = image.info.get("comment", b"")
     text = comment.decode("utf-8", "replace") if isinstance(comment, bytes) else str(comment)
     xmp, icc = image.info.get("xmp"), image.info.get("icc_profile")
@@ -77,8 +78,18 @@ def of_image(image: PIL.Image.Image) -> Metadata:
         {"Comment": text.rstrip("\0")} if text.strip("\0") else {},
         _tiff_exif(image) if image.format == "TIFF" else _without_mark(image.info.get("exif")),
         xmp.encode() if isinstance(xmp, str) else xmp or None,
-        icc if icc and len(icc) <= png.MAX_PROFILE else None,
+        icc if not icc or len(icc) <= png.MAX_PROFILE else b"",
+        _coded_colour(data) if image.format in ("AVIF", "HEIF") and not icc else {},  # there a profile comes first
     )
+
+
+def _coded_colour(data: bytes) -> dict[bytes, bytes]:
+    """Numbers of primaries and transfer curve, as in a PNG's cICP, of an ISO media file."""
+    place = data.find(b"colrnclx", 0, 1 << 16)
+    if place < 0 or place + 12 > len(data):
+        return {}
+    primaries, transfer = struct.unpack_from(">HH", data, place + 8)
+    return {b"cICP": bytes((primaries & 255, transfer & 255, 0, 1))}
 
 
 def _without_mark(exif: bytes | None) -> bytes | None:

@@ -11,6 +11,8 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+import numpy as np
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_CHUNKS = 1_000_000
 MAX_TEXT = 16 << 20  # bytes of text in one image, unpacked; more is not read
@@ -47,6 +49,17 @@ def join(data: bytes, said: Iterable[Chunk]) -> bytes:
     return b"".join((data[:behind], *(_packed(chunk) for chunk in said), data[behind:]))
 
 
+def sixteen_bits(pixels: np.ndarray, level: int) -> bytes:
+    """(h, w, c) uint16 as a file: grey, grey with alpha, RGB or RGBA. A row is its difference to that above."""
+    height, width, channels = pixels.shape
+    rows = np.ascontiguousarray(pixels, ">u2").view(np.uint8).reshape(height, -1)
+    lines = np.full((height, rows.shape[1] + 1), 2, np.uint8)
+    lines[:, 1:] = np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1]))
+    header = struct.pack(">IIBBBBB", width, height, 16, (0, 4, 2, 6)[channels - 1], 0, 0, 0)
+    bodies = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), level)), (b"IEND", b""))
+    return SIGNATURE + b"".join(_packed(Chunk(*body)) for body in bodies)
+
+
 def read_texts(said: Iterable[Chunk]) -> tuple[dict[str, str], bool]:
     """Texts by keyword, the last of a keyword, as elsewhere; and whether some were over MAX_TEXT or broken."""
     texts: dict[str, str] = {}
@@ -69,12 +82,12 @@ def text_chunk(keyword: str, text: str) -> Chunk:
     return Chunk(b"iTXt", keyword.encode("latin-1") + b"\0\0\0\0\0" + text.encode())
 
 
-def read_profile(body: bytes) -> bytes | None:
-    """The profile of an iCCP chunk; None where it is broken or over MAX_PROFILE."""
+def read_profile(body: bytes) -> bytes:
+    """The profile of an iCCP chunk; empty where it is broken or over MAX_PROFILE."""
     try:
         return _text_zipped(body, MAX_PROFILE)[1]
     except (ValueError, IndexError, zlib.error):
-        return None
+        return b""
 
 
 def profile_chunk(profile: bytes) -> Chunk:

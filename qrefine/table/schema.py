@@ -100,6 +100,7 @@ COLUMNS = (
     Column("mq_fraction", pa.float32(), _fraction(1)),
     Column("hq_fraction", pa.float32(), _fraction(2)),
     Column("stages", pa.list_(pa.string()), lambda row: [] if row.sample.error else list(row.sample.stages)),
+    Column("lost", pa.list_(pa.string()), lambda row: [] if row.sample.error else list(row.sample.lost)),
 )
 LAST_COLUMNS = (
     Column("seed", pa.int64(), lambda row: sample_seed(row.sample.key, row.config.seed, row.sample.draw)),
@@ -109,7 +110,12 @@ LAST_COLUMNS = (
     Column("shard_rows", pa.int32(), lambda row: row.sample.shard_rows),
 )
 STATUSES = ("refined", "kept", "failed")
-ADDED = {"decision": pa.string(), "image_offset": pa.int64(), "image_size": pa.int64()}
+ADDED = {
+    "decision": pa.string(),
+    "image_offset": pa.int64(),
+    "image_size": pa.int64(),
+    "lost": pa.list_(pa.string()),
+}
 """Columns that a table may lack because it is older than they are: null in its rows, and a run adds them."""
 
 

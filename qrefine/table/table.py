@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 from deltalake import DeltaTable, Field
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from deltalake.schema import PrimitiveType
+from deltalake.schema import ArrayType, PrimitiveType
 from deltalake.transaction import CommitProperties, RemoveAction, Transaction
 
 from qrefine.errors import TableBusyError, UserError
@@ -31,7 +31,12 @@ log = logging.getLogger(__name__)
 
 COMMIT_RETRIES = 20  # Delta's own, where other engines commit at the same time
 COMMIT_PATIENCE = 2  # our retries of a failed store; deltalake's client has ten of its own for each request
-DELTA_TYPES = {pa.string(): "string", pa.int64(): "long", pa.float32(): "float"}
+DELTA_TYPES = {
+    pa.string(): PrimitiveType("string"),
+    pa.int64(): PrimitiveType("long"),
+    pa.float32(): PrimitiveType("float"),
+    pa.list_(pa.string()): ArrayType(PrimitiveType("string"), contains_null=True),
+}
 RETENTION = "7 days"  # of parts that are no longer in the newest version
 PART_BYTES = 128 << 20  # of the parts that a merge writes
 # application id of our commits. Delta sees no conflict between commits that add parts, but a commit with an
@@ -175,7 +180,7 @@ class Table:
         missing = [name for name in ADDED if name not in self.schema.names]
         if not missing:
             return []
-        fields = [Field(name, PrimitiveType(DELTA_TYPES[ADDED[name]]), nullable=True) for name in missing]
+        fields = [Field(name, DELTA_TYPES[ADDED[name]], nullable=True) for name in missing]
         try:
             self.delta.alter.add_columns(fields, commit_properties=self._properties({"added": missing}))
         except CommitFailedError as error:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from qrefine.config import RefineConfig, sample_seed
-from qrefine.corpus.images import ImageError, decode
+from qrefine.corpus.images import ImageError, read
 from qrefine.sample import Sample
 from qrefine.stages.stage import Stage, Step, Watch, run_stages, unwatched
 
@@ -19,11 +19,11 @@ def load(sample: Sample, stages: Sequence[Stage], config: RefineConfig) -> Sampl
     if sample.error is not None or (sample.before is not None and not any(s.wants(sample) for s in stages)):
         return sample
     try:
-        pixels = decode(sample.source or b"", config.images)
+        pixels, lost = read(sample.source or b"", config.images)
     except ImageError as error:
         return sample.failed(str(error))
     height, width = pixels.shape[:2]
-    return replace(sample, decoded=pixels, size=(height, width))
+    return replace(sample, decoded=pixels, size=(height, width), lost=lost)
 
 
 def process(

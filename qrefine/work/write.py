@@ -8,8 +8,9 @@ from itertools import groupby, islice
 
 import pyarrow as pa
 
+from qrefine import __version__
 from qrefine.config import RefineConfig
-from qrefine.corpus.images import encode, icc_profile
+from qrefine.corpus.encode import encode_refined
 from qrefine.sample import Sample
 from qrefine.storage.store import Store
 from qrefine.table.parts import PartRecord, write_part
@@ -33,14 +34,24 @@ def all_failed(samples: Iterable[Sample], reason: str) -> list[Sample]:
 
 
 def encoded(sample: Sample, config: RefineConfig) -> Sample:
-    """The sample with its refined pixels as bytes; an encoder's error becomes the sample's."""
+    """The sample with its refined pixels as bytes in the source's form; an encoder's error becomes the sample's.
+
+    It is kept where all that changed is fully transparent.
+    """
     if sample.refined is None or sample.error is not None:
         return sample
+    changes = {
+        "software": f"qrefine {__version__}",
+        "stages": ", ".join(sample.stages),
+        "config": config.digest,
+    }
     try:
-        data = encode(sample.refined, config.images, icc_profile(sample.source or b""))
+        made = encode_refined(sample.refined, sample.source or b"", config.images, changes)
     except (OSError, ValueError) as error:
         return sample.failed(f"encode: {error}")
-    return replace(sample, output=data)
+    if made is None:
+        return replace(sample.kept("not_visible"), judgements=())
+    return replace(sample, output=made.data, lost=tuple(dict.fromkeys((*sample.lost, *made.lost))))
 
 
 def write(samples: Sequence[Sample], target: Target) -> list[PartRecord]:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import struct
 import time
+import tracemalloc
 import zipfile
 import zlib
 
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from qrefine.config import ImageSettings
 from qrefine.corpus.formats import SIGNATURE_BYTES, image_format
-from qrefine.corpus.images import ImageError, decode, encode, icc_profile
+from qrefine.corpus.images import ImageError, decode, read
 from qrefine.quality.map import Image
 from tests.support import encoded, photo
 
@@ -65,7 +66,7 @@ def turned(image: Image, orientation: int) -> Image:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize(("kind", "most"), [("PNG", 0), ("WEBP", 0), ("JPEG", 4)])
+@pytest.mark.parametrize(("kind", "most"), [("PNG", 0), ("WEBP", 0), ("JPEG", 4), ("TIFF", 0), ("AVIF", 6)])
 def test_exif_orientation_is_applied(kind: str, most: float, orientation: int) -> None:
     exif = PIL.Image.Exif()
     exif[0x0112] = orientation
@@ -90,10 +91,13 @@ def test_no_exif_block_costs_an_image(tail: bytes) -> None:
     assert sorted(pixels.shape) == sorted(PHOTO.shape)
 
 
-@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "TIFF", "JPEG2000", "WEBP", "JPEG"])
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "TIFF", "JPEG2000", "WEBP", "JPEG", "AVIF"])
 def test_every_format_is_read(kind: str) -> None:
-    options = {"WEBP": {"lossless": True}, "JPEG": {"quality": 98, "subsampling": 0}}.get(kind, {})
-    assert close(decode(encoded(PHOTO, kind, **options), SETTINGS), PHOTO, 0 if kind not in ("GIF", "JPEG") else 9)
+    lossy = {"quality": 98, "subsampling": 0}
+    options = {"WEBP": {"lossless": True}, "JPEG": lossy, "AVIF": {"quality": 98}}.get(kind, {})
+    assert close(
+        decode(encoded(PHOTO, kind, **options), SETTINGS), PHOTO, 0 if kind not in ("GIF", "JPEG", "AVIF") else 9
+    )
 
 
 def test_palette_images_become_their_colours() -> None:
@@ -179,14 +183,14 @@ def test_cmyk_jpegs_have_their_colours() -> None:
     assert close(decode(saved(image, "JPEG", quality=98, subsampling=0), SETTINGS), PHOTO, 4)
 
 
-@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF", "AVIF", "MPO"])
 def test_of_an_animation_the_first_frame_counts(kind: str) -> None:
     frames = [PIL.Image.new("RGB", (8, 6), colour) for colour in ("red", "lime", "blue")]
     options = {"lossless": True} if kind == "WEBP" else {}
     data = saved(frames[0], kind, save_all=True, append_images=frames[1:], **options)
     pixels = decode(data, SETTINGS)
     assert pixels.shape == (6, 8, 3)
-    assert (pixels == [255, 0, 0]).all()
+    assert np.abs(pixels.astype(int) - [255, 0, 0]).max() <= (2 if kind in ("AVIF", "MPO") else 0)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (8, 4096), (4096, 8)])
@@ -234,12 +238,41 @@ def test_the_highest_limit_that_may_be_set_is_one_that_decodes() -> None:
     assert decode(png(side, side, rows, bits=1), ImageSettings(max_megapixels=178)).shape == (side, side, 3)
 
 
-def test_a_text_chunk_bomb_is_refused_without_unpacking_it() -> None:
+def test_a_text_chunk_bomb_stays_packed_and_costs_no_image() -> None:
     text = chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(200 << 20), 9))
     data = png(1, 1, zlib.compress(b"\0\0"), text)
     assert len(data) < 300_000
-    with pytest.raises(ImageError, match="too large"):
+    tracemalloc.start()
+    assert decode(data, SETTINGS).shape == (1, 1, 3)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 64 << 20
+
+
+@pytest.mark.parametrize("name", [b"zTXt", b"iTXt", b"tEXt", b"iCCP", b"eXIf", b"gAMA", b"cHRM", b"sRGB", b"cICP"])
+@pytest.mark.parametrize("body", [b"", b"\0", b"k\0\7x", b"k\0\0x\x9c broken", bytes(40), b"\xff" * 40])
+def test_no_chunk_beside_the_pixels_costs_an_image(name: bytes, body: bytes) -> None:
+    pixels = encoded(PHOTO)
+    for extra in (chunk(name, body), chunk(name, body)[:-1] + b"?"):  # and one with a wrong checksum
+        data = pixels[:33] + extra + pixels[33:]
+        assert np.array_equal(decode(data, SETTINGS), PHOTO) or name in (b"gAMA", b"cICP")
+
+
+def test_long_chunks_are_read() -> None:
+    """Pillow by itself refuses more than 1 MB."""
+    long = zlib.compress(b"0123456789" * 300_000)
+    for extra in (chunk(b"zTXt", b"workflow\0\0" + long), chunk(b"iCCP", b"big\0\0" + long)):
+        assert np.array_equal(decode(encoded(PHOTO)[:33] + extra + encoded(PHOTO)[33:], SETTINGS), PHOTO)
+
+
+def test_a_chunk_that_claims_4_gb_is_one_line() -> None:
+    data = encoded(PHOTO)[:33] + struct.pack(">I4s", 0xFFFFFFFF, b"tEXt") + encoded(PHOTO)[33:]
+    with pytest.raises(
+        ImageError, match=r"^ValueError: PNG chunk b'tEXt' at byte 33 claims 4294967295 bytes, \d+ are"
+    ):
         decode(data, SETTINGS)
+    behind = encoded(PHOTO)[:-12] + struct.pack(">I4s", 0xFFFFFFFF, b"tEXt") + b"text"
+    assert np.array_equal(decode(behind, SETTINGS), PHOTO)
 
 
 def zipped() -> bytes:
@@ -269,7 +302,7 @@ def test_what_is_no_image_is_refused_with_its_reason(data: bytes, reason: str) -
         decode(data, SETTINGS)
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "JPEG2000"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "JPEG2000", "AVIF"])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
 def test_a_truncated_image_is_refused_and_never_half_a_picture(kind: str, share: float) -> None:
     data = encoded(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8), kind)
@@ -284,10 +317,9 @@ def test_a_truncated_image_is_refused_and_never_half_a_picture(kind: str, share:
 def test_any_bytes_are_an_image_or_an_image_error(data: bytes) -> None:
     with contextlib.suppress(ImageError):
         assert decode(data, SETTINGS).ndim == 3
-    icc_profile(data)
 
 
-SEEDS = [encoded(PHOTO, kind) for kind in ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "JPEG2000")]
+SEEDS = [encoded(PHOTO, kind) for kind in ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "JPEG2000", "AVIF")]
 
 
 @settings(max_examples=250, deadline=None)
@@ -302,55 +334,61 @@ def test_changed_images_are_read_or_refused(seed: bytes, edits: list[tuple[int, 
     with contextlib.suppress(ImageError):
         pixels = decode(bytes(data), ImageSettings(max_megapixels=1))
         assert (pixels.dtype, pixels.shape[2]) == (np.uint8, 3)
-    icc_profile(bytes(data))
+
+
+# JPEGs without their last bytes
+
+
+def big_jpeg(**options: object) -> bytes:
+    return encoded(photo(size=320), "JPEG", quality=90, **options)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"restart_marker_rows": 1}])
+@pytest.mark.parametrize("cut", [1, 2, 3, 20, 0.01, 0.02])
+def test_a_jpeg_that_lacks_its_tail_is_read_and_says_so(options: dict[str, object], cut: float) -> None:
+    data = big_jpeg(**options)
+    short = data[: -int(cut) if cut >= 1 else int(len(data) * (1 - cut))]
+    pixels, lost = read(short, SETTINGS)
+    whole = decode(data, SETTINGS)
+    assert lost == ("tail",)
+    assert (pixels != whole).any(axis=-1).mean() < 0.06
+    assert np.array_equal(pixels[:200], whole[:200]) or "progressive" in options
+    assert read(data, SETTINGS).lost == ()
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}])
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.4, 0.6, 0.8, 0.85])
+def test_a_jpeg_that_lacks_more_fails(options: dict[str, object], share: float) -> None:
+    data = big_jpeg(**options)
+    with pytest.raises(ImageError):
+        decode(data[: int(len(data) * share)], SETTINGS)
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_a_tail_may_lack_in_every_mode(mode: str) -> None:
+    data = saved(PIL.Image.fromarray(photo(size=320)).convert(mode), "JPEG", quality=90)
+    assert read(data[:-10], SETTINGS).lost == ("tail",)
+
+
+def test_the_tail_of_a_turned_jpeg_is_below_where_it_was_stored() -> None:
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    data = big_jpeg(exif=exif)
+    pixels, lost = read(data[: int(len(data) * 0.99)], SETTINGS)
+    assert lost == ("tail",)
+    assert np.array_equal(pixels[:, 80:], decode(data, SETTINGS)[:, 80:])
 
 
 # The format by its bytes
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "JPEG2000"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "JPEG2000", "AVIF", "MPO"])
 def test_the_format_is_told_by_its_first_bytes(kind: str) -> None:
     named = image_format(encoded(PHOTO, kind)[:SIGNATURE_BYTES])
     assert named is not None
-    assert named.replace(" ", "").upper() == kind
+    assert named.replace(" ", "").upper() == kind.replace("MPO", "JPEG")
 
 
 @pytest.mark.parametrize("head", [b"", b"RIFF\0\0\0\0WAVE", b"RIFF", b"BM123456", zipped()[:12], b"\x80\x04\x95"])
 def test_other_bytes_have_no_format(head: bytes) -> None:
     assert image_format(head) is None
-
-
-# What is written
-
-
-@pytest.mark.parametrize(
-    ("settings_", "kind", "most"),
-    [
-        (ImageSettings(), "PNG", 0),
-        (ImageSettings(compression=9), "PNG", 0),
-        (ImageSettings(format="webp", quality=100), "WEBP", 0),
-        (ImageSettings(format="webp"), "WEBP", 6),
-        (ImageSettings(format="jpeg"), "JPEG", 4),
-    ],
-)
-def test_pixels_come_back_in_each_format(settings_: ImageSettings, kind: str, most: float) -> None:
-    data = encode(PHOTO, settings_)
-    assert data == encode(PHOTO.copy(), settings_)
-    with PIL.Image.open(io.BytesIO(data)) as image:
-        assert (image.format, image.mode, image.size) == (kind, "RGB", (40, 48))
-    assert close(decode(data, SETTINGS), PHOTO, most)
-
-
-@pytest.mark.parametrize("kind", ["png", "webp", "jpeg"])
-def test_the_colour_profile_goes_along(kind: str) -> None:
-    source = saved(PIL.Image.fromarray(PHOTO), "PNG", icc_profile=PROFILE)
-    profile = icc_profile(source)
-    assert profile == PROFILE
-    assert icc_profile(encode(PHOTO, ImageSettings(format=kind), profile)) == PROFILE  # type: ignore[arg-type]
-    assert icc_profile(encode(PHOTO, ImageSettings(format=kind))) is None  # type: ignore[arg-type]
-
-
-def test_profiles_that_do_not_fit_rgb_pixels_stay_behind() -> None:
-    for mode in ("L", "CMYK"):
-        image = PIL.Image.fromarray(PHOTO).convert(mode)
-        assert icc_profile(saved(image, "JPEG", icc_profile=PROFILE)) is None

@@ -12,7 +12,8 @@ import pytest
 from PIL import ImageCms
 
 from qrefine.config import RefineConfig
-from qrefine.corpus.images import decode, icc_profile
+from qrefine.corpus.images import decode
+from qrefine.corpus.metadata import read_metadata
 from qrefine.errors import UserError
 from qrefine.sample import Sample
 from qrefine.stages.refiner import MODEL_STAGES, build_stages
@@ -64,7 +65,7 @@ def test_the_colour_profile_of_the_source_stays(plain: RefineConfig) -> None:
     (done,) = process([sample], build_stages(MODEL_STAGES, plain), plain)
     assert done.status == "refined"
     output = encoded(done, plain).output or b""
-    assert icc_profile(output) == profile
+    assert read_metadata(output).icc == profile
     assert np.array_equal(decode(output, plain.images), done.pixels)
 
 

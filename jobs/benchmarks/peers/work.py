@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 from qrefine.config import RefineConfig
-from qrefine.corpus.images import decode, encode
+from qrefine.corpus.encode import encode
+from qrefine.corpus.images import decode
 from qrefine.stages.refiner import Refiner
 
 SCHEMA = pa.schema(
