@@ -46,7 +46,7 @@ def run(options: Options) -> list[Figure]:
     The kinds take turns and the best of ROUNDS counts: other load on the machine only adds time.
     """
     figures = []
-    for rows in (100, options.of(100_000, 300)):
+    for rows in (100, options.of(10_000, 200), options.of(100_000, 300)):
         tar, parquet = options.folder / f"{rows}.tar", options.folder / f"{rows}.parquet"
         _write_tar(tar, rows)
         _write_parquet(parquet, rows)
