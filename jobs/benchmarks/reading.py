@@ -110,7 +110,9 @@ def _write_parquet(path: Path, rows: int) -> None:
     values = [
         {"image": {"bytes": data, "path": f"{key}.jpg"}, "caption": prompt} for key, data, prompt in _images(rows)
     ]
-    pq.write_table(pa.Table.from_pylist(values, schema), path, row_group_size=rows)
+    table = pa.Table.from_pylist(values, schema)
+    # packed, images that differ in their last bytes alone would be no images
+    pq.write_table(table, path, row_group_size=rows, compression="none", use_dictionary=False)
 
 
 def _write_folder(path: Path, rows: int) -> None:
