@@ -22,7 +22,9 @@ from qrefine.corpus.formats import SUFFIXES
 
 IMAGE_NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes", "picture", "photo")
 KEY_NAMES = ("__key__", "key", "id", "image_id", "uid", "file_name", "filename")
-OURS = frozenset({"key", "shard", "index", "status", "prompt", "metadata", "source_sha256", "config", "run"})
+OURS = frozenset(
+    {"key", "shard", "index", "status", "error", "prompt", "metadata", "source_sha256", "config", "run"}
+)
 VALUE_CHARS = 256 << 10  # a value whose JSON is longer is left out of the metadata
 
 
@@ -53,7 +55,7 @@ def choose_columns(schema: pa.Schema, settings: InputSettings) -> Columns:
         key = next(
             (name for name in KEY_NAMES if name in schema.names and _is_name(schema.field(name).type)), None
         )
-    others = ("prompt", "metadata") if ours else tuple(dict.fromkeys(_carried(schema, image.name)))
+    others = ("prompt", "metadata", "error") if ours else tuple(dict.fromkeys(_carried(schema, image.name)))
     read = tuple(dict.fromkeys([image.name, *([key] if key else []), *others]))
     return Columns(image.name, pa.types.is_struct(image.type), key, others, read, ours)
 

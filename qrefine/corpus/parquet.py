@@ -156,12 +156,17 @@ class _File:
 
     def _sample(self, index: int, image: Any, path: Any, values: dict[str, Any]) -> Sample:
         chosen = self._columns
+        why = (
+            path
+            and f"only the path {str(path)[:100]!r} is there, and the file behind it is not part of the corpus"
+        )
         if chosen.ours:
             prompt, metadata = values["prompt"], values["metadata"]
+            why = values["error"] or "this table does not hold it"
         else:
             metadata = as_metadata((name, values[name]) for name in chosen.others) if chosen.others else None
             prompt = prompt_of(None, metadata)
-        source, error = _bytes_of(image, path, self._config)
+        source, error = _bytes_of(image, why, self._config)
         key = values[chosen.key] if chosen.key is not None else path
         return Sample(
             shard=self._url,
@@ -195,11 +200,10 @@ def _dictionary_bytes(chunk: Any) -> int:
     return int(packed * max(1, chunk.total_uncompressed_size / max(1, chunk.total_compressed_size)))
 
 
-def _bytes_of(image: Any, path: Any, config: RefineConfig) -> tuple[bytes | None, str | None]:
-    """The image's bytes, or why there are none."""
+def _bytes_of(image: Any, why: str | None, config: RefineConfig) -> tuple[bytes | None, str | None]:
+    """The image's bytes, or an error; ``why`` is the reason for a null."""
     if not image.is_valid:
-        named = f": only the path {str(path)[:100]!r} is there, and the file behind it is not part of the corpus"
-        return None, printable("image is null" + (named if path else ""))
+        return None, f"image is null: {why}" if why else "image is null"
     size = image.as_buffer().size
     if size > config.images.max_megabytes * 1e6:
         return None, f"image member is too large: {size} bytes, over images.max_megabytes"

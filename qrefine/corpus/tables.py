@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import unquote
 
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
@@ -31,4 +32,4 @@ def list_table(store: Store, version: int | None = None) -> Iterator[Shard]:
     if parts is None:
         raise UserError(f"{store.url}: tables with {', '.join(sorted(unread))} are not read: rewrite it without")
     for path, size in zip(parts["path"].to_pylist(), parts["size_bytes"].to_pylist(), strict=True):
-        yield Shard(part_url(store.url, path), size, str(size))  # a part never changes
+        yield Shard(part_url(store.url, unquote(path)), size, str(size))  # a part never changes

@@ -25,7 +25,7 @@ from qrefine.storage.store import Store
 from qrefine.table.table import Table
 from tests.corpus.kinds import KINDS, as_folder, as_parquet, pictures
 from tests.nightly.tables import rows_of
-from tests.support import PLAIN, encoded, photo
+from tests.support import PLAIN, encoded, photo, write_tar
 from tests.work.runs import HERE, STUB, die, finish
 
 CONFIG = load_config(None, [*PLAIN, *HERE])
@@ -143,6 +143,16 @@ def test_a_table_of_ours_is_refined_again(tmp_path: Path) -> None:
     assert work_of(again).keys() == rows.keys()
     with pytest.raises(UserError, match="99"):
         refine([f"{table}@99"], str(again), CONFIG)
+
+
+def test_failed_rows_of_a_table_are_failed_rows_again(tmp_path: Path) -> None:
+    members = [("a.png", encoded(photo(size=32))), ("b.png", b"no image"), ("c.txt", b"only text")]
+    refine([str(write_tar(tmp_path / "a.tar", members))], str(tmp_path / "table"), STUBBED)
+    refine([str(tmp_path / "table")], str(tmp_path / "again"), STUBBED)
+    first, again = ({row["key"]: row for row in rows_of(tmp_path / name)} for name in ("table", "again"))
+    assert {key: row["status"] == "failed" for key, row in again.items()} == {"a": False, "b": True, "c": True}
+    for key in "bc":
+        assert again[key]["error"] == f"image is null: {first[key]['error']}"
 
 
 def test_a_table_below_an_input_folder_is_no_part_of_it(tmp_path: Path) -> None:
