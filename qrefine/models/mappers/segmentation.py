@@ -156,6 +156,7 @@ def _load(loader: Any, source: str) -> tuple[Any, Any]:
     local = Path(source).is_dir()
     try:
         model = loader.from_pretrained(source, local_files_only=local, use_safetensors=True)
-        return model, AutoImageProcessor.from_pretrained(source, local_files_only=local)
+        # torchvision resizes otherwise than Pillow: a node that has it must score as one that has not
+        return model, AutoImageProcessor.from_pretrained(source, local_files_only=local, backend="pil")
     except Exception as error:
         raise ValueError(f"{source} is not {WHAT}: {one_line(error)}") from error

@@ -160,7 +160,6 @@ def test_lost_resolution_looks_better_and_passes_through_acceptance(weights):
         sample = Sample(decoded=before, before=alone.mapper([before])[0]).changed(after, "inpaint")
         for stage in (alone, judged):
             (done,) = stage([sample])
-            print(stage is alone, done.decision, scores[-1], done.quality.score, done.after and done.after.score)
             assert np.array_equal(done.pixels[plane == 0], before[plane == 0])
             if done.decision == "accepted":
                 accepted += stage is alone
