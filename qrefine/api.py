@@ -1,4 +1,4 @@
-"""The Python API: refine a corpus, bring a table up to date."""
+"""The Python API: refine or score a corpus, bring a table up to date."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
-from qrefine.config import RefineConfig
+from qrefine.config import RefineConfig, scoring
 from qrefine.corpus.listing import list_shards
 from qrefine.models.registry import check_backends
 from qrefine.nightly.changes import Again
 from qrefine.nightly.run import AtomicRun, NightSummary
+from qrefine.stages.refiner import changing_backends
 from qrefine.storage.store import Store
 from qrefine.table.lease import Lease, new_run
 from qrefine.table.schema import table_schema
@@ -47,6 +48,21 @@ def refine(
         again = AtomicRun(run, inputs, Again(failed=True), only_again=True)
         done = again.work()
         return refine_missing(run, again.leftovers, [f"{done.plan.failed} failed rows were tried again"])
+
+
+def score(
+    inputs: Sequence[str],
+    output: str,
+    config: RefineConfig | None = None,
+    *,
+    retry_failed: bool = False,
+    debug: bool = False,
+    notify: Callable[[str], None] = lambda text: None,
+    choose: ChooseExecutor | None = None,
+) -> Summary:
+    """`refine` with the settings of `qrefine.config.scoring`: maps and judges, and no image in the table."""
+    effective = scoring(config or RefineConfig())
+    return refine(inputs, output, effective, retry_failed=retry_failed, debug=debug, notify=notify, choose=choose)
 
 
 def nightly(
@@ -96,9 +112,8 @@ def _begun(
 
 def check_models(config: RefineConfig) -> None:
     """Raises UserError if a model of the configuration is unknown or its weights are missing."""
-    enhancers = [config.enhance.blind, *([config.enhance.prompt] if config.enhance.prompt else [])]
-    comparator = None if config.accept.risk is None else config.accept.judge
-    check_backends(config.mapper, [config.inpaint, *enhancers], config.judges, comparator)
+    comparator = None if config.accept.risk is None or not config.stages else config.accept.judge
+    check_backends(config.mapper, changing_backends(config), config.judges, comparator)
 
 
 def choose_executor(config: RefineConfig, debug: bool, size: int, after_death: bool = False) -> Executor:

@@ -59,15 +59,34 @@ def refine(
     effective = load_config(config, settings or ())
     from qrefine.api import refine as run
 
-    console = Console(stderr=True)
-    summary = run(
-        places[:-1],
-        places[-1],
-        effective,
-        retry_failed=retry_failed,
-        debug=debug,
-        notify=lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True),
-    )
+    summary = run(places[:-1], places[-1], effective, retry_failed=retry_failed, debug=debug, notify=_notify)
+    print_summary(summary)
+    raise typer.Exit(summary.exit_code)
+
+
+@app.command(rich_help_panel="Refine", epilog="Example: qrefine score 's3://bucket/raw/*.tar' s3://bucket/scores")
+def score(
+    places: Annotated[list[str], typer.Argument(metavar="INPUT... TABLE", help="shards, then the table")],
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    judges: Annotated[
+        list[str] | None, typer.Option("--judge", metavar="NAME", help="instead of judges; may be repeated")
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="score failed rows again")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="tracebacks and Ray's own logs")] = False,
+) -> None:
+    """Score images and refine none: quality maps and judges in a table without images; run again, it continues.
+
+    The images stay in their shards; export, report and qrefine.open_image find them there.
+    """
+    if len(places) < 2:
+        raise UserError("score needs at least one INPUT and the TABLE")
+    effective = load_config(config, settings or ())
+    if judges:
+        effective = effective.model_copy(update={"judges": tuple(judges)})
+    from qrefine.api import score as run
+
+    summary = run(places[:-1], places[-1], effective, retry_failed=retry_failed, debug=debug, notify=_notify)
     print_summary(summary)
     raise typer.Exit(summary.exit_code)
 
@@ -111,6 +130,10 @@ def demo(
 
 look.add_to(app)
 keep.add_to(app)
+
+
+def _notify(text: str) -> None:
+    Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_summary(summary: Summary) -> None:

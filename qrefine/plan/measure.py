@@ -21,7 +21,7 @@ from qrefine.stages.refiner import MODEL_STAGES, build_stages
 from qrefine.stages.stage import Stage, Step, stage_name
 from qrefine.storage.store import Store
 from qrefine.table.parts import write_part
-from qrefine.table.schema import make_row, table_schema
+from qrefine.table.schema import make_row, stored_image, table_schema
 from qrefine.work.process import process
 from qrefine.work.write import ROWS_AT_ONCE, encoded
 
@@ -133,8 +133,7 @@ def _run(
         if finished.output is not None:
             one.seconds["encode"] = clock() - began
         one.status = finished.status
-        if finished.error is None:
-            one.bytes_out = len(finished.output or finished.source or b"")
+        one.bytes_out = len(stored_image(finished, config) or b"")
         done.append(replace(finished, decoded=None, refined=None))
     return done
 

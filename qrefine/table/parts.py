@@ -8,7 +8,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -43,6 +43,7 @@ class PartRecord:
     source_bytes: int = 0  # of the samples' images, as encoded in the shard
     quality_sums: tuple[float, float, int] = (0.0, 0.0, 0)  # before, after, scored rows
     decisions: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, int] = field(default_factory=dict)  # what went wrong and failed no row
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -65,6 +66,7 @@ def write_part(
     *,
     extra_images: int = 0,
     source_bytes: int = 0,
+    notes: Mapping[str, int] | None = None,
 ) -> PartRecord:
     """Write rows of one shard into a table's folder under a new name; nothing is visible until a commit.
 
@@ -104,6 +106,7 @@ def write_part(
         source_bytes=source_bytes,
         quality_sums=_quality_sums(rows),
         decisions=_decisions(rows),
+        notes=dict(notes or {}),
     )
 
 
