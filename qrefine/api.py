@@ -8,17 +8,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
-from qrefine.config import RefineConfig, scoring
+from qrefine.config import RefineConfig
 from qrefine.corpus.listing import list_shards
+from qrefine.errors import UserError
 from qrefine.models.registry import check_backends
 from qrefine.nightly.changes import Again
 from qrefine.nightly.run import AtomicRun, NightSummary
 from qrefine.stages.refiner import changing_backends
 from qrefine.storage.store import Store
 from qrefine.table.lease import Lease, new_run
-from qrefine.table.schema import table_schema
+from qrefine.table.schema import judge_column, table_schema
 from qrefine.table.table import Table
 from qrefine.work.executor import Executor
+from qrefine.work.judging import JudgeSummary, add_judge
 from qrefine.work.local import LocalExecutor
 from qrefine.work.refine import Summary, refine_missing
 from qrefine.work.run import ChooseExecutor, Run
@@ -60,9 +62,38 @@ def score(
     notify: Callable[[str], None] = lambda text: None,
     choose: ChooseExecutor | None = None,
 ) -> Summary:
-    """`refine` with the settings of `qrefine.config.scoring`: maps and judges, and no image in the table."""
+    """`refine` with the settings of `scoring`: maps and judges, and no image in the table."""
     effective = scoring(config or RefineConfig())
     return refine(inputs, output, effective, retry_failed=retry_failed, debug=debug, notify=notify, choose=choose)
+
+
+def scoring(config: RefineConfig) -> RefineConfig:
+    """The same models without refinement: the map and the judges of every image, and no image in the table."""
+    images = config.images.model_copy(update={"store": "none"})
+    return config.model_copy(update={"stages": (), "judges_on": "all", "images": images})
+
+
+def judge(
+    table: str,
+    names: Sequence[str],
+    config: RefineConfig | None = None,
+    *,
+    debug: bool = False,
+    notify: Callable[[str], None] = lambda text: None,
+    choose: ChooseExecutor | None = None,
+) -> list[JudgeSummary]:
+    """Add judges to a table that exists, each as a table beside it; rows that it judged before are left alone.
+
+    No image is copied. Raises UserError. After a kill the same call continues.
+    """
+    config = config or RefineConfig()
+    check_backends(config.mapper, (), names)
+    found = Table.open(Store.at(table, config.storage_options))
+    for name in names:
+        if f"{judge_column(name)}_before" in found.schema.names:
+            raise UserError(f"{found.root} has the column {judge_column(name)}_before already")
+    choose = choose or partial(choose_executor, config, debug)
+    return [add_judge(found, name, config, choose, notify) for name in names]
 
 
 def nightly(

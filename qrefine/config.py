@@ -210,12 +210,6 @@ class RefineConfig(Settings):
         return self.model_dump(mode="json", exclude={"stream", "storage_options"})
 
 
-def scoring(config: RefineConfig) -> RefineConfig:
-    """The same models without refinement: the map and the judges of every image, and no image in the table."""
-    images = config.images.model_copy(update={"store": "none"})
-    return config.model_copy(update={"stages": (), "judges_on": "all", "images": images})
-
-
 def sample_seed(key: str, seed: int, draw: int = 0) -> int:
     """Seed of a sample from its key and the configuration's seed; 63 bits, the same on any worker.
 

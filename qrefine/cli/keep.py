@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qrefine.cli.look import ConfigOption, SetOption, reasons
-from qrefine.config import load_config, scoring
+from qrefine.config import load_config
 from qrefine.errors import UserError
 
 if TYPE_CHECKING:
@@ -60,10 +60,11 @@ def nightly(
     if len(places) < 2:
         raise UserError("nightly needs at least one INPUT and the TABLE")
     effective = load_config(config, settings or ())
-    effective = scoring(effective) if score else effective
+    from qrefine.api import scoring
     from qrefine.nightly.changes import Again
     from qrefine.nightly.night import plan_nightly
 
+    effective = scoring(effective) if score else effective
     again = Again(retry_failed, below, stale)
     if dry_run:
         plan = plan_nightly(places[:-1], places[-1], effective, again, prune=prune)

@@ -18,6 +18,7 @@ from qrefine.config import RefineConfig
 from qrefine.report.rows import ChunkRows, Flags, Rows, Values
 from qrefine.report.scan import TableScan
 from qrefine.report.statistics import Judge
+from qrefine.table.beside import pair_of
 from qrefine.table.images import SourceError, Sources, image_bytes
 
 SHARD_BYTES = 4 << 30  # read of shards without offsets in all; samples beyond that are shown without their image
@@ -159,6 +160,7 @@ def look_up(scan: TableScan, picks: Iterable[Pick], config: RefineConfig, *, sou
     for pick in picks:
         by_part[pick.part].add(pick.position)
     columns = [name for name in scan.schema.names if name not in ("seed", "shard_rows")]
+    columns += [name for judge in scan.judges for name in pair_of(judge) if name not in columns]
     shown: dict[Place, Shown] = {}
     for part, members in by_part.items():
         positions = sorted(members)

@@ -71,7 +71,8 @@ def export(
     """Write the rows for which ``where`` holds (see `parse_where`); raises UserError.
 
     Images that the table does not hold come from their shards, by ``sources``. ``lost`` is told of each one that
-    cannot be had; where it returns, the row is left out. ``notify`` is called with the number of samples so far after each file.
+    cannot be had; where it returns, the row is left out. ``notify`` is called with the number of samples so far
+    after each file.
     """
     if format not in WRITERS:
         raise UserError(f"unknown format {format!r} (there are {', '.join(WRITERS)})")

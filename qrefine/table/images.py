@@ -149,7 +149,7 @@ def with_images(
 ) -> Iterator[pa.Table]:
     """Tables of one row each, in their order, with their images; several are fetched ahead.
 
-    A row whose image cannot be had is left out, and ``lost`` is told why.
+    A row whose image cannot be had is left out, and ``lost`` is told why. A failed row has none and passes.
     """
     with closing(_ahead(rows, sources)) as ready:
         for table, row, future in ready:
@@ -177,8 +177,10 @@ def _ahead(rows: Iterable[pa.Table], sources: Sources) -> Generator[Waiting, Non
             for table in rows:
                 stored = pc.struct_field(table["image"], "bytes").null_count == 0
                 row = None if stored else table.select(PLACE).to_pylist()[0]
-                kept = row is not None and row["status"] == "kept" and has_offset(row)
-                waiting.append((table, row, pool.submit(sources, row) if kept and row is not None else None))
+                if row is not None and row["status"] == "failed":
+                    row = None
+                ranged = row is not None and row["status"] == "kept" and has_offset(row)
+                waiting.append((table, row, pool.submit(sources, row) if ranged and row is not None else None))
                 if len(waiting) > READERS:
                     yield waiting.popleft()
             while waiting:

@@ -81,7 +81,7 @@ def write_part(
             if writer is None:
                 writer = stack.enter_context(row_writer(file, table.schema))
             writer.write_table(table)
-            light.append(table.drop_columns(["image"]))
+            light.append(table.select([name for name in table.column_names if name != "image"]))
         stack.close()  # writes the footer, before the size is read
         size = file.tell()
         try:
@@ -112,11 +112,12 @@ def write_part(
 
 def row_writer(file: Any, schema: pa.Schema) -> pq.ParquetWriter:
     """Images are stored as they are (they are compressed already), the rest as zstd."""
-    plain = [name for name in _leaves(schema) if name != "image.bytes"]
+    leaves = _leaves(schema)
+    plain = [name for name in leaves if name != "image.bytes"]
     return pq.ParquetWriter(
         file,
         schema,
-        compression=dict.fromkeys(plain, "zstd") | {"image.bytes": "none"},
+        compression=dict.fromkeys(plain, "zstd") | dict.fromkeys(set(leaves) - set(plain), "none"),
         use_dictionary=[name for name in plain if not name.startswith("quality_map")],
         write_statistics=[name for name in schema.names if name not in ("image", "prompt", "metadata")],
     )

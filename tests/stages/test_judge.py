@@ -8,7 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from qrefine.config import load_config, scoring
+from qrefine.api import scoring
+from qrefine.config import load_config
 from qrefine.quality.map import Image
 from qrefine.sample import Sample
 from qrefine.stages.judge import Judge
