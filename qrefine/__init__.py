@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from qrefine.api import nightly, refine, score
     from qrefine.config import RefineConfig, load_config
     from qrefine.stages.refiner import Refined, Refiner
+    from qrefine.table.dataset import TableDataset
     from qrefine.table.images import image_bytes, open_image
     from qrefine.table.table import open_table
     from qrefine.work.refine import Summary
@@ -19,6 +20,7 @@ __all__ = [
     "Refined",
     "Refiner",
     "Summary",
+    "TableDataset",
     "image_bytes",
     "load_config",
     "nightly",
@@ -32,6 +34,7 @@ _HOMES = {
     "RefineConfig": "qrefine.config",
     "load_config": "qrefine.config",
     "open_table": "qrefine.table.table",
+    "TableDataset": "qrefine.table.dataset",
     "image_bytes": "qrefine.table.images",
     "open_image": "qrefine.table.images",
     "Refined": "qrefine.stages.refiner",

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qrefine.config import RefineConfig
-from qrefine.corpus.images import FORMATS
+from qrefine.corpus.formats import pillow_formats
 from qrefine.corpus.listing import units_of
 from qrefine.corpus.readers import read_unit
 from qrefine.errors import UserError, one_line
@@ -136,7 +136,12 @@ def image_bytes(
 
 def open_image(row: Mapping[str, Any], storage_options: dict[str, Any] | None = None) -> PIL.Image.Image:
     """`image_bytes` opened by Pillow, not decoded yet."""
-    return PIL.Image.open(io.BytesIO(image_bytes(row, storage_options)), formats=FORMATS)
+    return opened(image_bytes(row, storage_options))
+
+
+def opened(data: bytes) -> PIL.Image.Image:
+    """Encoded bytes as a PIL image; only formats that qrefine reads."""
+    return PIL.Image.open(io.BytesIO(data), formats=pillow_formats())
 
 
 def raise_lost(error: SourceError) -> None:
