@@ -32,6 +32,8 @@ class Measured:
 
     stratum: int
     status: str = "failed"
+    before: float | None = None  # q before and after; None where it failed before it was scored
+    after: float | None = None
     needed: set[str] = field(default_factory=set)
     seconds: dict[str, float] = field(default_factory=dict)
     bytes_out: int = 0
@@ -133,6 +135,8 @@ def _run(
         if finished.output is not None:
             one.seconds["encode"] = clock() - began
         one.status = finished.status
+        if finished.before is not None:
+            one.before, one.after = finished.before.score, (finished.after or finished.before).score
         one.bytes_out = len(stored_image(finished, config) or b"")
         done.append(replace(finished, decoded=None, refined=None))
     return done
