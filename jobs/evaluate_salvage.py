@@ -1,4 +1,4 @@
-"""Does ``plan --bar`` predict what can be repaired? A sample's shares against a whole run where the truth is known.
+"""Does ``plan --bar`` predict what can be repaired? Shares of a sample against a run whose truth is known.
 
 Photographs, a third each: left clean, damaged by regions of strong noise, and blurred beyond repair. The plan sees
 a sample; then every image is refined, and the shares that came out must lie within the intervals.

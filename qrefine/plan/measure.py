@@ -32,11 +32,11 @@ class Measured:
 
     stratum: int
     status: str = "failed"
-    before: float | None = None  # q before and after; None where it failed before it was scored
-    after: float | None = None
     needed: set[str] = field(default_factory=set)
     seconds: dict[str, float] = field(default_factory=dict)
     bytes_out: int = 0
+    before: float | None = None  # q before and after; None where it failed before it was scored
+    after: float | None = None
 
     @property
     def total(self) -> float:

@@ -78,7 +78,7 @@ def _salvage(plan: Plan) -> list[RenderableType]:
     found: Salvage = plan.salvage
     table = Table(box=None, padding=(0, 3, 0, 0))
     for name in (f"bar q {found.bar:g}", "images", "share", f"{plan.unit} seconds each", "cost each"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=True)
     for line in found.lines:
         seconds = "" if line.seconds is None else _number(line.seconds)
         table.add_row(line.name, _whole(line.images), _share(line.share), seconds, _price(line.cost))
