@@ -25,6 +25,7 @@ import webdataset
 from qrefine.api import judge, refine, score
 from qrefine.config import RefineConfig, load_config
 from qrefine.corpus.images import decode, encode
+from qrefine.corpus.listing import list_shards
 from qrefine.models.registry import load_mapper
 from qrefine.quality.map import Image
 from qrefine.sample import Sample
@@ -55,6 +56,7 @@ def hand_written(shards: Sequence[str], config: RefineConfig) -> int:
 def speed(shards: Sequence[str]) -> None:
     """CPU seconds of the three, in turns; start-up is the same model load in each."""
     config = load_config(None, SETTINGS)
+    shards = [shard.url for shard in list_shards(shards, {})]
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
         place = (f"{scratch}/{number}" for number in range(99))
