@@ -89,7 +89,9 @@ def ablate(samples: Iterator[Sample], config: RefineConfig, *, accept: bool = Fa
     """Run every row of Table 3 and both enhancers on the same samples, ``batch`` at a time."""
     judges = {name: load_judge(name) for name in config.judges}
     names = ("map", *NAMES, "accept") if accept else ("map", *NAMES)
-    stages = dict(zip(names, build_stages(names, config.model_copy(update={"stages": NAMES})), strict=True))
+    stages = dict(
+        zip(names, build_stages(names, config.model_copy(update={"stages": NAMES, "judges": ()})), strict=True)
+    )
     inpaint, enhance = stages["inpaint"], stages["enhance"]
     if not isinstance(inpaint, Inpaint) or not isinstance(enhance, Enhance):
         raise TypeError(f"stages 2 and 3 are {type(inpaint).__name__} and {type(enhance).__name__}")

@@ -101,7 +101,7 @@ def loss_by_threshold(offer: Offer, better: NDArray[np.float32], mapper: Mapper)
             if known:
                 config = RefineConfig.model_validate({"accept": {"threshold": float(threshold)}, "judges": ()})
                 whole = replace(sample, before=mapper([before])[0])
-                done = Accept(config, mapper, (), Known(better))([whole])[0]
+                done = Accept(config, mapper, Known(better))([whole])[0]
                 known = done.refined is not None and offers.harmful(offer, done.pixels)
         harm[i], last = known, back
     return np.logical_or.accumulate(harm[::-1])[::-1]

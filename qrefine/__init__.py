@@ -6,24 +6,43 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qrefine.api import nightly, refine
+    from qrefine.api import nightly, refine, score
     from qrefine.config import RefineConfig, load_config
     from qrefine.stages.refiner import Refined, Refiner
+    from qrefine.table.dataset import TableDataset
+    from qrefine.table.images import image_bytes, open_image
     from qrefine.table.table import open_table
     from qrefine.work.refine import Summary
 
 __version__ = "0.1.0"
-__all__ = ["RefineConfig", "Refined", "Refiner", "Summary", "load_config", "nightly", "open_table", "refine"]
+__all__ = [
+    "RefineConfig",
+    "Refined",
+    "Refiner",
+    "Summary",
+    "TableDataset",
+    "image_bytes",
+    "load_config",
+    "nightly",
+    "open_image",
+    "open_table",
+    "refine",
+    "score",
+]
 
 _HOMES = {
     "RefineConfig": "qrefine.config",
     "load_config": "qrefine.config",
     "open_table": "qrefine.table.table",
+    "TableDataset": "qrefine.table.dataset",
+    "image_bytes": "qrefine.table.images",
+    "open_image": "qrefine.table.images",
     "Refined": "qrefine.stages.refiner",
     "Refiner": "qrefine.stages.refiner",
     "Summary": "qrefine.work.refine",
     "nightly": "qrefine.api",
     "refine": "qrefine.api",
+    "score": "qrefine.api",
 }
 
 

@@ -1,4 +1,4 @@
-"""The Python API: refine a corpus, bring a table up to date."""
+"""The Python API: refine or score a corpus, bring a table up to date."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from functools import partial
 
 from qrefine.config import RefineConfig
 from qrefine.corpus.listing import list_shards
+from qrefine.errors import UserError
 from qrefine.models.registry import check_backends
 from qrefine.nightly.changes import Again
 from qrefine.nightly.run import AtomicRun, NightSummary
+from qrefine.stages.refiner import changing_backends
 from qrefine.storage.store import Store
 from qrefine.table.lease import Lease, new_run
-from qrefine.table.schema import table_schema
+from qrefine.table.schema import judge_column, table_schema
 from qrefine.table.table import Table
 from qrefine.work.executor import Executor
+from qrefine.work.judging import JudgeSummary, add_judge
 from qrefine.work.local import LocalExecutor
 from qrefine.work.refine import Summary, refine_missing
 from qrefine.work.run import ChooseExecutor, Run
@@ -47,6 +50,50 @@ def refine(
         again = AtomicRun(run, inputs, Again(failed=True), only_again=True)
         done = again.work()
         return refine_missing(run, again.leftovers, [f"{done.plan.failed} failed rows were tried again"])
+
+
+def score(
+    inputs: Sequence[str],
+    output: str,
+    config: RefineConfig | None = None,
+    *,
+    retry_failed: bool = False,
+    debug: bool = False,
+    notify: Callable[[str], None] = lambda text: None,
+    choose: ChooseExecutor | None = None,
+) -> Summary:
+    """`refine` with the settings of `scoring`: maps and judges, and no image in the table."""
+    effective = scoring(config or RefineConfig())
+    return refine(inputs, output, effective, retry_failed=retry_failed, debug=debug, notify=notify, choose=choose)
+
+
+def scoring(config: RefineConfig) -> RefineConfig:
+    """The same models without refinement: the map and the judges of every image, and no image in the table."""
+    images = config.images.model_copy(update={"store": "none"})
+    return config.model_copy(update={"stages": (), "judges_on": "all", "images": images})
+
+
+def judge(
+    table: str,
+    names: Sequence[str],
+    config: RefineConfig | None = None,
+    *,
+    debug: bool = False,
+    notify: Callable[[str], None] = lambda text: None,
+    choose: ChooseExecutor | None = None,
+) -> list[JudgeSummary]:
+    """Add judges to a table that exists, each as a table beside it; rows that it judged before are left alone.
+
+    No image is copied. Raises UserError. After a kill the same call continues.
+    """
+    config = config or RefineConfig()
+    check_backends(config.mapper, (), names)
+    found = Table.open(Store.at(table, config.storage_options))
+    for name in names:
+        if f"{judge_column(name)}_before" in found.schema.names:
+            raise UserError(f"{found.root} has the column {judge_column(name)}_before already")
+    choose = choose or partial(choose_executor, config, debug)
+    return [add_judge(found, name, config, choose, notify) for name in names]
 
 
 def nightly(
@@ -96,9 +143,8 @@ def _begun(
 
 def check_models(config: RefineConfig) -> None:
     """Raises UserError if a model of the configuration is unknown or its weights are missing."""
-    enhancers = [config.enhance.blind, *([config.enhance.prompt] if config.enhance.prompt else [])]
-    comparator = None if config.accept.risk is None else config.accept.judge
-    check_backends(config.mapper, [config.inpaint, *enhancers], config.judges, comparator)
+    comparator = None if config.accept.risk is None or not config.stages else config.accept.judge
+    check_backends(config.mapper, changing_backends(config), config.judges, comparator)
 
 
 def choose_executor(config: RefineConfig, debug: bool, size: int, after_death: bool = False) -> Executor:

@@ -102,6 +102,9 @@ class ImageSettings(Settings):
     )
     quality: int = Field(95, ge=1, le=100, description="encoder quality of webp and jpeg; webp of 100 is lossless")
     compression: int = Field(3, ge=0, le=9, description="png compression: 0 fast and large, 9 slow and small")
+    store: Literal["all", "refined", "none"] = Field(
+        "all", description="images that the table holds; others are read from their shard, which must stay"
+    )
 
 
 class InputSettings(Settings):
@@ -173,7 +176,8 @@ class RefineConfig(Settings):
     inpaint: InpaintSettings = InpaintSettings()
     enhance: EnhanceSettings = EnhanceSettings()
     accept: AcceptSettings = AcceptSettings()
-    judges: tuple[str, ...] = Field(("piqe",), description="metrics reported for refined rows; they never decide")
+    judges: tuple[str, ...] = Field(("piqe",), description="metrics reported beside the scores; they never decide")
+    judges_on: Literal["all", "refined"] = Field("refined", description="rows that judges score")
     images: ImageSettings = ImageSettings()
     input: InputSettings = InputSettings()
     storage_options: dict[str, Any] = Field(
@@ -189,6 +193,12 @@ class RefineConfig(Settings):
             return given
         mappers = [{"name": one} if isinstance(one, str) else one for one in given]
         return {"name": "worst", "options": {"mappers": mappers}}
+
+    @model_validator(mode="after")
+    def _refined_images_are_stored(self) -> Self:
+        if self.images.store == "none" and self.stages:
+            raise ValueError("images.store: none would lose what stages refine; it goes with stages: []")
+        return self
 
     @property
     def digest(self) -> str:

@@ -62,8 +62,9 @@ class Sample:
     after: QualityMap | None = None  # set when a refined image was accepted
     decision: Decision | None = None  # of acceptance; None while it has not decided, or had nothing to decide
     lost: tuple[str, ...] = ()  # what the source lacks, and what it had and its refined image lacks; see LOSSES
-    judgements: tuple[tuple[float, float], ...] = ()  # before and after, one pair per judge
+    judgements: tuple[tuple[float, float], ...] = ()  # before and after, one pair per judge; NaN: it gave none
     output: bytes | None = None  # the refined pixels, encoded
+    notes: tuple[str, ...] = ()  # what went wrong and failed nothing, such as a judge; counted in the summary
     error: str | None = None  # why the sample failed; the stages that follow let it pass
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -18,7 +18,7 @@ from rich.table import Table as Grid
 from qrefine.cli import keep, look
 from qrefine.cli.look import ConfigOption, SetOption, reasons
 from qrefine.cli.settings import to_yaml
-from qrefine.config import load_config
+from qrefine.config import RefineConfig, load_config
 from qrefine.errors import UserError
 
 if TYPE_CHECKING:
@@ -59,15 +59,37 @@ def refine(
     effective = load_config(config, settings or ())
     from qrefine.api import refine as run
 
-    console = Console(stderr=True)
-    summary = run(
-        places[:-1],
-        places[-1],
-        effective,
-        retry_failed=retry_failed,
-        debug=debug,
-        notify=lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True),
-    )
+    summary = run(places[:-1], places[-1], effective, retry_failed=retry_failed, debug=debug, notify=_notify)
+    print_summary(summary)
+    raise typer.Exit(summary.exit_code)
+
+
+@app.command(rich_help_panel="Refine", epilog="Example: qrefine score 's3://bucket/raw/*.tar' s3://bucket/scores")
+def score(
+    places: Annotated[list[str], typer.Argument(metavar="INPUT... TABLE", help="shards, then the table")],
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    judges: Annotated[
+        list[str] | None, typer.Option("--judge", metavar="NAME", help="instead of judges; may be repeated")
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="score failed rows again")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="tracebacks and Ray's own logs")] = False,
+) -> None:
+    """Score images and refine none: quality maps and judges in a table without images; run again, it continues.
+
+    The images stay in their shards; export, report and qrefine.open_image find them there. With TABLE alone,
+    --judge adds its scores to any table, in a table beside it.
+    """
+    effective = load_config(config, settings or ())
+    if len(places) == 1 and judges:
+        _add_judges(places[0], judges, effective, debug)
+    if len(places) < 2:
+        raise UserError("score needs at least one INPUT and the TABLE, or a TABLE and --judge")
+    if judges:
+        effective = effective.model_copy(update={"judges": tuple(judges)})
+    from qrefine.api import score as run
+
+    summary = run(places[:-1], places[-1], effective, retry_failed=retry_failed, debug=debug, notify=_notify)
     print_summary(summary)
     raise typer.Exit(summary.exit_code)
 
@@ -111,6 +133,25 @@ def demo(
 
 look.add_to(app)
 keep.add_to(app)
+
+
+def _add_judges(table: str, judges: list[str], config: RefineConfig, debug: bool) -> NoReturn:
+    from qrefine.api import judge
+
+    summaries = judge(table, judges, config, debug=debug, notify=_notify)
+    for name, summary in zip(judges, summaries, strict=True):
+        again = f", {summary.again} of them again" if summary.again else ""
+        print(f"judge      {name}: {summary.judged} rows{again}, {summary.kept} judged before")
+        for (shard, reason), count in sorted(summary.lost.items()):
+            print(f"left out   {count} images of {shard}: {reason}")
+        for note, count in sorted(summary.notes.items()):
+            print(f"note       {count} x {note}")
+        print(f"scores     {summary.table}")
+    raise typer.Exit(max(summary.exit_code for summary in summaries))
+
+
+def _notify(text: str) -> None:
+    Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_summary(summary: Summary) -> None:

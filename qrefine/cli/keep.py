@@ -6,6 +6,7 @@ Imports are inside the commands: help must not load torch or ray.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,6 +45,7 @@ def nightly(
         float | None, typer.Option(min=0, max=1, metavar="Q", help="refine rows with quality_after below Q again")
     ] = None,
     stale: Annotated[bool, typer.Option("--stale", help="refine rows of another configuration again")] = False,
+    score: Annotated[bool, typer.Option("--score", help="the table is one of qrefine score")] = False,
     prune: Annotated[bool, typer.Option("--prune", help="remove the rows of shards that no longer exist")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and change nothing")] = False,
     as_json: JsonOption = False,
@@ -58,9 +60,11 @@ def nightly(
     if len(places) < 2:
         raise UserError("nightly needs at least one INPUT and the TABLE")
     effective = load_config(config, settings or ())
+    from qrefine.api import scoring
     from qrefine.nightly.changes import Again
     from qrefine.nightly.night import plan_nightly
 
+    effective = scoring(effective) if score else effective
     again = Again(retry_failed, below, stale)
     if dry_run:
         plan = plan_nightly(places[:-1], places[-1], effective, again, prune=prune)
@@ -143,15 +147,30 @@ def export(
 
     Failed rows have no image and are left out. Exported shards are an input for refine and for webdataset.
     """
-    options = load_config(config, settings or ()).storage_options
+    effective = load_config(config, settings or ())
+    options = effective.storage_options
     from qrefine.storage.store import Store
     from qrefine.table.export import export as write
+    from qrefine.table.images import Sources
     from qrefine.table.table import Table
 
     found = Table.open(Store.at(table, options), version)
-    manifest = write(found, Store.at(output, options), format, where, samples=samples)
+    lost: Counter[tuple[str, str]] = Counter()
+    manifest = write(
+        found,
+        Store.at(output, options),
+        format,
+        where,
+        samples=samples,
+        sources=Sources(effective),
+        lost=lambda error: lost.update([(error.shard, error.reason)]),
+    )
     print(f"exported   {manifest.samples} images in {len(manifest.files)} files, {manifest.bytes / 1e6:.1f} MB")
+    for (shard, reason), count in sorted(lost.items()):
+        print(f"left out   {count} images of {shard}: {reason}")
     print(f"manifest   {output.rstrip('/')}/manifest.json, of version {manifest.version}")
+    if lost:
+        raise typer.Exit(3)
 
 
 def plan_lines(plan: NightPlan, prune: bool) -> list[str]:

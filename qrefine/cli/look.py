@@ -109,6 +109,11 @@ def plan(
         int, typer.Option(min=8, max=10_000, help="images to measure, from at most 16 shards")
     ] = 64,
     gpu_price: Annotated[float | None, typer.Option(min=0, help="price of a GPU-hour, for the cost")] = None,
+    bar: Annotated[
+        float | None, typer.Option(min=0, max=1, metavar="Q", help="how many images below Q can be repaired to it")
+    ] = None,
+    regenerate_price: Annotated[float | None, typer.Option(min=0, help="price of a new image; with --bar")] = None,
+    budget: Annotated[float | None, typer.Option(min=0, help="most that may be spent; with --bar")] = None,
     seed: Annotated[int, typer.Option(min=0, help="another seed draws another subset")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="print the plan as JSON")] = False,
     calibrate: Annotated[
@@ -126,6 +131,9 @@ def plan(
     from rich.console import Console
     from rich.progress import Progress
 
+    if bar is None and (regenerate_price is not None or budget is not None):
+        raise UserError("--regenerate-price and --budget go with --bar: images below it are repaired or replaced")
+    from qrefine.plan.salvage import Prices
     from qrefine.plan.show import make_plan, show  # torch takes seconds to import
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
@@ -135,6 +143,8 @@ def plan(
             effective,
             samples=samples,
             gpu_price=gpu_price,
+            bar=bar,
+            prices=Prices(regenerate=regenerate_price, budget=budget),
             seed=seed,
             notify=lambda count: progress.advance(task, count),
         )

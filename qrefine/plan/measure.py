@@ -21,7 +21,7 @@ from qrefine.stages.refiner import MODEL_STAGES, build_stages
 from qrefine.stages.stage import Stage, Step, stage_name
 from qrefine.storage.store import Store
 from qrefine.table.parts import write_part
-from qrefine.table.schema import make_row, table_schema
+from qrefine.table.schema import make_row, stored_image, table_schema
 from qrefine.work.process import process
 from qrefine.work.write import ROWS_AT_ONCE, encoded
 
@@ -35,6 +35,8 @@ class Measured:
     needed: set[str] = field(default_factory=set)
     seconds: dict[str, float] = field(default_factory=dict)
     bytes_out: int = 0
+    before: float | None = None  # q before and after; None where it failed before it was scored
+    after: float | None = None
 
     @property
     def total(self) -> float:
@@ -133,8 +135,9 @@ def _run(
         if finished.output is not None:
             one.seconds["encode"] = clock() - began
         one.status = finished.status
-        if finished.error is None:
-            one.bytes_out = len(finished.output or finished.source or b"")
+        if finished.before is not None:
+            one.before, one.after = finished.before.score, (finished.after or finished.before).score
+        one.bytes_out = len(stored_image(finished, config) or b"")
         done.append(replace(finished, decoded=None, refined=None))
     return done
 

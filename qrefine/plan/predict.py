@@ -52,6 +52,7 @@ class Plan:
     bytes_out: Estimate
     wall_seconds: dict[int, Estimate]  # by number of actors
     cost: Estimate | None
+    salvage: Any = None  # of `plan.salvage`, where a bar was given
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -66,21 +67,18 @@ def predict(
     seed: int = 0,
 ) -> Plan:
     """Extrapolate; ``read`` are the shards that were sampled, in the order of the measurement's strata."""
-    by_shard = [[m for m in measurement.samples if m.stratum == k] for k in range(len(read))]
-    everything = len(read) == len(shards)
     on_gpu = measurement.gpu is not None
-    rng = np.random.default_rng(seed)
-    draws = [_draw(rng, read, by_shard, resample=True, all_shards=everything) for _ in range(REPLICATES)]
-    point = _draw(rng, read, by_shard, resample=False, all_shards=everything)
+    rng = np.random.default_rng([seed, 1])
+    point, draws = replicates(shards, read, measurement, seed)
     efficiency = rng.triangular(*EFFICIENCY, size=REPLICATES)
 
     def estimate(of: Of) -> Estimate:
-        return _estimate(of(point), np.array([of(draw) for draw in draws]))
+        return estimate_of(of(point), np.array([of(draw) for draw in draws]))
 
-    def images(draw: _Draw) -> float:
-        return _images(shards, draw)
+    def images(draw: Draw) -> float:
+        return corpus_images(shards, draw)
 
-    def seconds(draw: _Draw) -> float:
+    def seconds(draw: Draw) -> float:
         # with GPUs the writers encode, on CPUs that are idle otherwise
         return images(draw) * draw.mean(lambda m: m.total - (m.seconds.get("encode", 0.0) if on_gpu else 0.0))
 
@@ -100,7 +98,7 @@ def predict(
 
     work = np.array([seconds(draw) for draw in draws]) / efficiency
     mean_work = seconds(point) / EFFICIENCY[1]
-    hours = _estimate(mean_work / 3600, work / 3600)
+    hours = estimate_of(mean_work / 3600, work / 3600)
     stages = list(dict.fromkeys(stage for m in measurement.samples for stage in m.seconds))
     return Plan(
         shards=len(shards),
@@ -115,7 +113,7 @@ def predict(
         hours=hours,
         bytes_out=estimate(lambda d: images(d) * (d.mean(lambda m: m.bytes_out) + measurement.row_bytes)),
         wall_seconds={
-            actors: _estimate(
+            actors: estimate_of(
                 measurement.load_seconds + mean_work / actors, measurement.load_seconds + work / actors
             )
             for actors in CLUSTERS
@@ -126,8 +124,19 @@ def predict(
     )
 
 
+def replicates(
+    shards: Sequence[Shard], read: Sequence[ShardSample], measurement: Measurement, seed: int
+) -> tuple[Draw, list[Draw]]:
+    """The sample itself, and its bootstrap replicates."""
+    by_shard = [[m for m in measurement.samples if m.stratum == k] for k in range(len(read))]
+    everything = len(read) == len(shards)
+    rng = np.random.default_rng(seed)
+    draws = [_draw(rng, read, by_shard, resample=True, all_shards=everything) for _ in range(REPLICATES)]
+    return _draw(rng, read, by_shard, resample=False, all_shards=everything), draws
+
+
 @dataclass(frozen=True)
-class _Draw:
+class Draw:
     """Samples with their weights, and the shards they stand for."""
 
     samples: tuple[Measured, ...]
@@ -147,7 +156,7 @@ class _Draw:
         return float((np.array([m.seconds.get(stage, 0.0) for m in self.samples]) * weight).sum() / weight.sum())
 
 
-Of = Callable[[_Draw], float]
+Of = Callable[[Draw], float]
 
 
 def _draw(
@@ -157,7 +166,7 @@ def _draw(
     *,
     resample: bool,
     all_shards: bool,
-) -> _Draw:
+) -> Draw:
     """A bootstrap replicate, or the sample itself; a shard's weights add up to its number of samples."""
     chosen = list(range(len(read)))
     if resample and not all_shards:
@@ -169,10 +178,10 @@ def _draw(
         picked = rng.integers(len(members), size=len(members)) if resample else range(len(members))
         samples += [members[int(p)] for p in picked]
         weights += [read[k].count / len(members)] * len(members)
-    return _Draw(tuple(samples), np.array(weights), tuple(read[k] for k in chosen))
+    return Draw(tuple(samples), np.array(weights), tuple(read[k] for k in chosen))
 
 
-def _images(shards: Sequence[Shard], draw: _Draw) -> float:
+def corpus_images(shards: Sequence[Shard], draw: Draw) -> float:
     """Samples of the corpus: counted where all shards were read, else extrapolated by bytes, else by shards."""
     counts = [one.count for one in draw.read]
     if len(draw.read) == len(shards):
@@ -192,7 +201,7 @@ def wilson(share: float, count: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def _estimate(value: float, replicates: NDArray[np.float64]) -> Estimate:
+def estimate_of(value: float, replicates: NDArray[np.float64]) -> Estimate:
     tail = (1 - COVERAGE) / 2
     low, high = np.quantile(replicates, [tail, 1 - tail])
     return Estimate(float(value), float(min(low, value)), float(max(high, value)))

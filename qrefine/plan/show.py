@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -11,6 +12,7 @@ from rich.text import Text
 from qrefine.config import RefineConfig
 from qrefine.plan.measure import measure
 from qrefine.plan.predict import Estimate, Plan, predict
+from qrefine.plan.salvage import Prices, Salvage, plan_salvage
 from qrefine.plan.sampling import sample_corpus
 
 
@@ -20,13 +22,22 @@ def make_plan(
     *,
     samples: int = 64,
     gpu_price: float | None = None,
+    bar: float | None = None,
+    prices: Prices | None = None,
     seed: int = 0,
     notify: Callable[[int], None] = lambda count: None,
 ) -> Plan:
-    """Sample, measure, predict; raises UserError where the input holds nothing to measure."""
+    """Sample, measure, predict; raises UserError where the input holds nothing to measure.
+
+    ``bar``: say also how many images below this q can be repaired to it, and at what price.
+    """
     shards, read = sample_corpus(inputs, config, samples, seed)
     measurement = measure([one.drawn for one in read], config, notify)
-    return predict(shards, read, measurement, gpu_price=gpu_price, seed=seed)
+    plan = predict(shards, read, measurement, gpu_price=gpu_price, seed=seed)
+    if bar is None:
+        return plan
+    prices = replace(prices or Prices(), hour=gpu_price)
+    return replace(plan, salvage=plan_salvage(shards, read, measurement, bar, prices, seed=seed))
 
 
 def show(plan: Plan) -> RenderableType:
@@ -58,7 +69,28 @@ def show(plan: Plan) -> RenderableType:
     walls.add_column("wall time")
     for actors, wall in plan.wall_seconds.items():
         walls.add_row(str(actors), f"{_clock(wall.value)}  [{_clock(wall.low)} - {_clock(wall.high)}]")
-    return Group(head, "", totals, "", stages, "", walls)
+    parts: list[RenderableType] = [head, "", totals, "", stages, "", walls]
+    return Group(*parts, *(["", *_salvage(plan)] if plan.salvage is not None else []))
+
+
+def _salvage(plan: Plan) -> list[RenderableType]:
+    """What becomes of the images by the bar, and from which quality on a repair pays."""
+    found: Salvage = plan.salvage
+    table = Table(box=None, padding=(0, 3, 0, 0))
+    for name in (f"bar q {found.bar:g}", "images", "share", f"{plan.unit} seconds each", "cost each"):
+        table.add_column(name, no_wrap=True)
+    for line in found.lines:
+        seconds = "" if line.seconds is None else _number(line.seconds)
+        table.add_row(line.name, _whole(line.images), _share(line.share), seconds, _price(line.cost))
+    if found.advice is None:
+        return [table]
+    told = found.advice
+    what = "repair none" if told.threshold >= found.bar else f"repair from q {told.threshold:.3f} on"
+    return [table, "", Text(f"{what}: {_whole(told.good)} images at the bar for {_number(told.cost)}")]
+
+
+def _price(e: Estimate | None) -> str:
+    return "" if e is None else f"{e.value:.3g}" if e.low == e.high else _number(e)
 
 
 def _whole(e: Estimate) -> str:

@@ -70,7 +70,7 @@ def make_card(shown: Shown, judges: Sequence[Judge], most_bytes: int) -> Card:
             before, note = None, "source has another size"
     except ImageError as error:
         before = after = None
-        note = f"image cannot be shown: {error}"
+        note = note or f"image cannot be shown: {error}"
     return Card(
         key=row["key"],
         shard=row["shard"],

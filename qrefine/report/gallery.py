@@ -6,9 +6,7 @@ images: image bytes are read afterwards, for the chosen rows only, and source im
 
 from __future__ import annotations
 
-import hashlib
 import heapq
-import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,18 +15,13 @@ from typing import Any
 import numpy as np
 
 from qrefine.config import RefineConfig
-from qrefine.corpus.listing import units_of
-from qrefine.corpus.readers import read_unit
-from qrefine.corpus.units import Shard
-from qrefine.errors import UserError
 from qrefine.report.rows import ChunkRows, Flags, Rows, Values
 from qrefine.report.scan import TableScan
 from qrefine.report.statistics import Judge
+from qrefine.table.beside import pair_of
+from qrefine.table.images import SourceError, Sources, image_bytes
 
-log = logging.getLogger(__name__)
-
-UNREADABLE = "source shard cannot be read from here"
-SHARD_BYTES = 4 << 30  # read of source shards in all; samples beyond that are shown without their source
+SHARD_BYTES = 4 << 30  # read of shards without offsets in all; samples beyond that are shown without their image
 
 Place = tuple[str, int]
 """A part and a row in it: one row may be chosen for several views, with another score in each."""
@@ -162,69 +155,34 @@ class Shown:
 
 
 def look_up(scan: TableScan, picks: Iterable[Pick], config: RefineConfig, *, sources: bool) -> dict[Place, Shown]:
-    """The rows of the picks with their images, and the source images of those that were refined."""
+    """The rows of the picks; with ``sources`` what the table does not hold of their images is read from shards."""
     by_part: dict[str, set[int]] = defaultdict(set)
     for pick in picks:
         by_part[pick.part].add(pick.position)
     columns = [name for name in scan.schema.names if name not in ("seed", "shard_rows")]
+    columns += [name for judge in scan.judges for name in pair_of(judge) if name not in columns]
     shown: dict[Place, Shown] = {}
     for part, members in by_part.items():
         positions = sorted(members)
         for position, row in zip(positions, scan.rows(part, positions, columns), strict=True):
             shown[part, position] = Shown(row)
-    if sources:
-        _add_sources([s for s in shown.values() if s.row["status"] == "refined"], config)
-    else:
-        for one in shown.values():
-            one.note = "sources were not read (--no-sources)" if one.row["status"] == "refined" else ""
+    fetch = Sources(config, SHARD_BYTES)
+    for one in sorted(shown.values(), key=lambda one: (one.row["shard"], one.row["index"])):
+        _add_images(one, fetch, sources)
     return shown
 
 
-def _add_sources(shown: Sequence[Shown], config: RefineConfig) -> None:
-    """Read the source images from their shards, each shard once and no further than needed."""
-    by_shard: dict[str, dict[int, Shown]] = defaultdict(dict)
-    for one in shown:
-        by_shard[one.row["shard"]][one.row["index"]] = one
+def _add_images(one: Shown, fetch: Sources, sources: bool) -> None:
+    """Fetch what the table does not hold: the source of a refined image, and a kept image that was not stored."""
+    refined = one.row["status"] == "refined"
+    if not refined and (one.image or one.row["status"] == "failed"):
+        return
     try:
-        units = units_of([*by_shard], config.storage_options)
-    except UserError as error:
-        log.debug("units are not listed: %s", error)
-        units = {}
-    bytes_left = SHARD_BYTES
-    for shard, wanted in sorted(by_shard.items()):
-        if bytes_left <= 0:
-            for one in wanted.values():
-                one.note = "source not read: enough shards were"
-            continue
-        if shard in units:
-            bytes_left -= _read_sources(units[shard], dict(wanted), config)
+        if not sources:
+            one.note = "sources were not read (--no-sources)"
+        elif refined:
+            one.source = fetch(one.row)
         else:
-            for one in wanted.values():
-                one.note = UNREADABLE
-
-
-def _read_sources(unit: Shard, wanted: dict[int, Shown], config: RefineConfig) -> int:
-    """Fill in the wanted samples of one shard; returns about how many image bytes were passed on the way."""
-    seen = count = passed = 0
-    places = frozenset(wanted)
-    try:
-        for sample in read_unit(unit, config, retries=1, wanted=places.__contains__):
-            seen, count, passed = seen + len(sample.source or b""), count + 1, sample.index + 1
-            one = wanted.pop(sample.index, None)
-            if one is None:
-                continue
-            if not sample.key:  # the row that reports a damaged shard
-                one.note = UNREADABLE
-            elif sample.source is None:
-                one.note = "source image is no longer in its shard"
-            elif hashlib.sha256(sample.source).hexdigest() != one.row["source_sha256"]:
-                one.note = "source shard has changed since this row was written"
-            else:
-                one.source = sample.source
-            if not wanted:
-                break
-    except UserError as error:
-        log.debug("sources of %s are not shown: %s", unit.url, error)
-    for one in wanted.values():
-        one.note = UNREADABLE
-    return seen * passed // max(1, count)
+            one.row["image"] = {"bytes": image_bytes(one.row, sources=fetch)}
+    except SourceError as error:
+        one.note = error.reason

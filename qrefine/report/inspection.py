@@ -162,7 +162,7 @@ def _tiles(inspection: Inspection) -> list[tuple[str, str, Image]]:
         ),
     ]
     for step in i.steps:
-        if step.stage not in ("map", "accept"):
+        if step.stage not in ("map", "accept", "judge"):
             changed = float((step.samples[0].pixels != i.source).any(axis=-1).mean())
             tiles.append((f"after {step.stage}", f"{changed:.0%} of the pixels differ", step.samples[0].pixels))
     verdict = "accepted" if i.status == "refined" else f"kept as it came, {_decision(i.result)}"

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from qrefine.config import Bounds
 from qrefine.storage.errors import storage_error
 from qrefine.storage.store import Store
+from qrefine.table.beside import ROW, Beside
 from qrefine.table.lease import FOLDER
 from qrefine.table.schema import with_added
 from qrefine.table.table import Table
@@ -58,7 +59,7 @@ class TableScan:
         self.version = table.version
         self.schema = table.schema
         self.last_config = table.last_config()
-        self._store = store
+        self._store, self._beside = store, Beside(store)
         actions = pa.table(table.delta.get_add_actions()).select(["path", "size_bytes", "num_records"])
         self.parts = [Part(*row.values()) for row in actions.sort_by("path").to_pylist()]
 
@@ -67,7 +68,8 @@ class TableScan:
         """The judges' column names without ``_before`` and ``_after``, in the table's order."""
         names = set(self.schema.names)
         stems = (name.removesuffix("_before") for name in self.schema.names if name.endswith("_before"))
-        return tuple(s for s in stems if f"{s}_after" in names and s not in ("quality", "quality_map"))
+        own = (s for s in stems if f"{s}_after" in names and s not in ("quality", "quality_map"))
+        return (*own, *self._beside.names)
 
     def chunks(self, columns: Sequence[str]) -> Iterator[Chunk]:
         """All rows, these columns only, part by part in the order of their names."""
@@ -104,7 +106,17 @@ class TableScan:
                     start = end
         except OSError as error:
             raise storage_error(self.root, error) from error
-        return [found[position] for position in positions]
+        return self._judged([found[position] for position in positions], columns)
+
+    def _judged(self, rows: list[dict[str, Any]], columns: Sequence[str]) -> list[dict[str, Any]]:
+        """The rows with what lies beside the table for them."""
+        wanted = self._beside.columns(columns)
+        if not wanted or not rows:
+            return rows
+        places = pa.Table.from_pylist([{name: row[name] for name in ROW} for row in rows])
+        places = places.set_column(1, "index", places["index"].cast(pa.int32()))
+        scores = self._beside.added_to(places, wanted).select(wanted).to_pylist()
+        return [row | more for row, more in zip(rows, scores, strict=True)]
 
     def settings(self, digest: str) -> dict[str, Any] | None:
         """The settings with this digest, where a run saved them beside the table; else None."""
@@ -131,15 +143,25 @@ class TableScan:
 
     def _read(self, part: str, columns: Sequence[str]) -> Chunk:
         with self._store.open(part) as file:
-            rows = pq.ParquetFile(file).read(columns=list(columns), use_threads=False)
-            return Chunk(part, 0, with_added(rows))
+            rows = pq.ParquetFile(file).read(columns=self._own(columns), use_threads=False)
+            return Chunk(part, 0, self._whole(rows, columns))
 
     def _stream(self, part: str, columns: Sequence[str]) -> Iterator[Chunk]:
         with self._store.open(part) as file:
             first = 0
-            for batch in pq.ParquetFile(file).iter_batches(BATCH_ROWS, columns=list(columns), use_threads=False):
-                yield Chunk(part, first, with_added(pa.Table.from_batches([batch])))
+            parquet = pq.ParquetFile(file)
+            for batch in parquet.iter_batches(BATCH_ROWS, columns=self._own(columns), use_threads=False):
+                yield Chunk(part, first, self._whole(pa.Table.from_batches([batch]), columns))
                 first += batch.num_rows
+
+    def _own(self, columns: Sequence[str]) -> list[str]:
+        """What is read of a part for these columns."""
+        beside = self._beside.columns(columns)
+        return list(dict.fromkeys([*columns, *(ROW if beside else ())]))
+
+    def _whole(self, rows: pa.Table, columns: Sequence[str]) -> pa.Table:
+        """Rows of a part with what lies beside, and nulls in columns that are newer than the part."""
+        return self._beside.added_to(with_added(rows), columns)
 
     @staticmethod
     def _pick(

@@ -17,7 +17,7 @@ Invariants, whatever the models did (tests/stages/test_accept.py holds them as p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import cv2
@@ -33,7 +33,6 @@ from qrefine.stages.guards import cell_max, cell_pixels, check_pair, colour_limi
 from qrefine.stages.strengths import greatest_strength
 from qrefine.stages.wishes import against_wishes, asked_for
 
-Judge = Callable[[Image], float]
 Flags = NDArray[np.bool_]
 
 CELL = 16
@@ -87,7 +86,7 @@ def regions_of(pixels: Flags, cells: Flags, cell: int) -> Flags:
 
 
 class Accept:
-    """Judges refined images, takes back what is not better, and decides; ``judges`` then report beside.
+    """Compares refined images with their sources, takes back what is not better, and decides.
 
     ``redraws``: a backend draws anew instead of mending, so colours may move further where its strength is high.
     """
@@ -96,18 +95,17 @@ class Accept:
         self,
         config: RefineConfig,
         mapper: Mapper,
-        judges: Sequence[Judge] = (),
         comparator: Comparator | None = None,
         redraws: bool = False,
     ) -> None:
         self.config, self.settings = config, config.accept
-        self.mapper, self.judges, self.comparator = mapper, tuple(judges), comparator
+        self.mapper, self.comparator = mapper, comparator
         self.redraws = redraws
         self.cell = CELL if comparator is None else comparator.cell
         self.threshold = 0.0 if comparator is None else self._threshold(comparator)
 
     def wants(self, sample: Sample) -> bool:
-        return sample.refined is not None and sample.after is None
+        return sample.decision is None and sample.refined is not None and sample.after is None
 
     def __call__(self, samples: Sequence[Sample]) -> list[Sample]:
         done = self._confirmed(samples)
@@ -119,7 +117,7 @@ class Accept:
             for i, after in zip(pending, maps, strict=True):
                 done[i] = self._decided(done[i], after, left)
             pending = [i for i in pending if done[i].decision is None]
-        return [self._reported(sample) if sample.refined is not None else sample for sample in done]
+        return done
 
     def _threshold(self, comparator: Comparator) -> float:
         chosen, risk = self.settings.threshold, self.settings.risk
@@ -202,7 +200,3 @@ class Accept:
         here = patch_any(changed, before.n)
         there = after.values[here].mean(dtype=np.float64) - before.values[here].mean(dtype=np.float64)
         return gain > 0 and float(there) > self.settings.min_gain
-
-    def _reported(self, sample: Sample) -> Sample:
-        pairs = tuple((judge(sample.image), judge(sample.pixels)) for judge in self.judges)
-        return replace(sample, judgements=pairs)

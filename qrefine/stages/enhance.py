@@ -29,7 +29,9 @@ class Enhance:
         self.prompt = prompt
 
     def wants(self, sample: Sample) -> bool:
-        if ENHANCED & set(sample.stages):  # already enhanced in the inpainter's pass
+        if sample.decision is not None or ENHANCED & set(
+            sample.stages
+        ):  # already enhanced in the inpainter's pass
             return False
         return blindly(self.config, sample.quality) or bool((sample.quality.values < self.config.bounds.mq).any())
 

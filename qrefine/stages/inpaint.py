@@ -26,7 +26,7 @@ class Inpaint:
         self.restorer = restorer
 
     def wants(self, sample: Sample) -> bool:
-        return bool((sample.quality.values < self.config.bounds.mq).any())
+        return sample.decision is None and bool((sample.quality.values < self.config.bounds.mq).any())
 
     def __call__(self, samples: Sequence[Sample]) -> list[Sample]:
         works = [

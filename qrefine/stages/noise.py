@@ -35,7 +35,9 @@ class Noise:
         self.config = config
 
     def wants(self, sample: Sample) -> bool:
-        return self.config.mode == "paper" and bool((sample.quality.values < self.config.bounds.lq).any())
+        if self.config.mode != "paper" or sample.decision is not None:
+            return False
+        return bool((sample.quality.values < self.config.bounds.lq).any())
 
     def __call__(self, samples: Sequence[Sample]) -> list[Sample]:
         return [self._noise(sample) for sample in samples]

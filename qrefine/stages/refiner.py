@@ -15,6 +15,7 @@ from qrefine.sample import Decision, Sample
 from qrefine.stages.accept import Accept
 from qrefine.stages.enhance import Enhance
 from qrefine.stages.inpaint import Inpaint
+from qrefine.stages.judge import Judge
 from qrefine.stages.noise import Noise
 from qrefine.stages.stage import Stage, run_stages
 
@@ -38,7 +39,8 @@ class Map:
 def build_stages(names: Sequence[str], config: RefineConfig) -> list[Stage]:
     """The named stages in the order given, each model loaded once however many stages share it.
 
-    Stages that the configuration leaves out are skipped. Raises UserError for an unknown model.
+    Stages that the configuration leaves out are skipped; judges follow acceptance. Raises UserError for an
+    unknown model.
     """
     cache: dict[str, object] = {}
     blind = config.enhance.blind
@@ -54,15 +56,17 @@ def build_stages(names: Sequence[str], config: RefineConfig) -> list[Stage]:
         "accept": lambda: Accept(
             config,
             load_mapper(config.mapper, cache, config.bounds),
-            [load_judge(name) for name in config.judges],
             None if config.accept.risk is None else load_comparator(config.accept.judge, cache),
-            redraws=any(draws_anew(backend) for backend in _backends(config)),
+            redraws=any(draws_anew(backend) for backend in changing_backends(config)),
         ),
+        "judge": lambda: Judge(config, {name: load_judge(name) for name in config.judges}),
     }
-    return [builders[name]() for name in names if name in ("map", "accept") or name in config.stages]
+    there = {"map", *config.stages, *(["accept"] if config.stages else []), *(["judge"] if config.judges else [])}
+    wanted = [each for name in names for each in ((name, "judge") if name == "accept" else (name,))]
+    return [builders[name]() for name in wanted if name in there]
 
 
-def _backends(config: RefineConfig) -> list[Backend]:
+def changing_backends(config: RefineConfig) -> list[Backend]:
     """Those that may change a pixel."""
     enhance = [config.enhance.blind, *([config.enhance.prompt] if config.enhance.prompt else [])]
     return [

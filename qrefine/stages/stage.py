@@ -57,7 +57,7 @@ def run_stages(
     """
     done = list(samples)
     for stage in stages:
-        wanted = [i for i, sample in enumerate(done) if _open(sample) and stage.wants(sample)]
+        wanted = [i for i, sample in enumerate(done) if sample.error is None and stage.wants(sample)]
         if not wanted:
             continue
         began = clock()
@@ -66,10 +66,6 @@ def run_stages(
         for i, result in zip(wanted, results, strict=True):
             done[i] = result
     return done
-
-
-def _open(sample: Sample) -> bool:
-    return sample.error is None and sample.decision is None
 
 
 def guarded(stage: Stage, samples: Sequence[Sample]) -> list[Sample]:

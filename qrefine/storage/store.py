@@ -108,6 +108,11 @@ class Store:
         path = self._path(name)
         return bytes(retrying(lambda: self.filesystem.cat_file(path), path))
 
+    def read_range(self, start: int, end: int) -> bytes:
+        """The bytes of the object from ``start`` up to ``end``, by one request; fewer where it ends before."""
+        path = self._path("")
+        return bytes(retrying(lambda: self.filesystem.cat_file(path, start=start, end=end), path))
+
     def open(self, name: str = "", mode: str = "rb") -> Any:
         """An open file, ``rb`` with random access or ``wb``; its reads and writes are not retried."""
         return self.filesystem.open(self._path(name), mode)

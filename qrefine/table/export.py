@@ -22,6 +22,7 @@ from qrefine.corpus.formats import SIGNATURE_BYTES, image_format
 from qrefine.errors import UserError
 from qrefine.storage.errors import storage_error
 from qrefine.storage.store import Store
+from qrefine.table.images import SourceError, Sources, raise_lost, with_images
 from qrefine.table.merge import Source, in_order, regrouped
 from qrefine.table.parts import row_writer
 from qrefine.table.table import Table
@@ -63,17 +64,21 @@ def export(
     where: str | None = None,
     *,
     samples: int = SAMPLES,
+    sources: Sources | None = None,
+    lost: Callable[[SourceError], None] = raise_lost,
     notify: Callable[[int], None] = lambda samples: None,
 ) -> Manifest:
     """Write the rows for which ``where`` holds (see `parse_where`); raises UserError.
 
-    ``notify`` is called with the number of samples so far after each file.
+    Images that the table does not hold come from their shards, by ``sources``. ``lost`` is told of each one that
+    cannot be had; where it returns, the row is left out. ``notify`` is called with the number of samples so far
+    after each file.
     """
     if format not in WRITERS:
         raise UserError(f"unknown format {format!r} (there are {', '.join(WRITERS)})")
     wanted = None if where is None else parse_where(where, table.schema.remove(table.schema.names.index("image")))
     out = _Output(output)
-    rows = _rows(table, wanted)
+    rows = with_images(_rows(table, wanted), sources or Sources(), lost)
     files: list[File] = []
     count = 0
     try:

@@ -8,7 +8,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -43,6 +43,7 @@ class PartRecord:
     source_bytes: int = 0  # of the samples' images, as encoded in the shard
     quality_sums: tuple[float, float, int] = (0.0, 0.0, 0)  # before, after, scored rows
     decisions: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, int] = field(default_factory=dict)  # what went wrong and failed no row
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -65,6 +66,7 @@ def write_part(
     *,
     extra_images: int = 0,
     source_bytes: int = 0,
+    notes: Mapping[str, int] | None = None,
 ) -> PartRecord:
     """Write rows of one shard into a table's folder under a new name; nothing is visible until a commit.
 
@@ -79,7 +81,7 @@ def write_part(
             if writer is None:
                 writer = stack.enter_context(row_writer(file, table.schema))
             writer.write_table(table)
-            light.append(table.drop_columns(["image"]))
+            light.append(table.select([name for name in table.column_names if name != "image"]))
         stack.close()  # writes the footer, before the size is read
         size = file.tell()
         try:
@@ -104,16 +106,18 @@ def write_part(
         source_bytes=source_bytes,
         quality_sums=_quality_sums(rows),
         decisions=_decisions(rows),
+        notes=dict(notes or {}),
     )
 
 
 def row_writer(file: Any, schema: pa.Schema) -> pq.ParquetWriter:
     """Images are stored as they are (they are compressed already), the rest as zstd."""
-    plain = [name for name in _leaves(schema) if name != "image.bytes"]
+    leaves = _leaves(schema)
+    plain = [name for name in leaves if name != "image.bytes"]
     return pq.ParquetWriter(
         file,
         schema,
-        compression=dict.fromkeys(plain, "zstd") | {"image.bytes": "none"},
+        compression=dict.fromkeys(plain, "zstd") | dict.fromkeys(set(leaves) - set(plain), "none"),
         use_dictionary=[name for name in plain if not name.startswith("quality_map")],
         write_statistics=[name for name in schema.names if name not in ("image", "prompt", "metadata")],
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -39,12 +40,31 @@ class Column(NamedTuple):
     value: Callable[[Context], Any]
 
 
-def _image(row: Context) -> dict[str, Any] | None:
-    """The refined image, else the source's own bytes; a failed sample has none."""
-    sample = row.sample
-    if sample.error is not None:
+def stored_image(sample: Sample, config: RefineConfig) -> bytes | None:
+    """The refined image, else the source's own bytes; None where it failed or ``images.store`` leaves it out.
+
+    With ``refined`` a kept image stays out only where a range of its shard holds it: an archive that is
+    compressed would have to be read from its beginning.
+    """
+    store = config.images.store
+    if sample.error is not None or store == "none":
         return None
-    return {"bytes": sample.source if sample.output is None else sample.output, "path": None}
+    if store == "refined" and sample.output is None and sample.offset is not None:
+        return None
+    return sample.source if sample.output is None else sample.output
+
+
+def _image(row: Context) -> dict[str, Any] | None:
+    data = stored_image(row.sample, row.config)
+    return None if data is None else {"bytes": data, "path": None}
+
+
+def _score(quality: QualityMap) -> float:
+    return quality.score
+
+
+def _values(quality: QualityMap) -> list[list[float]]:
+    return quality.values.tolist()
 
 
 def _of_map(of: Callable[[QualityMap], Any], name: str) -> Callable[[Context], Any]:
@@ -57,6 +77,11 @@ def _of_map(of: Callable[[QualityMap], Any], name: str) -> Callable[[Context], A
     return value
 
 
+def _map_after(row: Context) -> list[list[float]] | None:
+    """The map after; in a table of scores, where nothing is refined, it would be the map before once more."""
+    return _of_map(_values, "after")(row) if row.config.stages else None
+
+
 def _fraction(place: int) -> Callable[[Context], float | None]:
     def value(row: Context) -> float | None:
         quality = row.sample.before
@@ -67,14 +92,6 @@ def _fraction(place: int) -> Callable[[Context], float | None]:
 
 def _sha256(row: Context) -> str | None:
     return None if row.sample.source is None else hashlib.sha256(row.sample.source).hexdigest()
-
-
-def _score(quality: QualityMap) -> float:
-    return quality.score
-
-
-def _values(quality: QualityMap) -> list[list[float]]:
-    return quality.values.tolist()
 
 
 COLUMNS = (
@@ -95,7 +112,7 @@ COLUMNS = (
     Column("quality_before", pa.float32(), _of_map(_score, "before")),
     Column("quality_after", pa.float32(), _of_map(_score, "after")),
     Column("quality_map_before", MAP, _of_map(_values, "before")),
-    Column("quality_map_after", MAP, _of_map(_values, "after")),
+    Column("quality_map_after", MAP, _map_after),
     Column("lq_fraction", pa.float32(), _fraction(0)),
     Column("mq_fraction", pa.float32(), _fraction(1)),
     Column("hq_fraction", pa.float32(), _fraction(2)),
@@ -129,8 +146,10 @@ def columns(judges: tuple[str, ...]) -> tuple[Column, ...]:
 def _judge_columns(name: str, place: int) -> tuple[Column, Column]:
     def value(when: int) -> Callable[[Context], float | None]:
         def judged(row: Context) -> float | None:
-            there = row.sample.error is None and place < len(row.sample.judgements)
-            return row.sample.judgements[place][when] if there else None
+            if row.sample.error is not None or place >= len(row.sample.judgements):
+                return None
+            score = row.sample.judgements[place][when]
+            return None if math.isnan(score) else score
 
         return judged
 

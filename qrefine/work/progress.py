@@ -32,6 +32,7 @@ class Totals:
     statuses: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     decisions: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
     extra_images: int = 0
     quality_before: float = 0.0  # sums over the scored samples
     quality_after: float = 0.0
@@ -64,6 +65,7 @@ class Totals:
         self.statuses.update(record.statuses)
         self.errors.update(record.errors)
         self.decisions.update(record.decisions)
+        self.notes.update(record.notes)
         for decision, count in record.decisions.items():
             self.meter.add("decisions", count, decision=decision)
         self.extra_images += record.extra_images

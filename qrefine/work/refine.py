@@ -110,5 +110,5 @@ def _summary(run: Run, done_before: int, leftovers: int, notes: Sequence[str]) -
         retried_rows=run.retried_rows,
         cpus=run.cpus,
         gpus=run.gpus,
-        notes=list(notes),
+        notes=[*notes, *(f"{count} x {note}" for note, count in sorted(totals.notes.items()))],
     )

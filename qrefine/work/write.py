@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
@@ -67,6 +68,7 @@ def _part(samples: Sequence[Sample], target: Target) -> PartRecord:
         target.run,
         extra_images=sum(max(0, sample.image_count - 1) for sample in samples),
         source_bytes=sum(len(sample.source or b"") for sample in samples),
+        notes=Counter(note for sample in samples for note in sample.notes),
     )
 
 

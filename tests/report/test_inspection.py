@@ -20,7 +20,7 @@ def test_it_comes_to_what_a_refiner_comes_to(plain: RefineConfig) -> None:
     assert inspection.status == refined.status == "refined"
     np.testing.assert_array_equal(inspection.result.pixels, refined.image)
     assert inspection.quality == refined.before
-    assert [step.stage for step in inspection.steps] == ["map", "inpaint", "accept"]
+    assert [step.stage for step in inspection.steps] == ["map", "inpaint", "accept", "judge"]
 
 
 def test_the_terminal_tells_q_and_the_map(plain: RefineConfig) -> None:
@@ -49,7 +49,7 @@ def test_a_fine_map_fits_a_terminal(plain: RefineConfig) -> None:
 @pytest.mark.parametrize("image", [noisy(photo(size=192)), np.full((192, 192, 3), 128, dtype=np.uint8)])
 def test_a_panel_has_a_tile_for_each_step(plain: RefineConfig, image: np.ndarray) -> None:
     inspection = Inspector(plain)(image)
-    steps = sum(step.stage not in ("map", "accept") for step in inspection.steps)
+    steps = sum(step.stage not in ("map", "accept", "judge") for step in inspection.steps)
     tiles = 5 + steps + (inspection.status == "refined")
     assert tiles == (7 if image.std() else 5)
     rows = -(-tiles // 4)

@@ -154,26 +154,6 @@ def test_only_refined_samples_that_were_not_decided_are_wanted() -> None:
     assert not stage.wants(done)
 
 
-def test_judges_report_on_accepted_images_alone_and_decide_nothing() -> None:
-    source, new = photo(size=24), photo("coffee", 24)
-    seen: list[Image] = []
-
-    def judge(image: Image) -> float:
-        seen.append(image)
-        return float(len(seen)) * -1e9  # the worst there is
-
-    better = Told(lambda image: np.full((N, N), 0.9 if np.array_equal(image, new) else 0.3))
-    worse = Told(lambda image: np.full((N, N), 0.1 if np.array_equal(image, new) else 0.3))
-    for mapper, pairs in ((better, 2), (worse, 0)):
-        seen.clear()
-        done = Accept(CONFIG, mapper, [judge, judge])(
-            [Sample(decoded=source, before=mapper([source])[0]).changed(new, "inpaint")]
-        )[0]
-        assert len(done.judgements) == pairs
-        assert len(seen) == 2 * pairs
-    assert seen == []
-
-
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(SIZES, st.integers(0, 1000)), min_size=2, max_size=5), st.integers(0, 100))
 def test_the_decision_on_an_image_does_not_depend_on_the_batch(
@@ -246,7 +226,7 @@ def judged(
 ) -> Sample:
     mapper = better_where_changed(source)
     sample = Sample(decoded=source, prompt=prompt, before=mapper([source])[0]).changed(new, "inpaint")
-    return Accept(load_config(None, overrides), mapper, (), comparator, redraws)([sample])[0]
+    return Accept(load_config(None, overrides), mapper, comparator, redraws)([sample])[0]
 
 
 BIG = st.sampled_from([(48, 48), (50, 33), (17, 64)])
@@ -260,7 +240,7 @@ def test_only_confirmed_cells_change_and_a_patch_that_lost_does_not(
     mapper, comparator = Told(hashed(seed, 0.6)), Sure(guessed(seed))
     sample = refined_sample(size, seed, share, mapper)
     overrides = ("accept.colour=255", f"accept.rounds={rounds}", "bounds={lq: 0, mq: 0, hq: 0}")
-    done = Accept(load_config(None, overrides), mapper, (), comparator)([sample])[0]
+    done = Accept(load_config(None, overrides), mapper, comparator)([sample])[0]
     assert done.decision in DECISIONS
     assert (done.decision == "accepted") == (done.refined is not None)
     if done.refined is None:
@@ -295,7 +275,7 @@ def test_a_perfect_repair_of_one_cell_is_enough() -> None:
     damaged[100:110, 100:110] = 255 - damaged[100:110, 100:110]
     mapper = Told(lambda image: quality_of(image, damaged))
     sample = Sample(decoded=damaged, before=mapper([damaged])[0]).changed(clean, "inpaint")
-    done = Accept(load_config(None, ("accept.colour=255",)), mapper, (), Sure(everywhere(0.9)))([sample])[0]
+    done = Accept(load_config(None, ("accept.colour=255",)), mapper, Sure(everywhere(0.9)))([sample])[0]
     assert done.decision == "accepted"
 
 
@@ -390,7 +370,7 @@ def test_the_last_round_takes_back_regions_and_leaves_the_others() -> None:
     for rounds in (0, 2):
         config = load_config(None, [f"accept.rounds={rounds}"])
         sample = Sample(decoded=source, before=mapper([source])[0]).changed(new, "x")
-        done = Accept(config, mapper, (), Sure(everywhere(0.9)))([sample])[0]
+        done = Accept(config, mapper, Sure(everywhere(0.9)))([sample])[0]
         assert done.decision == "accepted"
         assert (done.pixels[:40, :40] == 100).all()
         assert (done.pixels[64:, 64:] == 110).all()
@@ -403,7 +383,7 @@ def test_with_a_judge_too_the_decision_does_not_depend_on_the_batch(
 ) -> None:
     mapper = Told(hashed(salt, 0.9))
     samples = [refined_sample(size, seed, 0.6, mapper) for size, seed in specs]
-    accept = Accept(load_config(None, ("accept.colour=255",)), mapper, (), Sure(guessed(salt)))
+    accept = Accept(load_config(None, ("accept.colour=255",)), mapper, Sure(guessed(salt)))
     for together, sample in zip(accept(samples), samples, strict=True):
         alone = accept([sample])[0]
         assert (together.decision, together.after) == (alone.decision, alone.after)

@@ -156,9 +156,11 @@ def test_a_model_that_several_stages_share_is_loaded_once() -> None:
 
 def test_stages_that_the_configuration_leaves_out_are_not_built(plain: RefineConfig) -> None:
     only = load_config(None, [*PLAIN, "stages=[enhance]", "inpaint.name=no.such.module:X"])
-    assert [type(stage).__name__ for stage in build_stages(MODEL_STAGES, only)] == ["Map", "Enhance", "Accept"]
+    assert [type(stage).__name__ for stage in build_stages(MODEL_STAGES, only)] == [
+        "Map", "Enhance", "Accept", "Judge",
+    ]  # fmt: skip
     every = [type(stage).__name__ for stage in build_stages(MODEL_STAGES, plain)]
-    assert every == ["Map", "Noise", "Inpaint", "Enhance", "Accept"]
+    assert every == ["Map", "Noise", "Inpaint", "Enhance", "Accept", "Judge"]
 
 
 def test_an_unknown_model_is_a_user_error() -> None:

@@ -49,6 +49,7 @@ FIELDS: Mapping[str, st.SearchStrategy[Any]] = {
     "decision": st.none() | st.sampled_from(DECISIONS),
     "judgements": st.lists(st.tuples(SCORE, SCORE), max_size=2).map(tuple),
     "output": st.none() | st.binary(max_size=20),
+    "notes": st.lists(TEXT, max_size=2).map(tuple),
     "error": st.none() | TEXT,
 }
 SAMPLES = st.builds(Sample, decoded=st.none(), **FIELDS)
