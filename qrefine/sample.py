@@ -17,6 +17,9 @@ Decision = Literal[
 ]  # fmt: skip
 """What acceptance said. All but the first: the image was kept as it came, and why."""
 
+REFUSED = frozenset(get_args(Decision)) - {"accepted", "nothing_to_do"}
+"""The decisions that turned a repair down."""
+
 DECISIONS: tuple[Decision, ...] = get_args(Decision)
 
 LOSSES = {

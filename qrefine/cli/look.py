@@ -51,6 +51,9 @@ def report(
     settings: SetOption = None,
     gallery: Annotated[int, typer.Option(min=0, max=60, help="samples in each view of the gallery")] = 12,
     sources: Annotated[bool, typer.Option(help="read the images before refinement from their shards")] = True,
+    refused: Annotated[
+        int, typer.Option(min=0, max=60, help="refused repairs to make again and show; loads the models")
+    ] = 0,
     lower_is_better: Annotated[
         list[str] | None, typer.Option(metavar="JUDGE", help="a judge whose low scores are good; may be repeated")
     ] = None,
@@ -62,7 +65,8 @@ def report(
     """
     from qrefine.report.page import ReportOptions, write_report
 
-    options = ReportOptions(gallery, sources, gpu_price, frozenset(name.lower() for name in lower_is_better or ()))
+    low = frozenset(name.lower() for name in lower_is_better or ())
+    options = ReportOptions(gallery, sources, refused, gpu_price, low)
     size = write_report(table, output, load_config(config, settings or ()), options)
     print(f"report     {output} ({size / 1e6:.1f} MB)")
 

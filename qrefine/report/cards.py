@@ -66,6 +66,8 @@ def make_card(shown: Shown, judges: Sequence[Judge], most_bytes: int) -> Card:
     try:
         after = decode(shown.image, settings)
         before = None if shown.source is None else decode(shown.source, settings)
+        if shown.repair is not None:
+            before, after = after, shown.repair
         if before is not None and before.shape != after.shape:
             before, note = None, "source has another size"
     except ImageError as error:

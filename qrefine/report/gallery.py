@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from qrefine.config import RefineConfig
+from qrefine.quality.map import Image
 from qrefine.report.rows import ChunkRows, Flags, Rows, Values
 from qrefine.report.scan import TableScan
 from qrefine.report.statistics import Judge
@@ -22,6 +23,8 @@ from qrefine.table.beside import pair_of
 from qrefine.table.images import SourceError, Sources, image_bytes
 
 SHARD_BYTES = 4 << 30  # read of shards without offsets in all; samples beyond that are shown without their image
+
+REFUSED_VIEW = "refused"
 
 Place = tuple[str, int]
 """A part and a row in it: one row may be chosen for several views, with another score in each."""
@@ -91,8 +94,8 @@ class Section:
     top: Top
 
 
-def sections(count: int, judges: Sequence[Judge]) -> list[Section]:
-    """The report's views, ``count`` samples each."""
+def sections(count: int, judges: Sequence[Judge], refused: int = 0) -> list[Section]:
+    """The report's views, ``count`` samples each; the last has ``refused`` repairs that were turned down."""
 
     def gain(rows: Rows) -> Values:
         return rows.after - rows.before
@@ -138,7 +141,13 @@ def sections(count: int, judges: Sequence[Judge]) -> list[Section]:
             lambda rows: (np.zeros(len(rows)), ~rows.failed),
         ),
     ]
-    return [Section(name, title, text, rank, Top(count)) for name, title, text, rank in views]
+    found = [Section(name, title, text, rank, Top(count)) for name, title, text, rank in views]
+    if refused:
+        text = (
+            "Images whose repair was turned down, lowest quality first: as they came, and the repair, made again."
+        )
+        found.append(Section(REFUSED_VIEW, "Refused", text, lambda r: (-r.before, r.refused), Top(refused)))
+    return found
 
 
 @dataclass
@@ -148,6 +157,7 @@ class Shown:
     row: dict[str, Any]
     source: bytes | None = None
     note: str = ""
+    repair: Image | None = None  # one that was refused, to be shown as what comes after
 
     @property
     def image(self) -> bytes:
@@ -159,7 +169,7 @@ def look_up(scan: TableScan, picks: Iterable[Pick], config: RefineConfig, *, sou
     by_part: dict[str, set[int]] = defaultdict(set)
     for pick in picks:
         by_part[pick.part].add(pick.position)
-    columns = [name for name in scan.schema.names if name not in ("seed", "shard_rows")]
+    columns = [name for name in scan.schema.names if name != "shard_rows"]
     columns += [name for judge in scan.judges for name in pair_of(judge) if name not in columns]
     shown: dict[Place, Shown] = {}
     for part, members in by_part.items():

@@ -6,10 +6,10 @@ import base64
 import hashlib
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 from markupsafe import Markup
@@ -17,12 +17,15 @@ from markupsafe import Markup
 from qrefine.config import Bounds, RefineConfig
 from qrefine.report import charts
 from qrefine.report.cards import Card, make_card
-from qrefine.report.gallery import Section, look_up, sections
+from qrefine.report.gallery import REFUSED_VIEW, Section, Shown, look_up, sections
 from qrefine.report.rows import ChunkRows
 from qrefine.report.scan import TableScan
 from qrefine.report.statistics import COLUMNS, GROUPS, LOWER_IS_BETTER, PATHS, Statistics, Tally
 from qrefine.storage.errors import storage_error
 from qrefine.storage.store import Store
+
+if TYPE_CHECKING:
+    from qrefine.report.refused import Repairs
 
 TABLE_ROWS = 100  # of the shard and generator tables; those of lowest quality are shown
 MOST_RUNS = 200  # whose summaries are read
@@ -36,6 +39,7 @@ class ReportOptions:
 
     gallery: int = 12  # samples in each view
     sources: bool = True  # read the images before refinement from their shards
+    refused: int = 0  # repairs that were turned down and are made again, which takes the models
     gpu_price: float | None = None
     lower_is_better: frozenset[str] = frozenset()  # judges beyond those that are known
     title: str = ""
@@ -74,7 +78,7 @@ def render_report(scan: TableScan, config: RefineConfig, options: ReportOptions)
     """The page as text."""
     bounds, bounds_known = _bounds(scan, config)
     statistics = Statistics(bounds, scan.judges, LOWER_IS_BETTER | options.lower_is_better)
-    views = sections(options.gallery, statistics.judges)
+    views = sections(options.gallery, statistics.judges, options.refused)
     columns = [*COLUMNS, *(f"{judge}_{when}" for judge in scan.judges for when in ("before", "after"))]
     for chunk in scan.chunks(columns):
         rows = ChunkRows(chunk.rows, chunk.part, chunk.first)
@@ -130,7 +134,22 @@ def _gallery(
     shown = look_up(scan, chosen, config, sources=options.sources)
     each = PICTURE_BYTES // max(1, len(chosen))
     cards = {place: make_card(one, statistics.judges, each) for place, one in shown.items()}
-    return [(view, [cards[pick.place] for pick in picks[view.name]]) for view in views]
+    found = [(view, [cards[pick.place] for pick in picks[view.name]]) for view in views]
+    if refused := picks.get(REFUSED_VIEW):
+        from qrefine.report.refused import Repairs  # torch takes seconds to import
+
+        repairs = Repairs(config)
+        told = [_refused(shown[pick.place], repairs) for pick in refused]
+        found[-1] = (found[-1][0], [make_card(one, statistics.judges, each) for one in told])
+    return found
+
+
+def _refused(shown: Shown, repairs: Repairs) -> Shown:
+    """A sample with the repair that was turned down; as it is where its image could not be read."""
+    if not shown.image:
+        return shown
+    repair, note = repairs(shown.row, shown.image)
+    return replace(shown, repair=repair, note=note)
 
 
 def _charts(statistics: Statistics, bounds: Bounds) -> dict[str, Markup]:

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from qrefine.sample import REFUSED
+
 Flags = NDArray[np.bool_]
 Values = NDArray[np.float64]
 
@@ -52,6 +54,11 @@ class Rows:
     @cached_property
     def failed(self) -> Flags:
         return self.equals("status", "failed")
+
+    @cached_property
+    def refused(self) -> Flags:
+        found = pc.is_in(self.table["decision"], pa.array(sorted(REFUSED)))
+        return np.asarray(found.combine_chunks().to_numpy(zero_copy_only=False), dtype=bool)
 
     @cached_property
     def stages(self) -> dict[str, Flags]:
