@@ -101,7 +101,8 @@ class Sources:
         if unit is None:
             raise SourceError(row, GONE)
         self._shard, self._next, self._end, self._by_file = shard, 0, MISSING, bool(unit.files)
-        wanted = self._wanted.__eq__ if self._by_file else lambda index: index >= self._wanted
+        # the first sample too: it tells whether the unit can be read at all
+        wanted = self._wanted.__eq__ if self._by_file else lambda index: index == 0 or index >= self._wanted
         self._samples = read_unit(unit, self.config, retries=1, wanted=wanted)
 
     def _following(self, row: Mapping[str, Any]) -> Sample | None:
