@@ -1,8 +1,8 @@
 """Frozen settings read from YAML. Unknown keys and invalid values are errors; a digest identifies the settings.
 
 Every default is ours, not the paper's: Q-Refine gives no grid, bounds, steps or strengths. Settings under
-``stream`` say how fast and where the work is done and ``storage_options`` how storage is reached; all others
-change the result and enter the digest.
+``stream`` say how fast and where the work is done, ``storage_options`` how storage is reached and ``images.store``
+where images lie; all others change the result and enter the digest.
 """
 
 from __future__ import annotations
@@ -207,7 +207,8 @@ class RefineConfig(Settings):
 
     def digested(self) -> dict[str, Any]:
         """The settings that change results, as plain data; no secrets among them."""
-        return self.model_dump(mode="json", exclude={"stream", "storage_options"})
+        apart = {"stream": True, "storage_options": True, "images": {"store": True}}
+        return self.model_dump(mode="json", exclude=apart)
 
 
 def sample_seed(key: str, seed: int, draw: int = 0) -> int:
