@@ -173,7 +173,14 @@ def test_every_setting_that_changes_results_changes_the_digest() -> None:
 
 @pytest.mark.parametrize(
     "override",
-    ["stream.batch_size=1", "stream.topology=pooled", "storage_options.anon=true", "seed=0", "bounds.mq=0.7"],
+    [
+        "stream.batch_size=1",
+        "stream.topology=pooled",
+        "storage_options.anon=true",
+        "seed=0",
+        "bounds.mq=0.7",
+        "images.store=refined",
+    ],
 )
 def test_what_changes_no_result_leaves_the_digest(override: str) -> None:
     assert load_config(None, [override]).digest == RefineConfig().digest

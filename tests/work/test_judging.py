@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from qrefine.errors import UserError
 from qrefine.nightly.changes import Again
 from qrefine.report.page import write_report
 from qrefine.table.images import image_bytes
-from qrefine.table.table import open_table
+from qrefine.table.table import Table, open_table
 from tests.support import PLAIN, write_shards
+from tests.work import runs
 
 SETTINGS = [*PLAIN, "stream.executor=local", "stream.workers=1", "stream.batch_size=2", "judges=[]"]
 CONFIG = load_config(None, SETTINGS)
@@ -162,3 +164,31 @@ def test_the_command_line_adds_judges(table: Path, capsys: pytest.CaptureFixture
     code = app(["score", str(table), "--judge", NAME, *flags], standalone_mode=False)
     assert code == 0
     assert f"judge      {NAME}: {ROWS} rows, 0 judged before" in capsys.readouterr().out
+
+
+def judge_and_die(table: str, commits: int) -> None:
+    """Judge each shard in a commit of its own, and die as by ``kill -9`` after some of them."""
+    commit, count = Table.commit, iter(range(100))
+
+    def some(self: Table, *arguments: Any, **options: Any) -> None:
+        if next(count) >= commits:
+            runs.die()
+        commit(self, *arguments, **options)
+
+    Table.commit = some  # type: ignore[method-assign]
+    judge(table, [NAME], load_config(None, [*SETTINGS, "stream.commit_seconds=0.000001"]))
+
+
+@pytest.mark.parametrize("commits", [0, 1])
+def test_a_kill_loses_nothing_and_the_same_call_continues(table: Path, commits: int) -> None:
+    process = runs.CHILDREN.Process(target=judge_and_die, args=(str(table), commits))
+    process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
+    done = ROWS // 2 * commits
+    assert len(scores(table)) == done
+    (summary,) = judge(str(table), [NAME], CONFIG)
+    assert (summary.judged, summary.kept) == (ROWS - done, done)
+    assert {place: after for place, (_, after) in scores(table).items()} == pytest.approx(expected(table))
+    names = {path.name for path in (table / "_judges" / "brightness").glob("*.parquet")}
+    assert len(names) == 2  # what the dead one wrote and did not commit is gone
