@@ -21,7 +21,8 @@ import numpy as np
 
 from qrefine.api import refine
 from qrefine.config import RefineConfig, load_config
-from qrefine.corpus.images import decode, encode
+from qrefine.corpus.encode import encode
+from qrefine.corpus.images import decode
 from qrefine.corpus.listing import list_shards
 from qrefine.corpus.readers import read_unit
 from qrefine.plan.salvage import Prices

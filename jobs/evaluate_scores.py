@@ -24,7 +24,8 @@ import webdataset
 
 from qrefine.api import judge, refine, score
 from qrefine.config import RefineConfig, load_config
-from qrefine.corpus.images import decode, encode
+from qrefine.corpus.encode import encode
+from qrefine.corpus.images import decode
 from qrefine.corpus.listing import list_shards
 from qrefine.models.registry import load_mapper
 from qrefine.quality.map import Image
