@@ -159,6 +159,8 @@ def test_untouched_pixels_are_the_sources_own_in_its_own_space(name: str, kind: 
     assert (changed.max(), changed.mean() < 1) <= (8, True)
     if before.alpha is not None:
         assert np.array_equal(eight_bits(after.alpha), covered)
+    if kind == "webp" and before.space.mode == "RGB" and "depth" not in lost:
+        assert np.array_equal(before.colour[untouched], after.colour[untouched])
     if kind == "png":
         assert (mode(made.data), made.lost) == (kept_mode, lost)
         assert "cmyk" in lost or np.array_equal(before.colour[untouched], after.colour[untouched])

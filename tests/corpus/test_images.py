@@ -364,6 +364,14 @@ def test_a_jpeg_that_lacks_more_fails(options: dict[str, object], share: float) 
         decode(data[: int(len(data) * share)], SETTINGS)
 
 
+def test_a_progressive_jpeg_without_its_last_scans_fails() -> None:
+    data = big_jpeg(progressive=True)
+    first = data.index(b"\xff\xda")
+    second = data.index(b"\xff\xda", first + 2)
+    with pytest.raises(ImageError):
+        decode(data[:second], SETTINGS)
+
+
 @pytest.mark.parametrize("mode", ["L", "CMYK"])
 def test_a_tail_may_lack_in_every_mode(mode: str) -> None:
     data = saved(PIL.Image.fromarray(photo(size=320)).convert(mode), "JPEG", quality=90)
