@@ -27,9 +27,9 @@ from qrefine.storage.store import Store
 
 MAGIC = b"PAR1"
 ENCRYPTED = b"PARE"
+SIGNATURE_BYTES = 28  # behind a plain footer of encrypted columns: asking for those aborts the process
 BATCH_BYTES = 8 << 20  # of decoded rows at a time, by their mean
-DECODED_BYTES = 64 << 20  # of them in the worst case
-MOST_ROWS = 256
+MOST_ROWS = 64  # however small the mean: a dictionary may hold a large image once for many rows
 BUFFER_BYTES = 32 << 20  # of all column chunks together, each at least LEAST_BUFFER
 LEAST_BUFFER = 64 << 10
 MOST_BUFFER = 4 << 20
@@ -101,6 +101,9 @@ class _File:
         source.seek(0)
         self._file = pa.PythonFile(source, mode="r")
         metadata = pq.read_metadata(self._file)
+        source.seek(source.size - len(MAGIC) - 4)
+        if int.from_bytes(source.read(4), "little") == metadata.serialized_size + SIGNATURE_BYTES:
+            raise ValueError("the Parquet file is encrypted, all but its footer")
         buffer = min(max(BUFFER_BYTES // max(1, metadata.num_columns), LEAST_BUFFER), MOST_BUFFER)
         self._reader = pq.ParquetFile(self._file, metadata=metadata, buffer_size=buffer, pre_buffer=False)
         self._columns = choose_columns(self._reader.schema_arrow, config.input)
@@ -120,7 +123,8 @@ class _File:
             first = end
 
     def _group(self, group: int, first: int, end: int, wanted: Callable[[int], bool]) -> Iterator[Sample]:
-        rows = _rows_at_once(self._reader.metadata.row_group(group))
+        told = self._reader.metadata.row_group(group)
+        rows = min(max(1, BATCH_BYTES * told.num_rows // max(1, told.total_byte_size)), MOST_ROWS)
         batches = self._reader.iter_batches(rows, [group], self._columns.read, use_threads=False)
         index = first
         try:
@@ -181,23 +185,6 @@ class _File:
 
     def _default(self, index: int) -> str:
         return f"{self._stem}/{index:08d}"
-
-
-def _rows_at_once(group: Any) -> int:
-    """Rows of a group that are decoded at a time: BATCH_BYTES by their mean, DECODED_BYTES in the worst case.
-
-    The worst case is that each row is the dictionary's largest value, which a writer has stored once.
-    """
-    rows = BATCH_BYTES * group.num_rows // max(1, group.total_byte_size)
-    largest = max((_dictionary_bytes(group.column(place)) for place in range(group.num_columns)), default=0)
-    return max(1, min(rows, DECODED_BYTES // max(1, largest), MOST_ROWS))
-
-
-def _dictionary_bytes(chunk: Any) -> int:
-    if not chunk.has_dictionary_page or chunk.dictionary_page_offset is None:
-        return 0
-    packed = max(0, chunk.data_page_offset - chunk.dictionary_page_offset)
-    return int(packed * max(1, chunk.total_uncompressed_size / max(1, chunk.total_compressed_size)))
 
 
 def _bytes_of(image: Any, why: str | None, config: RefineConfig) -> tuple[bytes | None, str | None]:

@@ -52,7 +52,8 @@ def first_file(unit: Shard, config: RefineConfig) -> Store:
     place = inner(unit.url)
     if place is None:
         return Store.at(unit.url, config.storage_options)
-    return Store.at(place.container, config.storage_options).join(place.part or unit.files[0].name)
+    names = [file.name for file in unit.files if file.size is not None]  # without those that are not there
+    return Store.at(place.container, config.storage_options).join(place.part or (names or [unit.files[0].name])[0])
 
 
 def _reader(unit: Shard, config: RefineConfig) -> Reader:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyarrow.parquet.encryption as pe
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -259,10 +260,33 @@ def test_a_truncated_file_is_one_row(tmp_path: Path, keep: int) -> None:
     assert "no footer: cut off" in error_of(path) or "empty file" in error_of(path)
 
 
-def test_an_empty_an_encrypted_and_a_missing_file(tmp_path: Path) -> None:
+class Keys(pe.KmsClient):
+    def wrap_key(self, key_bytes: bytes, master_key_identifier: str) -> bytes:
+        return key_bytes
+
+    def unwrap_key(self, wrapped_key: bytes, master_key_identifier: str) -> bytes:
+        return wrapped_key
+
+
+def write_encrypted(path: Path, *, plaintext_footer: bool) -> Path:
+    how = pe.EncryptionConfiguration("f", column_keys={"c": ["image"]}, plaintext_footer=plaintext_footer)
+    factory = pe.CryptoFactory(lambda _: Keys())
+    properties = factory.file_encryption_properties(pe.KmsConnectionConfig(), how)
+    content = pa.table({"image": [PNG, PNG], "id": [1, 2]})
+    with pq.ParquetWriter(path, content.schema, encryption_properties=properties) as writer:
+        writer.write_table(content)
+    return path
+
+
+def test_encrypted_files(tmp_path: Path) -> None:
+    whole = write_encrypted(tmp_path / "a.parquet", plaintext_footer=False)
+    assert error_of(whole) == "shard unreadable: the Parquet file is encrypted"
+    parts = write_encrypted(tmp_path / "b.parquet", plaintext_footer=True)
+    assert error_of(parts) == "shard unreadable: the Parquet file is encrypted, all but its footer"
+
+
+def test_an_empty_and_a_missing_file(tmp_path: Path) -> None:
     assert error_of(write(tmp_path / "a.parquet", table(0))) == "shard unreadable: it holds no samples"
-    (tmp_path / "b.parquet").write_bytes(b"PARE" + bytes(100) + b"PARE")
-    assert error_of(tmp_path / "b.parquet") == "shard unreadable: the Parquet file is encrypted"
     assert error_of(tmp_path / "c.parquet") == "shard does not exist"
 
 
