@@ -99,7 +99,8 @@ def rows(found: Sequence[Outcome]) -> list[tuple[str, ...]]:
         honest = [one for one in of if one.offered.honest]
         kept = [one for one in honest if one.accepted]
         harmful = [one for one in of if not one.offered.honest]
-        passed = [one for one in of if one.accepted and not one.written.honest]
+        written = [one.written for one in of if one.accepted]
+        worse, farther = sum(not w.honest for w in written), sum(w.gain < -offers.LOSES for w in written)
         ratios = [one.offered.ratio for one in honest]
         why = Counter(one.decision for one in honest if not one.accepted).most_common(3)
         nearer = [one for one in of if one.offered.ratio < 1]
@@ -109,8 +110,8 @@ def rows(found: Sequence[Outcome]) -> list[tuple[str, ...]]:
             f"{np.median(ratios):.2f}" if ratios else "",
             f"{len(kept)} of {len(honest)}",
             f"{sum(one.accepted for one in nearer)} of {len(nearer)}",
-            f"{len(passed)} of {len(harmful)}",
-            f"{sum(one.accepted and one.written.gain < -offers.LOSES for one in of)}",
+            f"{sum(one.accepted for one in harmful)} of {len(harmful)}",
+            f"{worse} / {farther} of {len(written)}",
             ", ".join(f"{name} {count}" for name, count in why),
         ))  # fmt: skip
     return told
@@ -118,5 +119,5 @@ def rows(found: Sequence[Outcome]) -> list[tuple[str, ...]]:
 
 HEADS = (
     "kind", "nearer in features / in dB", "distance, median of honest", "honest by the label, kept",
-    "nearer in features, kept", "harmful by the label, written", "written and farther in dB", "why not",
+    "nearer in features, kept", "others, accepted in part", "written and worse: by the label / in dB", "why not",
 )  # fmt: skip
