@@ -1,6 +1,6 @@
 """Benchmarks: every figure is a ratio from one run, or comes with what it was measured against.
 
-python jobs/bench.py efficiency against scale savings scorer startup reading [--photos GLOB] [--out bench.json]
+python jobs/bench.py NAME ... [--photos GLOB] [--out bench.json]
 python jobs/bench.py diffusion --model sdxl    (on a GPU; options of its own)
 """
 
@@ -19,7 +19,7 @@ from benchmarks.measure import as_json, say, show
 from benchmarks.options import Options
 from training.pictures import shards
 
-BENCHMARKS = ("efficiency", "against", "scale", "savings", "scorer", "startup", "reading")
+BENCHMARKS = ("efficiency", "against", "scale", "savings", "scorer", "startup", "reading", "billion")
 LEAST_SIDE = 256  # of the photographs that a corpus is made of
 PACKAGES = ("qrefine", "ray", "torch", "pyarrow", "deltalake", "webdataset")
 

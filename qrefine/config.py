@@ -138,11 +138,9 @@ class StreamSettings(Settings):
     pools: tuple[Pool, ...] | None = Field(None, description="explicit pools instead of a topology")
     batch_size: int = Field(8, ge=1, le=1024, description="samples per batch of an actor")
     block_mb: float = Field(8, gt=0, le=128, description="megabytes of encoded images in one Ray block")
-    part_rows: int = Field(
-        32,
-        ge=1,
-        le=100_000,
-        description="most rows in a part where separate tasks write (GPUs); else a part has one batch",
+    part_rows: int = Field(10_000, ge=1, le=100_000, description="most rows in a part, counted after each batch")
+    part_seconds: float = Field(
+        600, ge=0, le=86_400, description="most seconds that a part is gathered for; a kill repeats them"
     )
     commit_seconds: float = Field(5, gt=0, le=3600, description="most seconds from one commit to the next")
     retries: int = Field(

@@ -91,7 +91,7 @@ class AtomicRun:
             self.table.version,
             plan_digest(self.config.digest, again, prune),
             run.name,
-            self.table.part_names(),
+            self.table.part_names,
         )
         self.journal.resume(self._still_good)
         self.continued = sum(len(Rows.from_ranges(record.rows)) for record in self._samples())

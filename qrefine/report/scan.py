@@ -60,7 +60,7 @@ class TableScan:
         self.schema = table.schema
         self.last_config = table.last_config()
         self._store, self._beside = store, Beside(store)
-        actions = pa.table(table.delta.get_add_actions()).select(["path", "size_bytes", "num_records"])
+        actions = table.actions().select(["path", "size_bytes", "num_records"])
         self.parts = [Part(*row.values()) for row in actions.sort_by("path").to_pylist()]
 
     @property

@@ -13,8 +13,9 @@ from typing import IO, Any
 
 import fsspec
 
+from qrefine.storage.dates import parse_dates_fast
 from qrefine.storage.errors import http_status, storage_error
-from qrefine.storage.options import delta_options, fsspec_options, refuse_secrets
+from qrefine.storage.options import S3, delta_options, fsspec_options, protocol_of, refuse_secrets
 from qrefine.storage.reader import READ_BYTES, ResumingReader
 from qrefine.storage.retry import retrying
 
@@ -184,6 +185,8 @@ class Store:
     def _opened(self) -> tuple[Any, str]:
         try:
             found: tuple[Any, str] = fsspec.core.url_to_fs(self.url, **fsspec_options(self.url, self.options))
+            if protocol_of(self.url) in S3:
+                parse_dates_fast(found[0])
             return found
         except (ImportError, ValueError, TypeError, OSError) as error:
             raise storage_error(self.url, error) from error

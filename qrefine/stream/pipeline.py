@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
@@ -21,9 +22,13 @@ from qrefine.work.write import Target
 
 TASK_RETRIES = 1  # for tasks lost because another task killed their actor; a second loss is retried alone
 BATCHES_AHEAD = 2  # batches per GPU task: one is decoded while one is processed; more would end unevenly
-IN_FLIGHT = 2  # tasks per actor: the next batch is ready when one ends
+CALLS = 3  # of a GPU actor at a time: while the models have one's batch, others are decoded, encoded, uploaded
+IN_FLIGHT = 2  # tasks per actor besides further calls: the next batch is ready when one ends
 ROW_BY_ROW = 1.0  # bytes: every row becomes a block of its own
 READERS_PER_GPU = 2  # at least; a cluster that grows has few CPUs when the run begins
+MOST_PARTS = 1_000_000  # of a corpus, as far as blocks may grow
+LARGEST_BLOCK = 512 << 20  # bytes
+BLOCKS_IN_STORE = 16  # for each actor, of which some are being read and some wait
 BLOCKS_PER_ACTOR = 16  # for small inputs: at the end an actor waits about half a block for the others
 
 
@@ -37,9 +42,10 @@ def refine_stream(
     config = target.config
     actors = max(pool.size for pool in topology.pools)
     batch_size = 1 if alone else config.stream.batch_size
-    dataset = _read(plans, target, ROW_BY_ROW if alone else block_bytes(plans, actors, config), topology.gpus)
+    block = ROW_BY_ROW if alone else block_bytes(plans, actors, config)
+    grown = block > config.stream.block_mb * 2**20
+    dataset = _read(plans, target, block, topology.gpus)
     for position, pool in enumerate(topology.pools):
-        last = position == len(topology.pools) - 1
         with warnings.catch_warnings():
             # Ray 2.60 warns of arguments without a name, and max_task_retries has none
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -49,32 +55,42 @@ def refine_stream(
                     "pool": pool,
                     "target": target,
                     "slots": batch_size,
-                    "writes": last and topology.write_in_pool,
+                    "writes": position == len(topology.pools) - 1,
                 },
-                # on GPUs batches are filled across blocks; on CPUs each block is a task
-                batch_size=(1 if alone else BATCHES_AHEAD * batch_size) if pool.gpus else None,
+                # on GPUs batches are filled across blocks, where these are small; else each block is a task
+                batch_size=(1 if alone else BATCHES_AHEAD * batch_size) if pool.gpus and not grown else None,
                 batch_format="pyarrow",
                 zero_copy_batch=True,
-                compute=_strategy(pool, topology.elastic, 1 if alone else IN_FLIGHT),
+                compute=_strategy(pool, topology.elastic, alone),
                 num_cpus=pool.cpus,
                 num_gpus=pool.gpus,
                 max_task_retries=TASK_RETRIES,
             )
-    if topology.write_in_pool:
-        return dataset
-    return _write(dataset, target, rows=1 if alone else config.stream.part_rows)
+    return dataset
 
 
 def failure_stream(plans: Sequence[ShardPlan], target: Target, reason: str) -> Dataset:
     """Writes the planned rows as failed, without running models."""
-    return _write(_read(plans, target, ROW_BY_ROW), target, rows=1, reason=reason)
+    return _read(plans, target, ROW_BY_ROW).map_batches(
+        write_block,
+        fn_kwargs={"target": target, "reason": reason},
+        batch_size=1,
+        batch_format="pyarrow",
+        zero_copy_batch=True,
+        num_cpus=HELPER_CPUS,
+    )
 
 
-def _strategy(pool: Pool, elastic: bool, in_flight: int) -> ActorPoolStrategy:
-    if not elastic:
-        return ActorPoolStrategy(size=pool.size, max_tasks_in_flight_per_actor=in_flight)
+def _strategy(pool: Pool, elastic: bool, alone: bool) -> ActorPoolStrategy:
+    calls = CALLS if pool.gpus and not alone else 1
+    strategy = partial(
+        ActorPoolStrategy,
+        max_tasks_in_flight_per_actor=1 if alone else calls + IN_FLIGHT - 1,
+        max_concurrent_calls_per_actor=calls,
+        enable_true_multi_threading=True,
+    )
     # no upper bound but the cluster, which may grow
-    return ActorPoolStrategy(min_size=1, initial_size=pool.size, max_tasks_in_flight_per_actor=in_flight)
+    return strategy(min_size=1, initial_size=pool.size) if elastic else strategy(size=pool.size)
 
 
 def records(dataset: Dataset) -> Iterator[PartRecord]:
@@ -100,10 +116,16 @@ def records(dataset: Dataset) -> Iterator[PartRecord]:
 
 
 def block_bytes(plans: Sequence[ShardPlan], actors: int, config: RefineConfig) -> float:
-    """Encoded bytes in one block: the setting, or less if the input is too small to feed all actors."""
+    """Encoded bytes in one block: the setting, less if the input is too small to feed all actors, and more if it
+    is so large that its parts, which are no larger than blocks, would be too many for the table's log."""
     total = sum(plan.size or 0 for plan in plans)
-    most = config.stream.block_mb * 2**20
-    return min(most, total / (BLOCKS_PER_ACTOR * actors)) if total else most
+    least = config.stream.block_mb * 2**20
+    most = max(least, min(total / MOST_PARTS, LARGEST_BLOCK, _store_bytes() / (BLOCKS_IN_STORE * actors)))
+    return min(most, total / (BLOCKS_PER_ACTOR * actors)) if total else least
+
+
+def _store_bytes() -> float:
+    return float(ray.cluster_resources().get("object_store_memory", 0))
 
 
 def _read(plans: Sequence[ShardPlan], target: Target, block: float, gpus: float = 0) -> Dataset:
@@ -119,14 +141,3 @@ def _read(plans: Sequence[ShardPlan], target: Target, block: float, gpus: float 
 
 def _cpus() -> float:
     return float(ray.cluster_resources().get("CPU", 1))
-
-
-def _write(dataset: Dataset, target: Target, *, rows: int, reason: str | None = None) -> Dataset:
-    return dataset.map_batches(
-        write_block,
-        fn_kwargs={"target": target, "reason": reason},
-        batch_size=rows,
-        batch_format="pyarrow",
-        zero_copy_batch=True,
-        num_cpus=HELPER_CPUS,
-    )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from threading import Lock
 
 import pyarrow as pa
 
@@ -15,10 +16,10 @@ from qrefine.sample import Sample
 from qrefine.stages.refiner import MODEL_STAGES, build_stages
 from qrefine.stages.stage import Step, run_stages
 from qrefine.stream.metrics import RayMeter
-from qrefine.stream.writing import write_told
+from qrefine.stream.writing import told
 from qrefine.work.border import from_arrow, to_arrow
 from qrefine.work.process import load
-from qrefine.work.write import Target
+from qrefine.work.write import Target, Writer
 
 POOLED = (("map",), ("noise", "inpaint"), ("enhance",), ("accept",))
 LOCAL_ACTOR_CPUS = 0.5
@@ -30,12 +31,11 @@ HELPER_CPUS = 0.1  # per reader or writer; both must always fit beside the actor
 class Topology:
     """The pools in stream order.
 
-    ``write_in_pool``: the last pool writes the parts; otherwise separate tasks do. ``elastic``: pools start at
-    their size, release idle actors, and grow when nodes join the cluster; otherwise sizes are fixed.
+    ``elastic``: pools start at their size, release idle actors, and grow when nodes join the cluster; otherwise
+    sizes are fixed.
     """
 
     pools: tuple[Pool, ...]
-    write_in_pool: bool
     elastic: bool
 
     def __str__(self) -> str:
@@ -61,9 +61,7 @@ def plan_topology(config: RefineConfig, cpus: float, gpus: float) -> Topology:
         pools = _pooled(cpus, gpus)
     else:
         pools = _colocated(cpus, gpus)
-    on_gpus = any(pool.gpus for pool in pools)
-    # a GPU must not wait for an encoder; without GPUs, writing in the pool saves a copy, and no queue builds up
-    return Topology(pools, write_in_pool=not on_gpus, elastic=on_gpus and stream.pools is None)
+    return Topology(pools, elastic=stream.pools is None and any(pool.gpus for pool in pools))
 
 
 def _colocated(cpus: float, gpus: float) -> tuple[Pool, ...]:
@@ -96,40 +94,52 @@ def _pool(stages: Sequence[str], size: int, *, gpus: float, cpus: float = LOCAL_
 
 
 class PoolActor:
-    """One process of a pool: loads its models once, then maps blocks of samples to blocks of samples.
+    """A process of a pool: loads its models once, then maps blocks of samples to blocks of samples.
 
     If it ``writes`` it is the end of the stream: it writes its samples and returns the records of the parts.
+    Several blocks may be under way in threads: while the models work on a batch of one, batches of the others are
+    decoded, encoded and uploaded.
     """
 
     def __init__(self, pool: Pool, target: Target, slots: int, writes: bool) -> None:
-        import torch
-
         # a fixed count: the order of sums, and so the last bit, must not depend on the machine's load
-        torch.set_num_threads(max(1, int(pool.cpus)))
+        self._threads = max(1, int(pool.cpus))
         self._target, self._slots, self._writes = target, slots, writes
+        _fix_threads(self._threads)
         self._stages = build_stages(pool.stages, target.config)
+        self._models = Lock()
         # a GPU must not wait for decoding; on CPUs only, threads would compete for the same cores
         self._map = ThreadPoolExecutor(DECODERS).map if pool.gpus else map
         self._meter = RayMeter(target.run)
         self._name, self._device = "+".join(pool.stages), "gpu" if pool.gpus else "cpu"
         self._busy = 0.0  # seconds in stages since the last batch
         self._since = time.perf_counter()
+        self._began = time.monotonic()
 
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
         """Processes ``slots`` rows at a time; with decoder threads the next rows are decoded meanwhile."""
+        _fix_threads(self._threads)
         load_one = partial(load, stages=self._stages, config=self._target.config)
         starts = range(0, max(1, block.num_rows), self._slots)
         coming = (self._map(load_one, from_arrow(block.slice(start, self._slots))) for start in starts)
+        writer = Writer(self._target, self._began)
         loaded: Iterable[Sample] | None = next(coming)
         while loaded is not None:
             now, loaded = loaded, next(coming, None)
-            yield self._run(list(now))
+            done = self._run(list(now))
+            if self._writes:
+                if (records := told(partial(writer.add, done), self._target)).num_rows:
+                    yield records
+            else:
+                yield to_arrow(done)
+        if self._writes:
+            yield told(writer.close, self._target)
 
-    def _run(self, samples: Sequence[Sample]) -> pa.Table:
-        done = run_stages(self._stages, samples, self._watch)
-        result = write_told(done, self._target) if self._writes else to_arrow(done)
-        self._account(len(done))
-        return result
+    def _run(self, samples: Sequence[Sample]) -> list[Sample]:
+        with self._models:
+            done = run_stages(self._stages, samples, self._watch)
+            self._account(len(done))
+        return done
 
     def _watch(self, step: Step) -> None:
         self._meter.add("stage_seconds", step.seconds, stage=step.stage)
@@ -144,3 +154,9 @@ class PoolActor:
         self._meter.add("busy_seconds", self._busy, pool=self._name, device=self._device)
         self._meter.add("idle_seconds", now - self._since - self._busy, pool=self._name, device=self._device)
         self._busy, self._since = 0.0, now
+
+
+def _fix_threads(count: int) -> None:
+    import torch
+
+    torch.set_num_threads(count)  # each thread that calls a model has a count of its own

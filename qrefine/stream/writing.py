@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 
 from qrefine.errors import UserError
 from qrefine.sample import Sample
 from qrefine.stream.metrics import RayMeter
+from qrefine.table.parts import PartRecord
 from qrefine.work.border import from_arrow
 from qrefine.work.write import Target, all_failed, write
 
@@ -27,12 +28,17 @@ def write_block(block: pa.Table, target: Target, reason: str | None = None) -> p
 
 
 def write_told(samples: Sequence[Sample], target: Target) -> pa.Table:
-    """Write samples; returns the records of the parts, which are small.
+    """Write samples; returns the records of the parts, which are small."""
+    return told(lambda: write(samples, target), target)
+
+
+def told(action: Callable[[], Sequence[PartRecord]], target: Target) -> pa.Table:
+    """The records that the action wrote.
 
     An unavailable store is returned as data: after an exception Ray would go on and samples would be blamed.
     """
     try:
-        records = write(samples, target)
+        records = action()
     except UserError as error:
         return pa.Table.from_pylist([{"broken": str(error)}], schema=RECORD)
     meter = RayMeter(target.run)

@@ -42,8 +42,8 @@ class Entry:
 class Journal:
     """One run's journal; entries are valid while their shard is unchanged."""
 
-    def __init__(self, store: Store, version: int, plan: str, run: str, present: set[str]) -> None:
-        """``store``: the table's folder; ``present``: the names of the parts in it."""
+    def __init__(self, store: Store, version: int, plan: str, run: str, present: Callable[[], set[str]]) -> None:
+        """``store``: the table's folder; ``present`` lists the names of the parts in it, which may take long."""
         self._store = store.join(f"{FOLDER}/{STAGED}{version:020d}-{plan}")
         self._run = run
         self._present = present
@@ -54,9 +54,11 @@ class Journal:
         """Load the entries of an earlier run. Leaves out those that are not ``valid`` or miss a part, and those
         that replace parts of entries left out."""
         gone: set[str] = set()
-        for entry in self._read():
+        entries = list(self._read())
+        present = self._present() if entries else set()
+        for entry in entries:
             paths = {record.path for record in entry.records}
-            if paths <= self._present and not gone.intersection(entry.sources) and valid(entry):
+            if paths <= present and not gone.intersection(entry.sources) and valid(entry):
                 self.entries.append(entry)
             else:
                 gone |= paths

@@ -15,12 +15,14 @@ Ranges = tuple[tuple[int, int], ...]
 class Rows:
     """A set of row indexes as half-open ranges: small where rows are contiguous, as they mostly are."""
 
+    __slots__ = ("ranges",)
+
     def __init__(self, indexes: Iterable[int] = ()) -> None:
         self.ranges: Ranges = _joined((i, i + 1) for i in indexes)
 
     @classmethod
     def from_ranges(cls, ranges: Iterable[tuple[int, int]]) -> Rows:
-        rows = cls()
+        rows = cls.__new__(cls)
         rows.ranges = _joined(ranges)
         return rows
 
@@ -65,8 +67,11 @@ class Rows:
 
 
 def _joined(ranges: Iterable[tuple[int, int]]) -> Ranges:
+    ordered = sorted(ranges)
+    if len(ordered) == 1 and ordered[0][0] < ordered[0][1]:  # as nearly always, and there are millions
+        return (ordered[0],)
     result: list[tuple[int, int]] = []
-    for start, end in sorted(ranges):
+    for start, end in ordered:
         if result and start <= result[-1][1]:
             result[-1] = (result[-1][0], max(result[-1][1], end))
         elif start < end:
@@ -74,12 +79,13 @@ def _joined(ranges: Iterable[tuple[int, int]]) -> Ranges:
     return tuple(result)
 
 
-@dataclass
 class ShardState:
     """What the log says of one shard."""
 
-    rows: Rows = field(default_factory=Rows)
-    total: int | None = None
+    __slots__ = ("rows", "total")
+
+    def __init__(self, rows: Rows | None = None, total: int | None = None) -> None:
+        self.rows, self.total = rows or Rows(), total
 
     @property
     def complete(self) -> bool:
@@ -93,7 +99,10 @@ class Ledger:
     shards: dict[str, ShardState] = field(default_factory=dict)
 
     def state(self, shard: str) -> ShardState:
-        return self.shards.setdefault(shard, ShardState())
+        found = self.shards.get(shard)
+        if found is None:
+            found = self.shards[shard] = ShardState()
+        return found
 
     def admit(self, shard: str, rows: Rows, total: int | None) -> bool:
         """Record rows that are about to be committed; False, and none recorded, if one of them already was.
@@ -116,7 +125,8 @@ class Ledger:
             state.total = None
 
     def complete(self, shard: str) -> bool:
-        return shard in self.shards and self.shards[shard].complete
+        found = self.shards.get(shard)
+        return found is not None and found.complete
 
     @property
     def row_count(self) -> int:

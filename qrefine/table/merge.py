@@ -18,12 +18,9 @@ import pyarrow.parquet as pq
 from qrefine.storage.retry import retrying
 from qrefine.storage.store import Store
 from qrefine.table.ledger import Rows
-from qrefine.table.parts import PartRecord, write_part
+from qrefine.table.parts import Groups, Part, PartRecord
 from qrefine.table.pieces import ReadColumns
 from qrefine.table.schema import with_added
-
-GROUP_BYTES = 16 << 20  # of a row group that is written
-GROUP_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -125,41 +122,22 @@ def _row_groups(store: Store, source: Source) -> Iterator[pa.Table]:
 
 
 def regrouped(runs: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Concatenates runs into row groups of about GROUP_ROWS or GROUP_BYTES, which suits readers."""
-    group: list[pa.Table] = []
-    rows = size = 0
+    """Concatenates runs into row groups."""
+    groups = Groups()
     for run in runs:
-        group.append(run)
-        rows, size = rows + run.num_rows, size + run.nbytes
-        if rows >= GROUP_ROWS or size >= GROUP_BYTES:
-            yield pa.concat_tables(group)
-            group, rows, size = [], 0, 0
-    if group:
-        yield pa.concat_tables(group)
+        if (group := groups.add(run)) is not None:
+            yield group
+    if (group := groups.rest()) is not None:
+        yield group
 
 
 def merge_parts(store: Store, sources: Sequence[Source], run: str, part_bytes: int) -> list[PartRecord]:
     """Copy rows of one shard unchanged into new parts of about ``part_bytes``, in the order of their index."""
-    groups = regrouped(in_order(store, sources))
-    records = []
-    group = next(groups, None)
-    while group is not None:
-        tables = _UpTo(group, groups, part_bytes)
-        records.append(write_part(store, tables, run))
-        group = tables.rest
-    return records
-
-
-class _UpTo:
-    """Tables from ``first`` on until they have ``most`` bytes; ``rest`` is then the next, None at the end."""
-
-    def __init__(self, first: pa.Table, others: Iterator[pa.Table], most: int) -> None:
-        self.rest: pa.Table | None = first
-        self._others, self._most = others, most
-
-    def __iter__(self) -> Iterator[pa.Table]:
-        size = 0
-        while self.rest is not None and size < self._most:
-            yield self.rest
-            size += self.rest.nbytes
-            self.rest = next(self._others, None)
+    records, part = [], None
+    for rows in in_order(store, sources):
+        part = part or Part(store, run)
+        part.add(rows)
+        if part.bytes >= part_bytes:
+            records.append(part.close())
+            part = None
+    return [*records, part.close()] if part else records

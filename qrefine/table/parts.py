@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import tempfile
-import time
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +13,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from deltalake.transaction import AddAction
 
 from qrefine.storage.errors import lost_store
 from qrefine.storage.store import Store
@@ -23,7 +20,10 @@ from qrefine.table.ledger import Rows
 
 PREFIX = "qrefine-"  # other engines write part-*: those are theirs to remove
 STATISTICS = ("shard", "index", "status", "quality_after", "config", "shard_version", "shard_rows")
+TOLD = (*STATISTICS, "error", "decision", "quality_before")  # columns that records and statistics are made of
 SPOOL_BYTES = 32 << 20  # a part of up to this size waits in memory for its upload, a larger one on disk
+GROUP_BYTES = 16 << 20  # of a row group
+GROUP_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -55,59 +55,112 @@ class PartRecord:
         values["quality_sums"] = tuple(values["quality_sums"])
         return cls(**values)
 
-    def add_action(self) -> AddAction:
-        return AddAction(self.path, self.size, {}, int(time.time() * 1000), True, self.stats)
+    def add_action(self, now_ms: int) -> dict[str, Any]:
+        """Delta's action that adds the part."""
+        return {
+            "path": self.path,
+            "partitionValues": {},
+            "size": self.size,
+            "modificationTime": now_ms,
+            "dataChange": True,
+            "stats": self.stats,
+        }
 
 
-def write_part(
-    store: Store,
-    tables: Iterable[pa.Table],
-    run: str,
-    *,
-    extra_images: int = 0,
-    source_bytes: int = 0,
-    notes: Mapping[str, int] | None = None,
-) -> PartRecord:
-    """Write rows of one shard into a table's folder under a new name; nothing is visible until a commit.
+class Part:
+    """A part under way: rows of one shard, row group by row group, in a local file; memory holds one group.
 
-    The tables are streamed, each into a row group of its own, into a local file. A failed upload is retried from
-    that file, without a second pass through the models. Raises UserError where it fails.
+    `close` uploads it under a new name; nothing is visible until a commit. A failed upload is retried from the
+    file, without a second pass through the models.
     """
-    path = f"{PREFIX}{run}-{uuid.uuid4().hex}.parquet"
-    light = []
-    with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as file, contextlib.ExitStack() as stack:
-        writer = None
-        for table in tables:
-            if writer is None:
-                writer = stack.enter_context(row_writer(file, table.schema))
-            writer.write_table(table)
-            light.append(table.select([name for name in table.column_names if name != "image"]))
-        stack.close()  # writes the footer, before the size is read
-        size = file.tell()
-        try:
-            store.upload(path, file)
-        except Exception as error:  # not all of the stores' classes are OSErrors
-            raise lost_store(store.url, error) from error
-    rows = pa.concat_tables(light)
-    shards = pc.unique(rows["shard"])
-    if len(shards) != 1:
-        raise ValueError(f"a part holds rows of one shard, not of {len(shards)}")
-    return PartRecord(
-        path=path,
-        size=size,
-        shard=shards[0].as_py(),
-        rows=Rows(rows["index"].to_pylist()).ranges,
-        shard_rows=pc.max(rows["shard_rows"]).as_py(),
-        version=pc.max(rows["shard_version"]).as_py(),
-        statuses=dict(Counter(rows["status"].to_pylist())),
-        stats=part_stats(rows),
-        errors=dict(Counter(error_kind(e) for e in rows["error"].to_pylist() if e is not None)),
-        extra_images=extra_images,
-        source_bytes=source_bytes,
-        quality_sums=_quality_sums(rows),
-        decisions=_decisions(rows),
-        notes=dict(notes or {}),
-    )
+
+    def __init__(self, store: Store, run: str) -> None:
+        self.rows = self.bytes = 0  # so far; bytes as in memory, which images dominate
+        self._store, self._path = store, f"{PREFIX}{run}-{uuid.uuid4().hex}.parquet"
+        self._file = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115  # closed by `close`
+        self._writer: pq.ParquetWriter | None = None
+        self._groups = Groups()
+        self._light: list[pa.Table] = []
+        self._extra_images = self._source_bytes = 0
+        self._notes: Counter[str] = Counter()
+
+    def count(self, extra_images: int, source_bytes: int, notes: Mapping[str, int]) -> None:
+        """What the record tells besides the rows."""
+        self._extra_images += extra_images
+        self._source_bytes += source_bytes
+        self._notes.update(notes)
+
+    def add(self, rows: pa.Table) -> None:
+        self.rows += rows.num_rows
+        self.bytes += rows.nbytes
+        self._light.append(rows.select([name for name in TOLD if name in rows.column_names]))
+        self._write(self._groups.add(rows))
+
+    def close(self) -> PartRecord:
+        """The record of the uploaded part; raises UserError where the upload fails."""
+        self._write(self._groups.rest())
+        if self._writer is not None:
+            self._writer.close()  # writes the footer, before the size is read
+        with self._file as file:
+            size = file.tell()
+            try:
+                self._store.upload(self._path, file)
+            except Exception as error:  # not all of the stores' classes are OSErrors
+                raise lost_store(self._store.url, error) from error
+        rows = pa.concat_tables(self._light)
+        shards = pc.unique(rows["shard"])
+        if len(shards) != 1:
+            raise ValueError(f"a part holds rows of one shard, not of {len(shards)}")
+        return PartRecord(
+            path=self._path,
+            size=size,
+            shard=shards[0].as_py(),
+            rows=Rows(rows["index"].to_pylist()).ranges,
+            shard_rows=pc.max(rows["shard_rows"]).as_py(),
+            version=pc.max(rows["shard_version"]).as_py(),
+            statuses=dict(Counter(rows["status"].to_pylist())),
+            stats=part_stats(rows),
+            errors=dict(Counter(error_kind(e) for e in rows["error"].to_pylist() if e is not None)),
+            extra_images=self._extra_images,
+            source_bytes=self._source_bytes,
+            quality_sums=_quality_sums(rows),
+            decisions=_decisions(rows),
+            notes=dict(self._notes),
+        )
+
+    def _write(self, group: pa.Table | None) -> None:
+        if group is None:
+            return
+        if self._writer is None:
+            self._writer = row_writer(self._file, group.schema)
+        self._writer.write_table(group, row_group_size=group.num_rows)
+
+
+def write_part(store: Store, tables: Iterable[pa.Table], run: str) -> PartRecord:
+    """Write rows of one shard as a part."""
+    part = Part(store, run)
+    for table in tables:
+        part.add(table)
+    return part.close()
+
+
+class Groups:
+    """Gathers tables into row groups of about GROUP_ROWS or GROUP_BYTES, which suits readers."""
+
+    def __init__(self) -> None:
+        self._tables: list[pa.Table] = []
+        self._rows = self._bytes = 0
+
+    def add(self, table: pa.Table) -> pa.Table | None:
+        """A row group, where this table completes one."""
+        self._tables.append(table)
+        self._rows, self._bytes = self._rows + table.num_rows, self._bytes + table.nbytes
+        return self.rest() if self._rows >= GROUP_ROWS or self._bytes >= GROUP_BYTES else None
+
+    def rest(self) -> pa.Table | None:
+        """What is left."""
+        tables, self._tables, self._rows, self._bytes = self._tables, [], 0, 0
+        return pa.concat_tables(tables) if tables else None
 
 
 def row_writer(file: Any, schema: pa.Schema) -> pq.ParquetWriter:

@@ -6,31 +6,32 @@ Exactly once means commits, not work: a sample may be computed twice, but its ro
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 from deltalake import DeltaTable, Field
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake import Schema as DeltaSchema
+from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.schema import ArrayType, PrimitiveType
-from deltalake.transaction import CommitProperties, RemoveAction, Transaction
+from deltalake.transaction import CommitProperties, Transaction
 
 from qrefine.errors import TableBusyError, UserError
 from qrefine.storage.errors import lost_store, storage_error
 from qrefine.storage.retry import retrying
 from qrefine.storage.store import Store
+from qrefine.table.checkpoint import due, retention_ms, write_checkpoint
 from qrefine.table.journal import journal_parts
 from qrefine.table.ledger import Ledger
+from qrefine.table.log import Entry, Log, commit_lines, now_ms
 from qrefine.table.merge import part_reader
 from qrefine.table.parts import PREFIX, PartRecord
-from qrefine.table.pieces import Piece, build_ledger, read_pieces
+from qrefine.table.pieces import Piece, build_ledger, read_pieces, with_statistics
 from qrefine.table.schema import ADDED, check_columns
 
 log = logging.getLogger(__name__)
 
-COMMIT_RETRIES = 20  # Delta's own, where other engines commit at the same time
-COMMIT_PATIENCE = 2  # our retries of a failed store; deltalake's client has ten of its own for each request
+COMMIT_RETRIES = 20  # where other engines commit at the same time
 DELTA_TYPES = {
     pa.string(): PrimitiveType("string"),
     pa.int64(): PrimitiveType("long"),
@@ -39,37 +40,38 @@ DELTA_TYPES = {
 }
 RETENTION = "7 days"  # of parts that are no longer in the newest version
 PART_BYTES = 128 << 20  # of the parts that a merge writes
-# application id of our commits. Delta sees no conflict between commits that add parts, but a commit with an
-# application id fails if another with that id came since its writer last read the log: a second lock, behind the
-# lease
+HISTORY = 20  # commits that are searched for the last configuration
+# application id of our commits. Delta sees no conflict between commits that add parts, but ours are refused if
+# another with that id came since its writer last read the log: a second lock, behind the lease
 WRITER = "qrefine"
 
 
 class Table:
-    """A Delta table of refined samples in a folder."""
+    """A Delta table of refined samples in a folder, at one version."""
 
-    def __init__(self, delta: DeltaTable, store: Store) -> None:
-        self.delta = delta
+    def __init__(self, log: Log, store: Store) -> None:
+        self.log = log
         self.store = store
         self.root = store.url
 
     @classmethod
     def open(cls, store: Store, version: int | None = None) -> Table:
         """An existing table, at its newest or the given version; raises UserError where that does not exist."""
-        root = store.url
-        store.info()  # fsspec reports more clearly why a store refuses
+        table = cls._open(store, version)
+        if table is None:
+            raise UserError(f"there is no table at {store.url}")
+        return table
+
+    @classmethod
+    def _open(cls, store: Store, version: int | None = None) -> Table | None:
         try:
-            options = store.delta_options
-            delta = retrying(lambda: DeltaTable(root, storage_options=options), root)
-            if version is not None:
-                if not 0 <= version <= delta.version():
-                    raise UserError(f"{root} has versions 0 to {delta.version()}, and no version {version}")
-                retrying(lambda: delta.load_as_version(version), root)
-        except TableNotFoundError as error:
-            raise UserError(f"there is no table at {root}") from error
-        except (DeltaError, OSError) as error:
-            raise storage_error(root, error) from error
-        return cls(delta, store)
+            store.info()  # reports more clearly why a store refuses
+            log = Log.open(store, version)
+        except UserError:
+            raise
+        except Exception as error:  # not all of the stores' classes are OSErrors
+            raise storage_error(store.url, error) from error
+        return None if log is None else cls(log, store)
 
     @staticmethod
     def exists(store: Store) -> bool:
@@ -83,43 +85,67 @@ class Table:
     def open_or_create(cls, store: Store, schema: pa.Schema) -> Table:
         """The table in the folder, created where missing; raises UserError where its columns differ."""
         root = store.url
-        store.info()
-        try:
-            options = store.delta_options
-            # mode: two runs that start at once get the same table
-            delta = retrying(
-                lambda: DeltaTable.create(
+        table = cls._open(store)
+        if table is None:
+            try:
+                options = store.delta_options
+                # mode: two runs that start at once get the same table
+                retrying(
+                    lambda: DeltaTable.create(
+                        root,
+                        schema,
+                        mode="ignore",
+                        name="qrefine",
+                        configuration={"delta.deletedFileRetentionDuration": f"interval {RETENTION}"},
+                        storage_options=options,
+                    ),
                     root,
-                    schema,
-                    mode="ignore",
-                    name="qrefine",
-                    configuration={"delta.deletedFileRetentionDuration": f"interval {RETENTION}"},
-                    storage_options=options,
-                ),
-                root,
-            )
-        except (DeltaError, OSError) as error:
-            raise storage_error(root, error) from error
-        table = cls(delta, store)
+                )
+            except (DeltaError, OSError) as error:
+                raise storage_error(root, error) from error
+            table = cls.open(store)
         check_columns(root, table.schema, schema)
         return table
 
     @property
+    def delta(self) -> DeltaTable:
+        """The version as ``deltalake`` sees it, for reading rows; it holds all parts in memory."""
+        try:
+            options = self.store.delta_options
+            return retrying(
+                lambda: DeltaTable(self.root, version=self.version, storage_options=options), self.root
+            )
+        except (DeltaError, OSError) as error:
+            raise storage_error(self.root, error) from error
+
+    @property
     def schema(self) -> pa.Schema:
-        return pa.schema(self.delta.schema())
+        return pa.schema(DeltaSchema.from_json(self.log.metadata["schemaString"]))
 
     @property
     def version(self) -> int:
-        return int(self.delta.version())
+        return self.log.version
 
     def last_config(self) -> str | None:
         """Digest of the configuration that the last commit was made with; None where no run has committed."""
-        entries = (entry.get("qrefine") for entry in retrying(lambda: self.delta.history(20), self.root))
-        return next((entry["config"] for entry in entries if entry and "config" in entry), None)
+        for version in range(self.version, max(-1, self.version - HISTORY), -1):
+            try:
+                told = self.log.read(version).find("commitInfo")
+            except FileNotFoundError:  # readers need no commit behind a checkpoint, and engines delete old ones
+                return None
+            for entry in told:
+                if (entry.get("qrefine") or {}).get("config"):
+                    return str(entry["qrefine"]["config"])
+        return None
+
+    def actions(self) -> pa.Table:
+        """A row for each part: ``path``, ``size_bytes``, ``num_records``, and ``min.`` and ``max.`` of columns."""
+        return pa.concat_tables([with_statistics(entry.adds) for entry in self._entries("path", "size", "stats")])
 
     def pieces(self) -> list[Piece]:
         """What the log says of the rows; only other engines' parts are opened."""
-        return list(read_pieces(self._actions(), self.read))
+        adds = (entry.adds for entry in self._entries("path", "size", "stats"))
+        return [piece for some in adds for piece in read_pieces(with_statistics(some), self.read)]
 
     def ledger(self) -> Ledger:
         """The committed rows, from the log alone; a part is opened only where its shard is incomplete and its
@@ -127,49 +153,53 @@ class Table:
         return build_ledger(self.pieces(), self.read)
 
     def commit(self, records: Sequence[PartRecord], removed: Sequence[str] = (), **metadata: Any) -> None:
-        """Add and remove parts in one commit; retried where another engine committed in between.
+        """Add and remove parts in one commit; goes behind commits that another engine made in between.
 
         Raises TableBusyError where another run of ours committed since this one last read the log (WRITER), and
         BrokenRunError where the store stays unreachable. A commit whose answer was lost is done if the log has it.
+        A checkpoint is written where one is due; the table is whole without it.
         """
-        gone = set(removed)
-        parts = self._actions().select(["path", "size_bytes"]).to_pylist() if gone else []
-        removes = [_remove_action(part) for part in parts if part["path"] in gone]
-        properties = self._properties(metadata)
-        actions = [*(record.add_action() for record in records), *removes]
-        added = {record.path for record in records}
+        now = now_ms()
+        adds = [record.add_action(now) for record in records]
+        data = commit_lines(WRITER, self.version + 1, adds, removed, metadata, now)
         try:
-            retrying(lambda: self._commit(actions, properties, added, gone), self.root, COMMIT_PATIENCE)
-            retrying(self.delta.update_incremental, self.root, COMMIT_PATIENCE)
-        except (DeltaError, OSError) as error:
+            for version in range(self.version + 1, self.version + 2 + COMMIT_RETRIES):
+                if self.log.create(version, data):
+                    break
+                self._check_between(self.log.read(version), set(removed))
+            else:
+                raise self._overtaken("other engines commit all the time")
+            self.log.refresh()
+        except UserError:
+            raise
+        except Exception as error:  # not all of the stores' classes are OSErrors
             raise lost_store(self.root, error) from error
+        if due(self.log):
+            try:
+                write_checkpoint(self.log)
+            except Exception:  # a later commit makes up for it
+                log.warning("no checkpoint could be written for %s", self.root, exc_info=True)
+
+    def _check_between(self, other: Entry, removed: set[str]) -> None:
+        """Raise TableBusyError where a commit that came between forbids ours."""
+        if any(txn["appId"] == WRITER for txn in other.find("txn")):
+            raise self._overtaken("by another run")
+        if other.find("metaData") or other.find("protocol"):
+            raise self._overtaken("it altered the table")
+        if removed.intersection(other.removes.field("path").to_pylist()):
+            raise self._overtaken("it removed the same parts")
+
+    def _overtaken(self, reason: str) -> TableBusyError:
+        return TableBusyError(
+            f"{self.root}: another commit came between ({reason}); the same command goes on from there"
+        )
 
     def _properties(self, metadata: dict[str, Any]) -> CommitProperties:
-        """Properties of all our commits: a commit fails if another of ours came since this table was last read."""
+        """Of our commits that ``deltalake`` makes: refused as `commit` is where another of ours came."""
         return CommitProperties(
             custom_metadata={"qrefine": metadata},
             max_commit_retries=COMMIT_RETRIES,
             app_transactions=[Transaction(WRITER, self.version + 1)],
-        )
-
-    def _commit(
-        self, actions: Sequence[Any], properties: CommitProperties, added: set[str], removed: set[str]
-    ) -> None:
-        """One attempt. After one whose answer was lost, WRITER makes this one fail, and the log has the parts."""
-        try:
-            self.delta.create_write_transaction(
-                actions, "append", self.delta.schema(), commit_properties=properties
-            )
-        except CommitFailedError as error:
-            self.delta.update_incremental()
-            present = set(self._actions()["path"].to_pylist())
-            if not added <= present or removed & present:
-                raise self._overtaken(error) from error
-
-    def _overtaken(self, error: CommitFailedError) -> TableBusyError:
-        reason = " ".join(str(error).split())
-        return TableBusyError(
-            f"{self.root}: another commit came between ({reason}); the same command goes on from there"
         )
 
     def add_columns(self) -> list[str]:
@@ -184,10 +214,10 @@ class Table:
         try:
             self.delta.alter.add_columns(fields, commit_properties=self._properties({"added": missing}))
         except CommitFailedError as error:
-            raise self._overtaken(error) from error
+            raise self._overtaken(" ".join(str(error).split())) from error
         except (DeltaError, OSError) as error:
             raise storage_error(self.root, error) from error
-        retrying(self.delta.update_incremental, self.root)
+        self.log.refresh()
         return missing
 
     def restore(self, version: int, run: str) -> int:
@@ -200,13 +230,13 @@ class Table:
             properties = self._properties({"run": run, "restored": version})
             self.delta.restore(version, commit_properties=properties)
         except CommitFailedError as error:
-            raise self._overtaken(error) from error
+            raise self._overtaken(" ".join(str(error).split())) from error
         except (DeltaError, OSError) as error:
             raise UserError(
                 f"{self.root} cannot go back to version {version}: {' '.join(str(error).split())}"
                 f" (parts of versions older than the retention of {RETENTION} are deleted)"
             ) from error
-        self.delta.update_incremental()
+        self.log.refresh()
         return self.version
 
     def vacuum(self) -> int:
@@ -215,9 +245,9 @@ class Table:
         The retention is the table's property ``delta.deletedFileRetentionDuration``: RETENTION where qrefine made
         the table. The log gets no entry: ``deltalake``'s own vacuum would make two versions.
         """
-        expired = self.delta.vacuum(dry_run=True)
-        there = self.part_names()
-        found = [name for name in expired if name in there]
+        self.log.refresh()
+        expired = self._removed(now_ms() - retention_ms(self.log))
+        found = expired & self.part_names() if expired else set()
         for name in found:
             self.store.remove(name)
         return len(found)
@@ -232,17 +262,14 @@ class Table:
         Parts of an older version of the table are not leftovers: the log names them. Nor are staged parts of a
         run that can still be continued: its journal names them.
         """
-        # the lease's last holder may have committed since this was opened
-        retrying(self.delta.update_incremental, self.root)
-        known = set(self._actions()["path"].to_pylist())
-        listed = retrying(lambda: self.delta.vacuum(0, enforce_retention_duration=False, dry_run=True), self.root)
-        known |= set(listed)
-        known |= journal_parts(self.store, self.version)
-        leftovers = [
+        self.log.refresh()  # the lease's last holder may have committed since this was opened
+        leftovers = {
             name
-            for name in self.part_names() - known
+            for name in self.part_names() - journal_parts(self.store, self.version)
             if name.startswith(PREFIX) and not name.startswith(f"{PREFIX}{run}-")
-        ]
+        }
+        for entry in self._entries("path"):
+            leftovers.difference_update(entry.touched.to_pylist())
         for name in leftovers:
             self.store.remove(name)
         return len(leftovers)
@@ -251,13 +278,20 @@ class Table:
         """Columns of a part."""
         return part_reader(self.store)(path, columns)
 
-    def _actions(self) -> pa.Table:
-        return pa.table(self.delta.get_add_actions(flatten=True))
+    def _entries(self, *columns: str) -> Iterator[Entry]:
+        try:
+            yield from self.log.entries(columns)
+        except OSError as error:
+            raise storage_error(self.root, error) from error
 
-
-def _remove_action(part: dict[str, Any]) -> RemoveAction:
-    now = int(time.time() * 1000)
-    return RemoveAction(part["path"], data_change=True, deletion_timestamp=now, size=part["size_bytes"])
+    def _removed(self, before: int) -> set[str]:
+        """Parts that were removed before a time (Unix milliseconds), and are not in this version."""
+        found = set[str]()
+        for entry in self._entries("path"):
+            for part in entry.removes.to_pylist():
+                if (part["deletionTimestamp"] or 0) < before:
+                    found.add(part["path"])
+        return found
 
 
 def open_table(url: str, storage_options: dict[str, Any] | None = None) -> DeltaTable:

@@ -1,4 +1,8 @@
-"""Commits in a background thread: records are collected and committed every few seconds."""
+"""Commits in a background thread: records are collected and committed every few seconds.
+
+A commit may become dear: a slow store, a checkpoint of a large table. Commits then become rarer, so that they
+take no more than SHARE of the time; a kill repeats what was done since the last one.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,8 @@ from qrefine.table.parts import PartRecord
 from qrefine.work.progress import Totals
 
 Commit = Callable[[list[PartRecord]], None]
+
+SHARE = 0.1  # most of the time that is spent in commits
 
 _NOTHING = "the time is up"
 
@@ -76,9 +82,11 @@ class Committer:
             if isinstance(item, PartRecord):
                 pending.append(item)
             if not isinstance(item, PartRecord) or time.monotonic() >= due:
+                began = time.monotonic()
                 if pending:
                     self._commit(pending)
-                pending, due = [], time.monotonic() + self._every_s
+                took = time.monotonic() - began
+                pending, due = [], time.monotonic() + max(self._every_s, took * (1 / SHARE - 1))
             if isinstance(item, threading.Event):
                 item.set()
             if item is None:

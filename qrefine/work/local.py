@@ -21,7 +21,7 @@ from qrefine.work.executor import Job, Result
 from qrefine.work.meter import Meter, NoMeter
 from qrefine.work.plans import ShardPlan, read_plan
 from qrefine.work.process import process
-from qrefine.work.write import Target, all_failed, write
+from qrefine.work.write import ShardRows, Target, Writer, all_failed, to_rows, write
 
 Item = TypeVar("Item")
 
@@ -61,13 +61,17 @@ class LocalExecutor:
         config = target.config
         size = 1 if alone else config.stream.batch_size
 
-        def work(samples: list[Sample]) -> list[PartRecord]:
-            return write(process(samples, self._stages(config), config), target)
+        def work(samples: list[Sample]) -> list[ShardRows]:
+            return to_rows(process(samples, self._stages(config), config), target)
 
         # a GPU holds one copy of the models
         workers = 1 if _has_gpu() else self.workers
-        for records in _in_order(work, _batches(plans, config, size), workers):
-            yield from records
+        writer = Writer(target)
+        for rows in _in_order(work, _batches(plans, config, size), workers):
+            yield from writer.append(rows)
+            if alone:  # what is done must not be lost with the next sample
+                yield from writer.close()
+        yield from writer.close()
 
     def fail(self, plans: Sequence[ShardPlan], target: Target, reason: str) -> Iterator[PartRecord]:
         for batch in _batches(plans, target.config, 1):

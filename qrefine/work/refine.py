@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 
 from qrefine.corpus.units import inner, recut
 from qrefine.table.parts import PartRecord
-from qrefine.table.pieces import Piece, build_ledger, has_changed, recorded_versions
+from qrefine.table.pieces import build_ledger, has_changed, recorded_versions
+from qrefine.work.plans import ShardPlan
 from qrefine.work.run import Run
 
 
@@ -46,12 +47,9 @@ class Summary:
 
 def refine_missing(run: Run, leftovers: int = 0, notes: Sequence[str] = ()) -> Summary:
     """Refine all rows that are missing in the table; ``leftovers`` and ``notes`` go into the summary."""
-    pieces = run.table.pieces()
-    run.ledger, run.redrawn = build_ledger(pieces, run.table.read), {}
-    done_before = sum(run.ledger.complete(shard.url) for shard in run.shards)
-    run.totals.shards_done = done_before
-    notes = [*notes, *_notes(run, pieces)]
-    plans = run.missing({shard.url for shard in run.shards} - _renumbered(run, pieces))
+    plans, more = plan_missing(run)
+    done_before = run.totals.shards_done
+    notes = [*notes, *more]
     if plans:
         run.announce(plans)
 
@@ -65,19 +63,23 @@ def refine_missing(run: Run, leftovers: int = 0, notes: Sequence[str] = ()) -> S
     return summary
 
 
-def _renumbered(run: Run, pieces: Sequence[Piece]) -> set[str]:
-    """Units of folders and tables that changed, or hold samples of one that is gone: some of their rows exist."""
+def plan_missing(run: Run) -> tuple[list[ShardPlan], list[str]]:
+    """What is missing in the table by its log, and notes on what is there; the run's ledger is filled."""
+    pieces = run.table.pieces()
+    run.ledger, run.redrawn = build_ledger(pieces, run.table.read), {}
+    run.totals.shards_done = sum(run.ledger.complete(shard.url) for shard in run.shards)
     versions = recorded_versions(pieces)
-    changed = {s.url for s in run.shards if inner(s.url) and has_changed(s.version, versions.get(s.url, set()))}
-    return changed | recut([shard.url for shard in run.shards], versions)[1]
+    _, renumbered = recut([shard.url for shard in run.shards], versions)
+    changed = {s.url for s in run.shards if has_changed(s.version, versions.get(s.url, set()))}
+    # units of folders and tables that changed, or hold samples of one that is gone: some of their rows exist
+    not_now = {url for url in changed if inner(url)} | renumbered
+    plans = run.missing({shard.url for shard in run.shards} - not_now if not_now else None)
+    return plans, _notes(run, len(changed) + len(renumbered))
 
 
-def _notes(run: Run, pieces: Sequence[Piece]) -> list[str]:
+def _notes(run: Run, changed: int) -> list[str]:
     """Notes on existing rows that a user may not expect."""
     notes = []
-    versions = recorded_versions(pieces)
-    changed = sum(has_changed(shard.version, versions.get(shard.url, set())) for shard in run.shards)
-    changed += len(recut([shard.url for shard in run.shards], versions)[1])
     if changed:
         notes.append(f"{changed} shards changed since they were done: qrefine nightly does them again")
     previous, this = run.table.last_config(), run.config.digest

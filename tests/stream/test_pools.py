@@ -29,7 +29,6 @@ def test_without_a_gpu_readers_and_writers_always_find_a_cpu(topology: str, cpus
     assert actors + (readers + 1) * HELPER_CPUS <= cpus
     assert [stage for pool in plan.pools for stage in pool.stages] == list(MODEL_STAGES)
     assert all(pool.gpus == 0 for pool in plan.pools)
-    assert plan.write_in_pool
 
 
 @pytest.mark.parametrize("gpus", [1, 2, 4, 8])
@@ -37,7 +36,6 @@ def test_gpus_are_all_used_and_never_oversubscribed(gpus: int) -> None:
     for topology in ("colocated", "pooled"):
         plan = plan_topology(load_config(None, [f"stream.topology={topology}"]), 16 * gpus, gpus)
         assert sum(pool.size * pool.gpus for pool in plan.pools) == pytest.approx(gpus)
-        assert not plan.write_in_pool
 
 
 def test_explicit_pools_are_taken_as_they_are() -> None:

@@ -60,7 +60,7 @@ def rows(
 
 
 def part(root: Path | str, table: pa.Table, run: str = "r", **options: Any) -> PartRecord:
-    return write_part(Store.at(str(root)), [table], run, **options)
+    return write_part(Store.at(str(root)), [table], run)
 
 
 def delta_rows(root: Path) -> pa.Table:

@@ -17,7 +17,7 @@ def record(root: Path, index: int, shard: str = "a.tar") -> PartRecord:
 
 
 def opened(root: Path, run: str, version: int = 3, plan: str = "p") -> Journal:
-    return Journal(Store.at(str(root)), version, plan, run, {path.name for path in root.glob("*.parquet")})
+    return Journal(Store.at(str(root)), version, plan, run, lambda: {path.name for path in root.glob("*.parquet")})
 
 
 def entry(*records: PartRecord, sources: tuple[str, ...] = ()) -> Entry:

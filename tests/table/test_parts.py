@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from qrefine.table.parts import PREFIX, PartRecord, error_kind
+from qrefine.storage.store import Store
+from qrefine.table.parts import PREFIX, Part, PartRecord, error_kind
 from tests.support import photo
 from tests.table.parts import CONFIG, MAP, SOURCE, part, rows
 
@@ -27,12 +28,18 @@ def test_a_part_holds_exactly_the_rows(tmp_path: Path) -> None:
 
 def test_the_record_tells_what_the_driver_needs(tmp_path: Path) -> None:
     table = rows([(4, "kept"), (0, "refined"), (1, "failed"), (3, "failed")], total=5)
-    record = part(tmp_path, table, extra_images=7)
+    under_way = Part(Store.at(str(tmp_path)), "r")
+    under_way.count(extra_images=4, source_bytes=1, notes={"a": 1})
+    under_way.add(table.slice(0, 1))
+    under_way.add(table.slice(1))
+    under_way.count(extra_images=3, source_bytes=2, notes={"a": 1, "b": 1})
+    record = under_way.close()
     assert (record.shard, record.rows, record.shard_rows) == ("a.tar", ((0, 2), (3, 5)), 5)
     assert record.version == "9-v"
     assert record.statuses == {"refined": 1, "failed": 2, "kept": 1}
     assert record.errors == {"OSError": 2}
-    assert record.extra_images == 7
+    assert (record.extra_images, record.source_bytes) == (7, 3)
+    assert record.notes == {"a": 2, "b": 1}
     assert record.quality_sums == pytest.approx((0.625 * 2, 1.625, 2))
     assert PartRecord.from_json(record.to_json()) == record
 

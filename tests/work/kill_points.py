@@ -1,7 +1,7 @@
 """Kill a run at many points and count what is lost: ``python -m tests.work.kill_points [POINTS]``.
 
 Half of the points are lines of the commit protocol, spread evenly over a run from its first to its last; the
-others lie inside Delta's native commit. About half of the resumes are killed once more, at random.
+others lie at random moments of a commit to the log. About half of the resumes are killed once more, at random.
 """
 
 from __future__ import annotations

@@ -22,11 +22,11 @@ from qrefine.cli import app
 from qrefine.config import load_config
 from qrefine.nightly import run as atomic_run
 from qrefine.storage import store
-from qrefine.table import journal, lease, parts, table
+from qrefine.table import checkpoint, journal, lease, log, parts, table
 from qrefine.work import committer, local, refine, write
 from qrefine.work import run as work_run
 
-HERE = ("stream.executor=local", "stream.workers=1", "stream.batch_size=2")
+HERE = ("stream.executor=local", "stream.workers=1", "stream.batch_size=2", "stream.part_rows=4")
 STUB = (
     *HERE,
     "mapper.name=tests.stream.backends:BrightnessMapper",
@@ -36,8 +36,12 @@ STUB = (
     "judges=[]",
     "accept.risk=null",  # the stub brightens what is dark, which no judge takes for a repair
     "stream.commit_seconds=0.000001",  # each part in a commit of its own
+    "stream.part_seconds=3600",
 )
-MODULES = (parts, store, lease, journal, table, atomic_run, api, committer, local, refine, work_run, write)
+MODULES = (
+    *(parts, store, lease, journal, log, checkpoint, table, atomic_run, api),
+    *(committer, local, refine, work_run, write),
+)
 PROTOCOL = {module.__file__ for module in MODULES}
 CHILDREN = multiprocessing.get_context("forkserver")  # plain forks would inherit deltalake's dead threads
 CHILDREN.set_forkserver_preload([__name__, "s3fs", "torch", "qrefine.stages.refiner", "tests.stream.backends"])
@@ -130,15 +134,15 @@ def die_at_line(limit: int, count_file: str | None = None) -> None:
 
 
 def die_in_commit(number: int, seconds: float) -> None:
-    """Die a moment after Delta began to write the ``number``-th commit: inside its native code."""
-    original = table.DeltaTable.create_write_transaction
+    """Die a moment after the ``number``-th commit began to be written."""
+    create = log.Log.create
     commits = 0
 
-    def commit(*arguments: Any, **options: Any) -> None:
+    def commit(*arguments: Any) -> bool:
         nonlocal commits
         commits += 1
         if commits == number:
             threading.Thread(target=lambda: (time.sleep(seconds), die())).start()
-        original(*arguments, **options)
+        return create(*arguments)
 
-    table.DeltaTable.create_write_transaction = commit
+    log.Log.create = commit  # type: ignore[method-assign]

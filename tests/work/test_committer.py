@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import itertools
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -75,3 +78,23 @@ def test_a_run_that_lost_its_lease_commits_nothing_more(table: Table) -> None:
         committer.add(part(table.store, [0]))
         committer.flush()
     assert Table.open(table.store).ledger().row_count == 0
+
+
+def test_commits_that_are_dear_take_a_tenth_of_the_time(table: Table) -> None:
+    began, times = time.monotonic(), list[float]()
+
+    def dear(records: list[PartRecord]) -> None:
+        times.append(time.monotonic() - began)
+        time.sleep(0.1)
+
+    with (
+        Lease(table.store, "run") as lease,
+        Committer(dear, table.ledger(), Totals(shards=1), lease, 0.01) as committer,
+    ):
+        one = part(table.store, [0])
+        while time.monotonic() - began < 2.2:
+            committer.add(replace(one, rows=((len(times) * 1000, len(times) * 1000 + 1),)))
+            time.sleep(0.005)
+    gaps = [after - before for before, after in itertools.pairwise(times[:-1])]  # the last is on leaving
+    assert len(gaps) >= 1
+    assert min(gaps) >= 1.0

@@ -30,7 +30,7 @@ from qrefine.work.write import encoded as encoded_sample
 from tests.stream.backends import THROWER
 from tests.support import PLAIN, encoded, photo, write_shards, write_tar
 
-CONFIG = load_config(None, [*PLAIN, "stream.batch_size=2"])
+CONFIG = load_config(None, [*PLAIN, "stream.batch_size=2", "stream.part_rows=4"])
 SHARDS, SAMPLES = 2, 5
 
 
@@ -97,11 +97,11 @@ def test_two_workers_give_the_pixels_of_one(shards: list[Path], tmp_path: Path) 
         assert np.array_equal(a, b)
 
 
-def test_a_part_is_a_batch_of_one_shard(shards: list[Path], tmp_path: Path) -> None:
+def test_a_part_is_gathered_from_batches_of_one_shard(shards: list[Path], tmp_path: Path) -> None:
     target = Target(CONFIG, Store.at(str(tmp_path)), "run")
-    records = list(LocalExecutor(2).run(plans(shards), target))
-    assert [record.rows for record in records] == [((0, 2),), ((2, 4),), ((4, 5),)] * SHARDS
-    assert [record.shard_rows for record in records] == [None, None, SAMPLES] * SHARDS
+    records = list(LocalExecutor(2).run(plans(shards), target))  # batches of two, parts of four
+    assert [record.rows for record in records] == [((0, 4),), ((4, 5),)] * SHARDS
+    assert [record.shard_rows for record in records] == [None, SAMPLES] * SHARDS
     alone = list(LocalExecutor(2).run(plans(shards[:1]), target, alone=True))
     assert [record.rows for record in alone] == [((i, i + 1),) for i in range(SAMPLES)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from qrefine.storage.store import Store
 from qrefine.table.schema import table_schema
 from qrefine.table.table import open_table
 from qrefine.work.process import process
-from qrefine.work.write import ROWS_AT_ONCE, Target, encoded, write
+from qrefine.work.write import ROWS_AT_ONCE, Target, Writer, encoded, write
 from tests import support
 from tests.stages.backends import quality
 from tests.support import noisy, photo
@@ -108,10 +109,56 @@ def test_a_refined_row_holds_its_pixels(tmp_path: Path, plain: RefineConfig) -> 
     assert rows[1]["image"]["bytes"] == SOURCE
 
 
-def test_rows_go_into_small_groups(tmp_path: Path, plain: RefineConfig) -> None:
-    (record,) = write([kept("a", i) for i in range(2 * ROWS_AT_ONCE + 1)], target(tmp_path, plain))
+def test_rows_go_into_groups_that_fit_in_memory(
+    tmp_path: Path, plain: RefineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qrefine.table.parts.GROUP_ROWS", 2 * ROWS_AT_ONCE)
+    (record,) = write([kept("a", i) for i in range(5 * ROWS_AT_ONCE + 1)], target(tmp_path, plain))
     found = pq.read_metadata(tmp_path / record.path)
-    assert [found.row_group(i).num_rows for i in range(found.num_row_groups)] == [ROWS_AT_ONCE, ROWS_AT_ONCE, 1]
+    groups = [found.row_group(i).num_rows for i in range(found.num_row_groups)]
+    assert groups == [2 * ROWS_AT_ONCE, 2 * ROWS_AT_ONCE, ROWS_AT_ONCE + 1]
+
+
+def gathering(config: RefineConfig, **stream: float) -> RefineConfig:
+    return config.model_copy(update={"stream": config.stream.model_copy(update=stream)})
+
+
+def batches(writer: Writer, shard: str, count: int) -> list[list[tuple[tuple[int, int], ...]]]:
+    """Rows of the parts that each of so many batches of two closes."""
+    return [[r.rows for r in writer.add([kept(shard, 2 * i), kept(shard, 2 * i + 1)])] for i in range(count)]
+
+
+def test_a_part_is_gathered_until_it_is_full_or_another_shard_begins(tmp_path: Path, plain: RefineConfig) -> None:
+    config = gathering(plain, part_rows=6, commit_seconds=3600)
+    writer = Writer(target(tmp_path, config))
+    assert batches(writer, "a", 4) == [[], [], [((0, 6),)], []]
+    assert batches(writer, "b", 1) == [[((6, 8),)]]
+    assert [record.rows for record in writer.close()] == [((0, 2),)]
+    assert writer.close() == []
+
+
+def test_a_part_is_closed_when_it_has_bytes_enough(
+    tmp_path: Path, plain: RefineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qrefine.work.write.PART_BYTES", 3 * len(SOURCE))
+    writer = Writer(target(tmp_path, gathering(plain, commit_seconds=3600)))
+    assert batches(writer, "a", 4) == [[], [((0, 4),)], [], [((4, 8),)]]
+
+
+def test_parts_are_gathered_for_a_share_of_the_time(
+    tmp_path: Path, plain: RefineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a second for each batch: one second after 20, two after 40, never more than ``part_seconds``."""
+    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr("qrefine.work.write.time", clock)
+    writer = Writer(target(tmp_path, gathering(plain, commit_seconds=0.5, part_seconds=3)))
+    sizes = []
+    for number in range(200):
+        clock.now += 1
+        sizes += [(number, r.rows[0][1] - r.rows[0][0]) for r in writer.add([kept("a", number)])]
+    assert sizes[0][1] == 2
+    assert {size for number, size in sizes if number > 80} == {4}  # three seconds after the first of them
+    assert len(sizes) < 200 / 3 + 12
 
 
 def test_a_store_that_cannot_be_written_to_is_a_users_error(tmp_path: Path, plain: RefineConfig) -> None:
