@@ -91,9 +91,24 @@ class AcceptSettings(Settings):
     feather: Unit = Field(0.5, description="width of the seam around them, in patch sides")
 
 
+class InputSettings(Settings):
+    """How the files of a corpus become samples."""
+
+    keys: Literal["auto", "first_dot", "last_dot"] = Field(
+        "auto",
+        description="where a key ends: at the first dot of the file's name, as WebDataset has it, or at the last;"
+        " auto: at the first dot behind which all parts can be suffixes (a letter, then letters, digits, _ or -)",
+    )
+    prompt: str | None = Field(
+        None, min_length=1, description="field of the json that holds the prompt, such as meta.captions.0"
+    )
+
+
 class ImageSettings(Settings):
     suffix: str | None = Field(
-        None, description="suffix of the image to take where a key has several; null: the first"
+        None,
+        description="suffix of the image to take where a key has several; null: one without a further dot"
+        " (a.png, not a.mask.png), else the first",
     )
     max_megapixels: float = Field(64, gt=0, le=178, description="larger images fail, against decompression bombs")
     max_megabytes: float = Field(256, gt=0, le=2047, description="larger shard members fail without being read")
@@ -176,6 +191,7 @@ class RefineConfig(Settings):
     accept: AcceptSettings = AcceptSettings()
     judges: tuple[str, ...] = Field(("piqe",), description="metrics reported beside the scores; they never decide")
     judges_on: Literal["all", "refined"] = Field("refined", description="rows that judges score")
+    input: InputSettings = InputSettings()
     images: ImageSettings = ImageSettings()
     input: InputSettings = InputSettings()
     storage_options: dict[str, Any] = Field(

@@ -51,6 +51,8 @@ class Sample:
     image_count: int = 0  # image members under the key; one of them was taken
     prompt: str | None = None
     metadata: str | None = None  # the json member
+    prompt_source: str | None = None  # where the prompt was found, or why one that was expected cannot be read
+    members: tuple[str, ...] = ()  # the suffixes of all its members, in the shard's order
     shard_version: str | None = None  # as the listing told it
     shard_rows: int | None = None  # on the shard's last sample: how many it has
     offset: int | None = None  # of the image member's bytes in the shard; None where no range of it holds them

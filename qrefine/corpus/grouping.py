@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from qrefine.config import ImageSettings
 from qrefine.corpus.formats import SIGNATURE_BYTES, SUFFIXES, image_format
-from qrefine.corpus.prompts import prompt_of
+from qrefine.corpus.prompts import decode_text, find_prompt
 from qrefine.corpus.tar import Damage, Member, TruncatedError
 from qrefine.sample import Sample
 
@@ -66,7 +66,9 @@ class Group:
 
     def sample(self, shard: str, index: int) -> Sample:
         """The sample of these members; without an image, its error lists the members."""
-        metadata = _text(self.metadata)
+        metadata = None if self.metadata is None else decode_text(self.metadata)
+        texts = {} if self.text is None else {"txt": self.text}
+        prompt = find_prompt(texts, metadata, self.image)
         error = self.error
         if error is None and self.image is None:
             error = f"no image member (members: {', '.join(sorted(self.suffixes)[:8])})"[:500]
@@ -77,7 +79,8 @@ class Group:
             source=self.image,
             offset=self.image_offset,
             image_count=self.image_count,
-            prompt=prompt_of(_text(self.text), metadata),
+            prompt=prompt.text,
+            prompt_source=prompt.source,
             metadata=metadata,
             error=None if error is None else printable(error),
         )
@@ -120,7 +123,3 @@ def grouped(entries: Iterable[Member | Damage], images: ImageSettings) -> Iterat
 def printable(text: str) -> str:
     """Replace bytes that are not UTF-8: member names may hold them, Arrow strings may not."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def _text(data: bytes | None) -> str | None:
-    return None if data is None else data.decode("utf-8", "replace")

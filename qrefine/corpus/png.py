@@ -43,6 +43,11 @@ def split(data: bytes) -> tuple[bytes, list[Chunk]]:
     return b"".join(drawn), said
 
 
+def said(data: bytes) -> list[Chunk]:
+    """The chunks that do not draw the picture, in order; raises ValueError as `split` does."""
+    return [Chunk(name, data[start:end]) for name, start, end in _places(data) if name not in _DRAWN]
+
+
 def join(data: bytes, said: Iterable[Chunk]) -> bytes:
     """The PNG with chunks put behind its header, where every kind of them may stand."""
     behind = len(SIGNATURE) + 25

@@ -107,7 +107,9 @@ COLUMNS = (
     Column("width", pa.int32(), lambda row: row.sample.size and row.sample.size[1]),
     Column("height", pa.int32(), lambda row: row.sample.size and row.sample.size[0]),
     Column("prompt", pa.string(), lambda row: row.sample.prompt),
+    Column("prompt_source", pa.string(), lambda row: row.sample.prompt_source),
     Column("metadata", pa.string(), lambda row: row.sample.metadata),
+    Column("members", pa.list_(pa.string()), lambda row: list(row.sample.members)),
     Column("source_sha256", pa.string(), _sha256),
     Column("quality_before", pa.float32(), _of_map(_score, "before")),
     Column("quality_after", pa.float32(), _of_map(_score, "after")),
@@ -132,6 +134,8 @@ ADDED = {
     "image_offset": pa.int64(),
     "image_size": pa.int64(),
     "lost": pa.list_(pa.string()),
+    "prompt_source": pa.string(),
+    "members": pa.list_(pa.string()),
 }
 """Columns that a table may lack because it is older than they are: null in its rows, and a run adds them."""
 
