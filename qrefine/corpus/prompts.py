@@ -20,6 +20,7 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_FIRST = {mark[:1] for mark, _ in _BOMS}
 
 
 class Prompt(NamedTuple):
@@ -40,20 +41,23 @@ def find_prompt(
     ``texts`` are text files by suffix (TEXTS), ``metadata`` is JSON, ``image`` an encoded image, of which only the
     headers are read, and only where nothing else has a prompt. Never raises.
     """
-    found = list(_beside(texts, metadata, field))
-    best = next((prompt for prompt in found if (prompt.text or "").strip()), None)
-    if best is None and image is not None:
-        inside = Prompt(*image_prompt(image))
-        best = inside if inside.text is not None or not found else None
-    return best or (found[0] if found else Prompt())
+    empty = None
+    for prompt in _beside(texts, metadata, field):
+        if prompt.text and not prompt.text.isspace():
+            return prompt
+        empty = empty or prompt
+    inside = Prompt() if image is None else Prompt(*image_prompt(image))
+    return empty if empty is not None and inside.text is None else inside
 
 
 def decode_text(data: bytes) -> str:
     """The text of a file, without its byte order mark: UTF-8, UTF-16 or UTF-32, as the mark or the zeros show."""
-    for mark, name in _BOMS:
+    for mark, name in _BOMS if data[:1] in _FIRST else ():
         if data.startswith(mark):
             return _replaced(data[len(mark) :].decode(name, "replace"))
-    if len(data) >= 4 and len(data) % 2 == 0:  # Latin text in UTF-16 has a zero in each pair of bytes
+    if (
+        b"\0" in data and len(data) >= 4 and len(data) % 2 == 0
+    ):  # Latin text in UTF-16 has a zero in each pair of bytes
         for name, zeros, others in (("utf-16-le", data[1::2], data[::2]), ("utf-16-be", data[::2], data[1::2])):
             if not zeros.strip(b"\0") and b"\0" not in others:
                 return _replaced(data.decode(name, "replace"))
@@ -61,13 +65,12 @@ def decode_text(data: bytes) -> str:
 
 
 def _beside(texts: Mapping[str, bytes], metadata: str | None, field: str | None) -> Iterator[Prompt]:
-    values = _json(metadata)
     if field is not None:
-        yield from _of_json(_looked_up(values, field), field)
+        yield from _of_json(_looked_up(_json(metadata), field), field)
     for suffix in TEXTS:
         if suffix in texts:
             yield Prompt(decode_text(texts[suffix]), suffix)
-    if isinstance(values, dict):
+    if isinstance(values := _json(metadata), dict):
         for name in FIELDS:
             yield from _of_json(values.get(name), name)
 

@@ -8,9 +8,12 @@ Layouts: POSIX.1-2024 (``pax``, "ustar Interchange Format") and the GNU tar manu
 
 from __future__ import annotations
 
+import os
 import re
+import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from qrefine.corpus.compression import Readable
 
@@ -21,6 +24,8 @@ EXTENDED_BYTES = 1 << 20  # a larger pax header or long name is damage
 # type flags
 FILES = b"0\x007"  # regular, the same in v7, contiguous
 SPARSE = b"S"
+HARD_LINK = b"1"
+LINKS = (HARD_LINK, b"2")  # hard and symbolic ones
 NO_DATA = b"123456"  # links, devices, folders, pipes: nothing follows, whatever their size field says
 LONG_NAME, LONG_LINK = b"L", b"K"
 PAX, PAX_SOLARIS, PAX_GLOBAL = b"x", b"X", b"g"
@@ -42,8 +47,7 @@ class Damage:
         return f"{self.reason} at byte {self.offset}"
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """One member of an archive."""
 
     name: str  # bytes that are not UTF-8 are surrogate escapes
@@ -53,11 +57,11 @@ class Member:
     data_offset: int | None  # None where the archive is compressed: no range of the file holds the data
     linkname: str
     sparse: bool  # its data is a map of the holes, and the bytes between them
-    body: Body = field(repr=False, compare=False)
+    body: Body
 
     @property
     def is_file(self) -> bool:
-        return self.sparse or self.kind in FILES
+        return self.kind in FILES or self.sparse
 
 
 class TruncatedError(Exception):
@@ -81,10 +85,9 @@ class Body:
 
     def skip(self) -> None:
         """Go to the end of the member's last block."""
-        while self._left:
-            self.read(READ_BYTES)
-        self._left, self._padding = self._padding, 0
-        self.read()
+        size, self._left, self._padding = self._left + self._padding, 0, 0
+        if self._stream.skip(size) < size:
+            raise TruncatedError("unexpected end of data")
 
 
 class _HeaderError(ValueError):
@@ -94,17 +97,39 @@ class _HeaderError(ValueError):
 class _Stream:
     """``source`` in pieces of exactly the sizes asked for, except at its end."""
 
-    def __init__(self, source: Readable) -> None:
-        self._source = source
+    def __init__(self, source: Readable, size: int | None) -> None:
+        self._source, self._size = source, size
+        self._piece = READ_BYTES if size is None else BLOCK
         self._buffer, self._start = b"", 0
         self.position = 0
 
+    def skip(self, size: int) -> int:
+        """Pass over ``size`` bytes, or as many as there are; returns their number."""
+        if self._start + size <= len(self._buffer):
+            self._start += size
+            self.position += size
+            return size
+        if self._size is None:
+            done = 0
+            while done < size and (passed := len(self.read(min(size - done, READ_BYTES)))):
+                done += passed
+            return done
+        size = min(size, self._size - self.position)
+        self.position += size
+        self._buffer, self._start = b"", 0
+        self._source.seek(self.position)  # type: ignore[attr-defined]
+        return size
+
     def read(self, size: int) -> bytes:
         data = self._buffer[self._start : self._start + size]
-        self._start += len(data)
+        self._start += size
+        if len(data) == size:
+            self.position += size
+            return data
+        self._start = len(self._buffer)
         if len(data) < size:
             pieces, missing = [data], size - len(data)
-            while missing and (piece := self._source.read(READ_BYTES)):
+            while missing and (piece := self._source.read(max(missing, self._piece))):
                 self._buffer, self._start = piece, min(missing, len(piece))
                 pieces.append(piece if len(piece) <= missing else piece[:missing])
                 missing -= self._start
@@ -113,13 +138,16 @@ class _Stream:
         return data
 
 
-def read_tar(source: Readable) -> Iterator[Member | Damage]:
+def read_tar(source: Readable, size: int | None = None, packed: bool = False) -> Iterator[Member | Damage]:
     """Yields members in order, and damage where it is found.
+
+    With the ``size`` of a source that can seek, data that the caller does not read is passed over. ``packed``: the
+    source is decompressed from another one, in which the data has no offset.
 
     A run of blocks that are not headers is one Damage. Blocks of zeros mark the end; members after them, as in
     concatenated archives, are read all the same. Errors of the source are raised.
     """
-    stream = _Stream(source)
+    stream = _Stream(source, size)
     everywhere: dict[str, bytes] = {}  # from global pax headers
     extended: dict[str, bytes] = {}  # from extended headers, for the next member
     first: int | None = None  # offset of the first extended header
@@ -142,7 +170,8 @@ def read_tar(source: Readable) -> Iterator[Member | Damage]:
                     extended = found | extended
                     first = offset if first is None else first
                 continue
-            member = _member(block, stream, everywhere | extended, offset if first is None else first)
+            fields = everywhere | extended if everywhere else extended
+            member = _member(block, stream, fields, offset if first is None else first, packed)
         except ValueError as error:
             if not lost:
                 yield Damage(str(error) if isinstance(error, _HeaderError) else "invalid header", offset)
@@ -164,14 +193,51 @@ def read_tar(source: Readable) -> Iterator[Member | Damage]:
         yield Damage("the end-of-archive marker is missing: cut off", stream.position)
 
 
+def read_names(file: int) -> Iterator[tuple[bytes, bytes]]:
+    """Kinds and names of the members of an archive, by its file descriptor: headers alone, and fast.
+
+    Raises ValueError at whatever is not plain.
+    """
+    place, long = 0, None
+    while len(block := os.pread(file, BLOCK, place)) == BLOCK:
+        if not block[0]:  # an end, which other archives may follow
+            place += BLOCK
+            continue
+        kind, length = block[156:157], int(block[124:136].rstrip(b" \0"), 8)
+        if kind in EXTENDED:
+            data = os.pread(file, min(length, EXTENDED_BYTES), place + BLOCK)
+            if kind == LONG_NAME:
+                long = data.partition(b"\0")[0]
+            elif kind != PAX or b"path=" in data or b"size=" in data or b"sparse" in data:
+                raise ValueError
+        else:
+            name, prefix = block[:100], block[345:500] if block[257:263] == b"ustar\0" and block[345] else b""
+            name = name.partition(b"\0")[0]
+            yield kind, long or (prefix.partition(b"\0")[0] + b"/" + name if prefix else name)
+            long = None
+            length = 0 if kind in NO_DATA else length
+        place += BLOCK + length + -length % BLOCK
+
+
+def is_header(block: bytes) -> bool:
+    """Whether a block is a member's header, of any kind of tar but v7."""
+    if block[257:262] != b"ustar":
+        return False
+    try:
+        _check(block)
+    except ValueError:
+        return False
+    return True
+
+
 def _check(block: bytes) -> None:
     if len(block) < BLOCK:
         raise _HeaderError("truncated header")
-    told = _number(block[148:156])
-    rest = block[:148] + b" " * 8 + block[156:]
-    total = sum(rest)
+    field = block[148:156]  # counts as eight spaces
+    # Adler-32's lower half is the sum of the bytes and one, modulo 65521, and many times as fast as sum()
+    wrong = ((zlib.adler32(block) & 0xFFFF) - 1 - sum(field) + 8 * 32 - _number(field)) % 65521
     # old Sun versions of tar summed signed bytes
-    if told != total and told != total - 256 * len(rest.translate(None, _ASCII)):
+    if wrong and (wrong - 256 * len((block[:148] + block[156:]).translate(None, _ASCII))) % 65521:
         raise _HeaderError("bad checksum")
 
 
@@ -179,7 +245,7 @@ def _number(digits: bytes) -> int:
     """A number field: octal digits, or GNU's base 256 where the first bit is set."""
     if digits[0] == 0x80:
         return int.from_bytes(digits[1:], "big")
-    number = int(_text(digits).strip() or "0", 8)
+    number = int(digits.partition(b"\0")[0].strip() or b"0", 8)
     if number < 0:
         raise ValueError
     return number
@@ -220,21 +286,21 @@ def _pax_records(data: bytes) -> dict[str, bytes]:
     return records
 
 
-def _member(block: bytes, stream: _Stream, fields: dict[str, bytes], offset: int) -> Member:
+def _member(block: bytes, stream: _Stream, fields: dict[str, bytes], offset: int, packed: bool) -> Member:
     """The member of a header; extended ``fields`` override it. The stream is left at the member's data."""
     kind, name = block[156:157], _text(block[:100])
     if kind == b"\0" and name.endswith("/"):
         kind = b"5"  # v7's folders
     if block[257:263] == b"ustar\0" and (prefix := _text(block[345:500])):
         name = f"{prefix}/{name}"
-    path = fields.get("GNU.sparse.name", fields.get("path"))
+    path = fields.get("GNU.sparse.name", fields.get("path")) if fields else None
     if path is not None:
         name = path.decode("utf-8", "surrogateescape").rstrip("/")
-    linkname = (
-        fields["linkpath"].decode("utf-8", "surrogateescape") if "linkpath" in fields else _text(block[157:257])
-    )
+    linkname = _text(block[157:257]) if block[157] else ""
+    if "linkpath" in fields:
+        linkname = fields["linkpath"].decode("utf-8", "surrogateescape")
     stored = size = int(fields["size"]) if "size" in fields else _number(block[124:136])
-    sparse = kind == SPARSE or any(key.startswith("GNU.sparse.") for key in fields)
+    sparse = kind == SPARSE or (bool(fields) and any(key.startswith("GNU.sparse.") for key in fields))
     if kind == SPARSE:
         size = _number(block[483:495])
         _skip_sparse_map(block, stream)
@@ -245,9 +311,8 @@ def _member(block: bytes, stream: _Stream, fields: dict[str, bytes], offset: int
     if min(stored, size) < 0:
         raise _HeaderError("invalid header")
     body = Body(stream, stored)
-    return Member(
-        name.rstrip("/") if kind == b"5" else name, kind, size, offset, stream.position, linkname, sparse, body
-    )
+    place = None if packed else stream.position
+    return Member(name.rstrip("/") if kind == b"5" else name, kind, size, offset, place, linkname, sparse, body)
 
 
 def _skip_sparse_map(block: bytes, stream: _Stream) -> None:
