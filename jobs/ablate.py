@@ -169,8 +169,10 @@ def units(patterns: Sequence[str], config: RefineConfig) -> list[Shard]:
             pass
         else:
             column = table.to_pyarrow_dataset().to_table(columns=["shard"])["shard"]
-            return list(units_of(sorted(set(column.to_pylist())), config.storage_options).values())
-    return list_shards(patterns, config.storage_options)
+            return list(
+                units_of(sorted(set(column.to_pylist())), config.storage_options, config.input.keys).values()
+            )
+    return list_shards(patterns, config.storage_options, config.input.keys)
 
 
 def table_text(result: Ablation) -> str:

@@ -127,7 +127,7 @@ def _begun(
     """A run that holds the lease of the table at ``output`` until it ends; no shard is read yet."""
     config = config or RefineConfig()
     check_models(config)
-    shards = list_shards(inputs, config.storage_options)
+    shards = list_shards(inputs, config.storage_options, config.input.keys)
     table = Table.open_or_create(Store.at(output, config.storage_options), table_schema(config.judges))
     name = new_run()
     with Lease(table.store, name) as lease:

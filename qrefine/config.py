@@ -100,8 +100,12 @@ class InputSettings(Settings):
         " auto: at the first dot behind which all parts can be suffixes (a letter, then letters, digits, _ or -)",
     )
     prompt: str | None = Field(
-        None, min_length=1, description="field of the json that holds the prompt, such as meta.captions.0"
+        None, min_length=1, description="field of the json, or column, that holds the prompt: meta.captions.0"
     )
+    image_column: str | None = Field(
+        None, description="Parquet: column of the image; null: found by type and name"
+    )
+    key_column: str | None = Field(None, description="Parquet: column of the key; null: found by name")
 
 
 class ImageSettings(Settings):
@@ -120,15 +124,6 @@ class ImageSettings(Settings):
     store: Literal["all", "refined", "none"] = Field(
         "all", description="images that the table holds; others are read from their shard, which must stay"
     )
-
-
-class InputSettings(Settings):
-    """How samples are found in what is read."""
-
-    image_column: str | None = Field(
-        None, description="Parquet: column of the image; null: found by type and name"
-    )
-    key_column: str | None = Field(None, description="Parquet: column of the key; null: found by name")
 
 
 class Pool(Settings):
@@ -193,7 +188,6 @@ class RefineConfig(Settings):
     judges_on: Literal["all", "refined"] = Field("refined", description="rows that judges score")
     input: InputSettings = InputSettings()
     images: ImageSettings = ImageSettings()
-    input: InputSettings = InputSettings()
     storage_options: dict[str, Any] = Field(
         default_factory=dict, repr=False, description="options for fsspec; secrets are never shown"
     )

@@ -15,7 +15,8 @@ from typing import Any
 
 from qrefine.config import RefineConfig
 from qrefine.corpus.formats import SUFFIXES
-from qrefine.corpus.grouping import NAME, Group, printable
+from qrefine.corpus.grouping import Group, Reading, printable
+from qrefine.corpus.names import Rule, side_kind, split_name
 from qrefine.corpus.sidefile import NAMES, read_metadata
 from qrefine.corpus.tar import FILES, Member
 from qrefine.corpus.units import File, Shard, slices
@@ -24,12 +25,11 @@ from qrefine.sample import Sample
 from qrefine.storage.reader import ResumingReader
 from qrefine.storage.store import Store
 
-SIDE = frozenset({"txt", "caption", "caption.txt", "prompt", "json"})
 READERS = 8  # files that are read at a time: object storage is bound by latency
 READ_RETRIES = 5
 
 
-def list_folder(store: Store, found: Iterable[File]) -> Iterator[Shard]:
+def list_folder(store: Store, found: Iterable[File], rule: Rule = "auto") -> Iterator[Shard]:
     """The slices of a folder; ``found`` are its files, with names below it and without keys."""
     files = {file.name: file for file in found}
     texts: dict[str, str] = {}
@@ -40,16 +40,16 @@ def list_folder(store: Store, found: Iterable[File]) -> Iterator[Shard]:
             texts.update(read_metadata(source, name))
     for name in texts.keys() - files.keys():
         files[name] = File(name, "")
-    members = [(match, file) for file in files.values() if (match := NAME.fullmatch(file.name))]
-    keys = {match[1] for match, file in members if is_image(file.name) or file.name in texts}
+    members = [(named, file) for file in files.values() if (named := split_name(file.name, rule)) and named[1]]
+    keys = {named[0] for named, file in members if is_image(file.name) or file.name in texts}
     yield from slices(
         store.url,
         (
-            replace(file, key=match[1], text=texts.get(file.name))
-            for match, file in members
-            if match[1] in keys
+            replace(file, key=named[0], text=texts.get(file.name))
+            for named, file in members
+            if named[0] in keys
             and not _is_metadata(file.name)
-            and (is_image(file.name) or match[2].lower() in SIDE or file.name in texts)
+            and (is_image(file.name) or side_kind(named[1].lower()) or file.name in texts)
         ),
     )
 
@@ -97,23 +97,22 @@ def _sample(
     group = Group(key)
     missing: str | None = None
     for file in files:
-        match = NAME.fullmatch(file.name)
-        suffix = match[2].lower() if match else ""
+        suffix = file.name[len(key) + 1 :]
         with ResumingReader(store.filesystem, f"{store.base}/{file.name}", retries) as body:
             try:
                 group.add(_member(file, body), suffix, config.images)
             except FileNotFoundError:
-                missing = missing or (None if suffix in SIDE else file.name)
-                group.image_suffix = group.image_suffix if group.image else ""
+                missing = missing or (None if side_kind(suffix.lower()) else file.name)
+                group.rank = group.rank if group.image else None
             except Exception as error:  # the stores have classes of their own
                 reason = f"{file.name} cannot be read: {type(error).__name__}: {one_line(error)}"
                 return Sample(shard=url, index=index, key=printable(key), error=printable(reason))
     text = next((file.text for file in files if file.text is not None), None)
-    if group.metadata is None and text is not None:  # a json beside the image counts before the folder's metadata
-        group.metadata = text.encode()
+    if text is not None:  # a json beside the image counts before the folder's metadata
+        group.sides.setdefault("json", text.encode())
     if group.image is None and missing is not None:
         group.error = f"file does not exist: {missing}"
-    return group.sample(url, index)
+    return group.sample(url, index, Reading(config.images, config.input))
 
 
 def _member(file: File, body: Any) -> Member:

@@ -42,6 +42,18 @@ class Group:
     offset: int | None = None  # of the image's bytes in the archive
     error: str | None = None
 
+    def add(self, member: Member, suffix: str, images: ImageSettings, head: bytes | None = None) -> None:
+        """Read a member, unless it is neither image nor side file. ``head``: bytes read of what is known to be an
+        image. Raises TruncatedError."""
+        lower = suffix.lower()
+        self.suffixes[lower] = suffix
+        if read_side(member, lower, self.sides):
+            return
+        head = image_head(member, lower) if head is None else head
+        if head is not None and self.takes(lower, member.size, member.sparse, images):
+            self.image = head + member.body.read()
+            self.offset = member.data_offset
+
     def takes(self, lower: str, size: int, sparse: bool, images: ImageSettings) -> bool:
         """Count an image, and make it the one to take if it is the best so far; whether it is to be read."""
         self.image_count += 1
@@ -118,9 +130,8 @@ def grouped(entries: Iterable[Member | Damage], reading: Reading) -> Iterator[Gr
                     yield f"link was not followed: {entry.name} -> {entry.linkname} at byte {entry.offset}"
                 continue
             key, suffix = named
-            lower = suffix.lower()
             try:
-                head = None if suffix else image_head(entry, lower)
+                head = None if suffix else image_head(entry, suffix)
                 if not suffix and head is None:
                     continue  # a file like README
                 if group is not None and (
@@ -130,14 +141,9 @@ def grouped(entries: Iterable[Member | Damage], reading: Reading) -> Iterator[Gr
                     group = None
                 if group is None:
                     group = Group(key)
-                group.suffixes[lower] = suffix
-                if read_side(entry, lower, group.sides):
-                    continue
-                head = image_head(entry, lower) if head is None else head
-                if head is not None and group.takes(lower, entry.size, entry.sparse, reading.images):
+                group.add(entry, suffix, reading.images, head)
+                if group.offset == entry.data_offset:
                     group.key = key
-                    group.image = head + entry.body.read()
-                    group.offset = entry.data_offset
             except TruncatedError:  # the archive reports this damage next
                 if suffix and group is not None and group.image is None:
                     group = None

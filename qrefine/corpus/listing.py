@@ -11,6 +11,7 @@ from typing import Any
 import braceexpand
 
 from qrefine.corpus.folders import is_image, list_folder
+from qrefine.corpus.names import Rule, is_litter
 from qrefine.corpus.tables import LOG, is_table, list_table
 from qrefine.corpus.units import File, Shard, inner
 from qrefine.errors import UserError
@@ -20,21 +21,22 @@ from qrefine.storage.store import START_RETRIES, Store
 
 log = logging.getLogger(__name__)
 
-SHARD_NAME = r"[^/]*\.(?i:tar|tgz|tar\.gz|parquet)"
+SHARD_NAME = r"[^/]*\.(?i:tar|tar\.(?:gz|bz2|xz|lzma|zst)|tgz|tbz2?|txz|tlz|tzst|parquet)"
 # in this order, of: gcs; s3 and http; abfs; hdfs; Hugging Face; local disks; http without an etag
 VERSION_MARKS = ("md5Hash", "ETag", "etag", "modificationTime", "blob_id", "mtime", "Last-Modified")
-LITTER = re.compile(r"(?:.*/)?(?:\.[^/]*|__MACOSX|Thumbs\.db|desktop\.ini)(?:/.*)?", re.IGNORECASE | re.DOTALL)
 PINNED = re.compile(r"(?P<table>.+)@(?P<version>\d+)", re.DOTALL)
 
 
-def list_shards(patterns: Sequence[str], storage_options: dict[str, Any]) -> list[Shard]:
+def list_shards(patterns: Sequence[str], storage_options: dict[str, Any], keys: Rule = "auto") -> list[Shard]:
     """The shards behind paths, URLs, ``{000..999}`` braces, globs and folders; sorted, each once.
 
+    ``keys`` is the rule by which files of an image folder belong together (``input.keys``).
     Raises UserError where a pattern matches nothing or the store refuses.
     """
     found: dict[str, Shard] = {}
     for pattern in patterns:
-        matches = [shard for url in expand_braces(pattern) for shard in _list_one(Store.at(url, storage_options))]
+        stores = [Store.at(url, storage_options) for url in expand_braces(pattern)]
+        matches = [shard for store in stores for shard in _list_one(store, keys)]
         if not matches:
             raise UserError(f"nothing matches {pattern!r}: check the path, the glob and the rights to list it")
         if images := [shard.url for shard in matches if is_image(shard.url)]:
@@ -51,18 +53,18 @@ def expand_braces(pattern: str) -> list[str]:
         raise UserError(f"unbalanced braces in {pattern!r}") from error
 
 
-def units_of(urls: Sequence[str], storage_options: dict[str, Any]) -> dict[str, Shard]:
+def units_of(urls: Sequence[str], storage_options: dict[str, Any], keys: Rule = "auto") -> dict[str, Shard]:
     """The units that have these URLs; slices of folders are listed again, and may not be there any more.
 
     Raises UserError as `list_shards` does.
     """
     folders = {place.container for url in urls if (place := inner(url)) and place.bits is not None}
-    listed = {unit.url: unit for unit in (list_shards(sorted(folders), storage_options) if folders else [])}
+    listed = {unit.url: unit for unit in (list_shards(sorted(folders), storage_options, keys) if folders else [])}
     plain = {url: Shard(url, None) for url in urls if (place := inner(url)) is None or place.part is not None}
     return {**{url: listed[url] for url in urls if url in listed}, **plain}
 
 
-def _list_one(store: Store) -> Iterator[Shard]:
+def _list_one(store: Store, keys: Rule) -> Iterator[Shard]:
     filesystem, path = store.filesystem, store.base
     filesystem.invalidate_cache()  # else a long-lived process lists what was there when it began
     info = store.info()  # before globbing: a name may hold brackets, a URL a question mark
@@ -74,7 +76,7 @@ def _list_one(store: Store) -> Iterator[Shard]:
         yield from list_table(Store(pinned["table"], store.options), int(pinned["version"]))
         return
     if info is not None and info["type"] == "directory":
-        yield from list_table(store) if is_table(store) else _in_folder(store)
+        yield from list_table(store) if is_table(store) else _in_folder(store, keys)
         return
     try:
         infos = [] if info is None else [info]
@@ -88,7 +90,7 @@ def _list_one(store: Store) -> Iterator[Shard]:
             yield Shard(_full_url(filesystem, info["name"]), info.get("size"), _version(info))
 
 
-def _in_folder(store: Store) -> Iterator[Shard]:
+def _in_folder(store: Store, keys: Rule) -> Iterator[Shard]:
     """The shards below a folder; where it has none, slices of its images. A table below it is another input."""
     filesystem, path = store.filesystem, store.base.rstrip("/")
     try:
@@ -98,7 +100,7 @@ def _in_folder(store: Store) -> Iterator[Shard]:
         files = [
             (name, info)
             for name, info in ((name, _followed(filesystem, info)) for name, info in below.items())
-            if info["type"] == "file" and not LITTER.fullmatch(name) and not (tables and name.startswith(tables))
+            if info["type"] == "file" and not is_litter(name) and not (tables and name.startswith(tables))
         ]
     except Exception as error:  # not all of the stores' classes are OSErrors
         raise storage_error(store.url, error) from error
@@ -106,7 +108,7 @@ def _in_folder(store: Store) -> Iterator[Shard]:
     for _, info in shards:
         yield Shard(_full_url(filesystem, info["name"]), info.get("size"), _version(info))
     if not shards:
-        yield from list_folder(store, (File(n, "", info.get("size"), _version(info)) for n, info in files))
+        yield from list_folder(store, (File(n, "", info.get("size"), _version(info)) for n, info in files), keys)
     elif beside := sum(is_image(name) for name, _ in files):
         log.warning("%s holds shards: %d images beside them are not read", store.url, beside)
 

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from qrefine.config import RefineConfig
 from qrefine.corpus.columns import as_metadata, choose_columns, named_by, values_of
 from qrefine.corpus.grouping import printable
-from qrefine.corpus.prompts import prompt_of
+from qrefine.corpus.prompts import Prompt, find_prompt
 from qrefine.errors import one_line
 from qrefine.sample import Sample
 from qrefine.storage.ranges import RangeReader
@@ -165,12 +165,13 @@ class _File:
             and f"only the path {str(path)[:100]!r} is there, and the file behind it is not part of the corpus"
         )
         if chosen.ours:
-            prompt, metadata = values["prompt"], values["metadata"]
             why = values["error"] or "this table does not hold it"
+        source, error = _bytes_of(image, why, self._config)
+        if chosen.ours:
+            prompt, metadata = Prompt(values["prompt"]), values["metadata"]
         else:
             metadata = as_metadata((name, values[name]) for name in chosen.others) if chosen.others else None
-            prompt = prompt_of(None, metadata)
-        source, error = _bytes_of(image, why, self._config)
+            prompt = find_prompt({}, metadata, source, self._config.input.prompt)
         key = values[chosen.key] if chosen.key is not None else path
         return Sample(
             shard=self._url,
@@ -178,7 +179,8 @@ class _File:
             key=self._default(index) if key in (None, "") else named_by(str(key)),
             source=source,
             image_count=int(image.is_valid),
-            prompt=prompt,
+            prompt=prompt.text,
+            prompt_source=prompt.source,
             metadata=metadata,
             error=error,
         )

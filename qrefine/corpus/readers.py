@@ -75,7 +75,8 @@ def _is_parquet(unit: Shard, config: RefineConfig) -> bool:
 
 
 def _tar(unit: Shard, config: RefineConfig, *, retries: int, wanted: Callable[[int], bool]) -> Iterator[Sample]:
-    return read_shard(unit.url, config.images, config.storage_options, retries=retries, wanted=wanted)
+    options = config.storage_options
+    return read_shard(unit.url, config.images, options, input=config.input, retries=retries, wanted=wanted)
 
 
 def _parquet(

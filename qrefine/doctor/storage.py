@@ -64,7 +64,7 @@ def _silent(url: str, options: dict[str, Any]) -> str | None:
 def examine_input(inputs: Sequence[str], config: RefineConfig) -> tuple[list[Finding], int]:
     """Lists the shards and reads the first sample of the first; returns findings and the bytes listed."""
     try:
-        shards = list_shards(inputs, config.storage_options)
+        shards = list_shards(inputs, config.storage_options, config.input.keys)
     except UserError as error:
         return [blocker("input", str(error), LISTED)], 0
     except Exception as error:  # stores raise their own classes

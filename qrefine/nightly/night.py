@@ -99,7 +99,7 @@ def plan_nightly(
     inputs: Sequence[str], output: str, config: RefineConfig, again: Again, *, prune: bool = False
 ) -> NightPlan:
     """The plan of `qrefine.api.nightly`; raises UserError. Needs no lease."""
-    shards = list_shards(inputs, config.storage_options)
+    shards = list_shards(inputs, config.storage_options, config.input.keys)
     store = Store.at(output, config.storage_options)
     if not Table.exists(store):
         return NightPlan.of(shards, [], compare(inputs, shards, [], Ledger()), prune)

@@ -43,7 +43,7 @@ def sample_corpus(
 
     Raises UserError where these hold no image.
     """
-    shards = list_shards(inputs, config.storage_options)
+    shards = list_shards(inputs, config.storage_options, config.input.keys)
     chosen = choose_shards(shards, min(MOST_SHARDS, samples), seed)
     each = -(-samples // len(chosen))
     read = [draw_samples(shard, each, config, seed) for shard in chosen]
