@@ -5,12 +5,14 @@ import lzma
 import tarfile
 from functools import partial
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qrefine.config import ImageSettings
-from qrefine.corpus.compression import FORMATS, decompressed
+from qrefine.corpus.compression import FORMATS, OTHERS, NoTarError, decompressed
 from qrefine.corpus.shards import read_shard
 
 
@@ -22,7 +24,18 @@ def read_all(stream, sizes):
     return b"".join(parts)
 
 
-COMPRESS = [gzip.compress, bz2.compress, lzma.compress, partial(lzma.compress, format=lzma.FORMAT_ALONE)]
+def zstd(data):
+    out = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(out, "zstd") as stream:
+        stream.write(data)
+    return out.getvalue().to_pybytes()
+
+
+SKIPPED = b"\x51\x2a\x4d\x18\3\0\0\0abc"  # a frame that decoders pass over, as parallel writers use it
+COMPRESS = [
+    *(gzip.compress, bz2.compress, lzma.compress, partial(lzma.compress, format=lzma.FORMAT_ALONE)),
+    *(zstd, lambda data: SKIPPED + zstd(data)),
+]
 
 
 @settings(deadline=None)
@@ -37,7 +50,7 @@ def test_members_are_one_stream(compress, parts, sizes):
 
 
 @settings(deadline=None)
-@given(st.binary(max_size=300).filter(lambda data: not data.startswith(tuple(FORMATS))), st.integers(1, 99))
+@given(st.binary(max_size=300).filter(lambda data: not data.startswith((*FORMATS, *OTHERS))), st.integers(1, 99))
 def test_what_is_not_compressed_comes_as_it_is(data, size):
     assert read_all(decompressed(io.BytesIO(data)), [size]) == data
     assert decompressed(io.BytesIO(data)).read() == data
@@ -52,14 +65,23 @@ def test_sources_may_read_less_than_was_asked():
     assert read_all(decompressed(OneByte(gzip.compress(b"abc"))), [10]) == b"abc"
 
 
-def test_what_comes_before_the_cut_is_given():
-    data = gzip.compress(bytes(range(256)) * 400, 0)[:50_000]
-    stream = decompressed(io.BytesIO(data))
+@pytest.mark.parametrize("compress", COMPRESS)
+def test_what_comes_before_the_cut_is_given(compress):
+    whole = np.random.default_rng(0).bytes(3_000_000)
+    data = compress(whole)
+    stream = decompressed(io.BytesIO(data[: len(data) // 2]))
     got = b""
-    with pytest.raises(EOFError):
+    with pytest.raises((EOFError, OSError)):
         while part := stream.read(1 << 20):
             got += part
-    assert len(got) > 40_000
+    assert whole.startswith(got)
+    assert len(got) > 500_000  # bzip2 and xz give whole blocks
+
+
+@pytest.mark.parametrize(("magic", "kind"), [(b"PK\3\4", "a zip archive"), (b"PAR1", "a Parquet file")])
+def test_files_of_other_kinds_are_named(magic, kind):
+    with pytest.raises(NoTarError, match=f"{kind}, not a tar"):
+        decompressed(io.BytesIO(magic + bytes(99)))
 
 
 @pytest.mark.parametrize("padding", [b"", bytes(700)])
