@@ -43,7 +43,7 @@ class Found(Group):
 
     first: int = 0  # offset of its first member
     at: int | None = None  # offset of the member with its image
-    parts: list[tuple[str, Place | Link]] = field(default_factory=list)
+    parts: list[tuple[str, str, Place | Link]] = field(default_factory=list)  # keys, suffixes in lower case
     plain: bool = False  # it has an image of the best rank
 
     @property
@@ -59,6 +59,7 @@ class Index:
         self.reasons: list[str] = []
         self._reading = reading
         self._files: dict[str, Place | Link] = {}
+        self._folders: set[str] = set()
         self._latest: dict[str, Found] = {}
         self._held = 0
         samples = self._collect(entries)
@@ -97,7 +98,7 @@ class Index:
                     samples.append(sample)
                 current = self._latest[key.removeprefix("./")] = sample
                 sample.suffixes[lower] = suffix
-                sample.parts.append((lower, part))
+                sample.parts.append((key, lower, part))
                 sample.plain |= plain
         except Exception as error:  # as in grouping
             self.reasons.append(broken_by(error, last))
@@ -160,10 +161,10 @@ class Index:
     def _settle(self, sample: Found) -> None:
         """Follow the sample's links, choose its image and gather its texts."""
         missing: str | None = None
-        for lower, part in sample.parts:
+        for key, lower, part in sample.parts:
             found = part if isinstance(part, Place) else part.now or self._followed(part.target)
             if isinstance(found, Place):
-                self._take(sample, lower, found)
+                self._take(sample, key, lower, found)
                 continue
             if not lower:
                 del sample.suffixes[lower]
@@ -179,7 +180,7 @@ class Index:
         elif missing:
             self.reasons.append(missing)
 
-    def _take(self, sample: Found, lower: str, place: Place) -> None:
+    def _take(self, sample: Found, key: str, lower: str, place: Place) -> None:
         kind = side_kind(lower)
         if kind is not None:
             if place.data is not None:
@@ -190,7 +191,7 @@ class Index:
             before = sample.rank
             read = sample.takes(lower, place.size, place.sparse, self._reading.images)
             if sample.rank != before:
-                sample.at = place.offset if read else None
+                sample.key, sample.at = key, place.offset if read else None
         elif not lower:
             del sample.suffixes[lower]
 

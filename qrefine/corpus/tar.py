@@ -33,6 +33,7 @@ EXTENDED = LONG_NAME + LONG_LINK + PAX + PAX_SOLARIS + PAX_GLOBAL
 
 _ZEROS = bytes(BLOCK)
 _ASCII = bytes(range(128))
+_PAX_PATH = re.compile(rb" path=([^\n]+)\n")
 _PAX_RECORD = re.compile(rb"([0-9]{1,10}) ([^=]+)=")
 
 
@@ -208,8 +209,10 @@ def read_names(file: int) -> Iterator[tuple[bytes, bytes]]:
             data = os.pread(file, min(length, EXTENDED_BYTES), place + BLOCK)
             if kind == LONG_NAME:
                 long = data.partition(b"\0")[0]
-            elif kind != PAX or b"path=" in data or b"size=" in data or b"sparse" in data:
+            elif kind != PAX or b"size=" in data or b"sparse" in data:
                 raise ValueError
+            elif path := _PAX_PATH.search(data):
+                long = path[1]
         else:
             name, prefix = block[:100], block[345:500] if block[257:263] == b"ustar\0" and block[345] else b""
             name = name.partition(b"\0")[0]
