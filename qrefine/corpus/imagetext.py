@@ -38,7 +38,9 @@ def _metadata(image: bytes) -> Metadata:
         except ValueError:
             return Metadata()
         return of_chunks(chunks) if chunks else Metadata()
-    return read_metadata(image) if _may_say(image[:HEADERS]) else Metadata()
+    start_of_pixels = image.find(b"\xff\xda", 0, HEADERS) if image.startswith(b"\xff\xd8") else -1
+    head = image[: start_of_pixels if start_of_pixels > 0 else HEADERS]
+    return read_metadata(image) if _may_say(head) else Metadata()
 
 
 def _may_say(head: bytes) -> bool:
