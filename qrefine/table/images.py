@@ -61,7 +61,7 @@ class Sources:
         self._wanted, self._by_file = 0, False
         options = self.config.storage_options
         self._store = lru_cache(256)(lambda url: Store.at(url, options))
-        self._unit = lru_cache(4)(lambda url: units_of([url], options).get(url))
+        self._unit = lru_cache(4)(lambda url: units_of([url], options, self.config.input.keys).get(url))
 
     def __call__(self, row: Mapping[str, Any]) -> bytes:
         """The bytes as they lay in the shard when the row was written; raises SourceError."""
