@@ -18,7 +18,9 @@ from qrefine.stages.strengths import Work, inpaint_work
 class Inpaint:
     """I2 = D_m(D_{m-1}(... D_1(I1))) with the mask {Q < B_MQ}, or with a strength map in mode fused.
 
-    A restorer that is also the blind enhancer may run stage 3 in the same pass (``inpaint_work``).
+    In mode fused a crop that shows little of its image is drawn after the positive words, or the model would draw
+    the prompt's subject into it. A restorer that is also the blind enhancer may run stage 3 in the same pass
+    (``inpaint_work``).
     """
 
     def __init__(self, config: RefineConfig, restorer: Restorer) -> None:
@@ -32,12 +34,14 @@ class Inpaint:
         works = [
             inpaint_work(self.config, sample.quality, self.restorer, *sample.image.shape[:2]) for sample in samples
         ]
+        prompts = [sample.prompt or "" for sample in samples]
         images = restore_defects(
             self.restorer,
             [sample.pixels for sample in samples],
             [work.strength for work in works],
-            [sample.prompt or "" for sample in samples],
+            prompts,
             [sample.seed for sample in samples],
+            prompts if self.config.mode == "paper" else [self.config.enhance.positive_words] * len(samples),
         )
         return [_masked(*one) for one in zip(samples, works, images, strict=True)]
 
