@@ -9,7 +9,7 @@ import numpy as np
 from qrefine.config import RefineConfig
 from qrefine.models.base import Restorer
 from qrefine.sample import Sample
-from qrefine.stages.crops import restore_defects
+from qrefine.stages.crops import fed_pixels, restore_defects
 from qrefine.stages.strengths import blindly, enhance_work
 
 ENHANCED = {"enhance_blind", "enhance_prompt"}
@@ -37,6 +37,12 @@ class Enhance:
         if self.config.mode == "paper":
             return True
         return blindly(self.config, sample.quality) or bool((sample.quality.values < self.config.bounds.mq).any())
+
+    def fed(self, sample: Sample) -> int:
+        """Pixels that the model is given for a sample that this stage wants: what it costs."""
+        blind = blindly(self.config, sample.quality)
+        work = enhance_work(self.config, sample.quality, *sample.image.shape[:2], blind=blind)
+        return fed_pixels(work.strength, self.blind if blind or self.prompt is None else self.prompt)
 
     def __call__(self, samples: Sequence[Sample]) -> list[Sample]:
         done = list(samples)

@@ -11,7 +11,7 @@ from qrefine.config import RefineConfig
 from qrefine.models.base import Restorer
 from qrefine.quality.map import Image
 from qrefine.sample import Sample
-from qrefine.stages.crops import restore_defects
+from qrefine.stages.crops import fed_pixels, restore_defects
 from qrefine.stages.strengths import Work, inpaint_work
 
 
@@ -29,6 +29,11 @@ class Inpaint:
 
     def wants(self, sample: Sample) -> bool:
         return sample.decision is None and bool((sample.quality.values < self.config.bounds.mq).any())
+
+    def fed(self, sample: Sample) -> int:
+        """Pixels that the model is given for a sample that this stage wants: what it costs."""
+        work = inpaint_work(self.config, sample.quality, self.restorer, *sample.image.shape[:2])
+        return fed_pixels(work.strength, self.restorer)
 
     def __call__(self, samples: Sequence[Sample]) -> list[Sample]:
         works = [

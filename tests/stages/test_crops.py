@@ -332,3 +332,9 @@ def test_the_seam_rises_inside_the_defect_and_the_rim_of_the_image_is_no_edge():
 @pytest.mark.parametrize("feather", [0.0, 12.0])
 def test_a_strength_of_one_everywhere_is_pasted_whole(feather):
     assert (paste_weight(np.ones((9, 9), np.float32), feather) == 1).all()
+
+
+def test_an_image_of_64_megapixels_is_tiled_in_bounded_overlap():
+    crops = windows(Box(0, 0, 8000, 8000), 8000, 8000, SDXL, enlarge=True)
+    assert all(crop.inner == (crop.window.height, crop.window.width) == crop.size for crop in crops)
+    assert sum(crop.size[0] * crop.size[1] for crop in crops) < 1.5 * 8000 * 8000
