@@ -23,19 +23,10 @@ from qrefine.models.diffusion.img2img import DiffusersRestorer, deterministic_en
 from qrefine.models.diffusion.levels import active_steps, latent_steps
 from qrefine.models.registry import load_restorer
 from qrefine.stages.refiner import Refiner
-from tests.models.diffusion.tiny import FAMILIES, PIPELINES, saved
+from tests.models.diffusion.tiny import EXAMPLES, FAMILIES, PIPELINES, saved
 
 PROMPTS = ["a dog", "a red cat in the sun, with trees behind it", "", "hi"]
 SEEDS = [1, 2, 3, 4]
-# what the authors' own examples pass; see qrefine/models/diffusion/families.py for where they stand
-EXAMPLES = {
-    "sd": {"guidance_scale": 7.5},
-    "sdxl": {"guidance_scale": 5.0},
-    "sd3": {"guidance_scale": 7.0},
-    "flux": {"guidance_scale": 3.5},
-    "qwen": {"true_cfg_scale": 4.0, "negative_prompt": " "},
-    "zimage": {"guidance_scale": 0.0},
-}
 
 
 @pytest.fixture(autouse=True)

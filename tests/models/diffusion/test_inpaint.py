@@ -19,8 +19,7 @@ from qrefine.models.diffusion.levels import active_steps
 from qrefine.models.registry import load_restorer
 from qrefine.stages.crops import defect_crops
 from qrefine.stages.refiner import Refiner
-from tests.models.diffusion.test_img2img import EXAMPLES
-from tests.models.diffusion.tiny import FAMILIES, saved
+from tests.models.diffusion.tiny import EXAMPLES, FAMILIES, saved
 
 PROMPTS = ["a dog", "a red cat", "hills, sun"]
 SEEDS = [1, 2, 3]
