@@ -2,6 +2,7 @@
 
 python jobs/bench.py NAME ... [--photos GLOB] [--out bench.json]
 python jobs/bench.py diffusion --model sdxl    (on a GPU; options of its own)
+python jobs/bench.py gpu --out gpu.json        (all that a GPU is asked, in eight minutes)
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ PACKAGES = ("qrefine", "ray", "torch", "pyarrow", "deltalake", "webdataset")
 
 def main(arguments: list[str]) -> int:
     """Run the named benchmarks; returns the exit code."""
-    if arguments[:1] == ["diffusion"]:
-        return int(importlib.import_module("benchmarks.diffusion").main(arguments[1:]))
+    if arguments[:1] in (["diffusion"], ["gpu"]):
+        return int(importlib.import_module(f"benchmarks.{arguments[0]}").main(arguments[1:]))
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("names", nargs="+", choices=BENCHMARKS, metavar="NAME", help=" | ".join(BENCHMARKS))

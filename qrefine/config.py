@@ -64,7 +64,9 @@ class NoiseSettings(Settings):
 
 
 class InpaintSettings(Backend):
-    strength: float = Field(1.0, gt=0, le=1, description="s_max: strength at and below B_LQ")
+    strength: float = Field(
+        1.0, gt=0, le=1, description="s_max: strength at and below B_LQ; of diffusion models the share of noise"
+    )
 
 
 class EnhanceSettings(Settings):
@@ -74,7 +76,10 @@ class EnhanceSettings(Settings):
     prompt: Backend | None = Field(None, description="E_P, for all other images; null: E_B at prompt_strength")
     blind_strength: float = Field(0.5, gt=0, le=1, description="strength of E_B where quality is lowest")
     prompt_strength: float = Field(0.25, gt=0, le=1, description="strength of E_P where quality is lowest")
-    positive_words: str = Field("sharp, detailed, high quality", description="added to the prompt of E_P")
+    positive_words: str = Field(
+        "sharp, detailed, high quality",
+        description="before the prompt of E_P; alone, the prompt of small crops (option crop_prompt)",
+    )
 
 
 class AcceptSettings(Settings):

@@ -33,13 +33,27 @@ class Restorer(Protocol):
 class FixedSizes(Protocol):
     """What a `Restorer` adds when its network works at a few sizes only, as diffusion models do.
 
-    Crops are then brought to one of ``buckets``, (height, width) in pixels, and blended back over
-    ``feather`` pixels inside the defect (0: a hard edge). ``whole`` asks for whole images instead of crops.
+    Crops are then shown at one of ``buckets``, (height, width) in pixels, and blended back over ``feather`` pixels
+    inside the defect (0: a hard edge). ``crop_area``: enlarged to the bucket (``native``), or at the image's own
+    resolution (``image``); what is larger than every bucket comes in tiles. ``whole`` asks for whole images
+    instead of crops. ``crop_prompt``: the text for a crop: the image's prompt (``full``), the words for any image
+    (``words``), ``none``, or by what the crop shows (``auto``).
     """
 
     buckets: tuple[tuple[int, int], ...]
     feather: float
     whole: bool
+    crop_area: Literal["native", "image"]
+    crop_prompt: Literal["auto", "full", "words", "none"]
+
+
+@runtime_checkable
+class NoiseLevels(Protocol):
+    """What a `Restorer` adds whose strengths are noise levels of a schedule, as those of diffusion models are."""
+
+    def levels(self) -> tuple[float, ...]:
+        """The levels that a strength map can have, rising from 0: a strength does what the nearest one does."""
+        ...
 
 
 @runtime_checkable

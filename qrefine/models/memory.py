@@ -15,6 +15,15 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+NO_MEMORY = ("out of memory", "alloc_failed", "can't allocate memory", "not enough memory")
+"""How libraries below torch say it, in errors that are no OutOfMemoryError: cuBLAS, cuDNN, the CPU's allocator."""
+
+
+def ran_out(error: RuntimeError) -> bool:
+    """Whether the error says that memory, of the GPU or the host, ran out."""
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error).lower() for word in NO_MEMORY)
+
+
 class Halving:
     """Sizes that are halved when memory runs out, and remembered by key, such as the images' shape.
 
@@ -30,13 +39,13 @@ class Halving:
         return min(wanted, self._fits.get(key, wanted))
 
     def run(self, call: Callable[[int], Result], wanted: int, key: Hashable = None) -> Result:
-        """``call(size)`` at the greatest size that fits; raises OutOfMemoryError if none does."""
+        """``call(size)`` at the greatest size that fits; raises the call's error if none does."""
         while True:
             size = self.size(wanted, key)
             try:
                 return call(size)
-            except torch.OutOfMemoryError:
-                if size // 2 < self.least:
+            except RuntimeError as error:
+                if not ran_out(error) or size // 2 < self.least:
                     raise
             # outside the handler, whose traceback would keep the failed call's tensors alive
             self._fits[key] = size // 2
@@ -63,7 +72,7 @@ class FittingBatches:
         call: Callable[[Sequence[Item]], Sequence[Result]],
         shape: Hashable = None,
     ) -> list[Result]:
-        """The results in the order of the items; a single item that does not fit raises OutOfMemoryError.
+        """The results in the order of the items; a single item that does not fit raises the error.
 
         ``shape`` is the shape of all items; the size that fits is remembered per shape.
         """

@@ -17,6 +17,8 @@ import pyarrow as pa
 
 from qrefine.config import RefineConfig
 from qrefine.sample import Sample
+from qrefine.stages.enhance import Enhance
+from qrefine.stages.inpaint import Inpaint
 from qrefine.stages.refiner import MODEL_STAGES, build_stages
 from qrefine.stages.stage import Stage, Step, stage_name
 from qrefine.storage.store import Store
@@ -28,7 +30,10 @@ from qrefine.work.write import ROWS_AT_ONCE, encoded
 
 @dataclass
 class Measured:
-    """One drawn sample: seconds by stage (``decode`` and ``encode`` among them), status, bytes of its image."""
+    """One drawn sample: seconds by stage (``decode`` and ``encode`` among them), status, bytes of its image.
+
+    ``fed``: pixels that the models of the stages were given, where they work on crops.
+    """
 
     stratum: int
     status: str = "failed"
@@ -37,6 +42,7 @@ class Measured:
     bytes_out: int = 0
     before: float | None = None  # q before and after; None where it failed before it was scored
     after: float | None = None
+    fed: dict[str, int] = field(default_factory=dict)
 
     @property
     def total(self) -> float:
@@ -118,6 +124,7 @@ def _run(
     """One batch through decoding, all stages and encoding, as an actor does it; samples share each step's time."""
     of = {(sample.shard, sample.index): measured for measured, sample in batch}
     clock = _clock(gpu)
+    counts = {stage_name(stage): stage.fed for stage in stages if isinstance(stage, (Inpaint, Enhance))}
 
     def watch(step: Step) -> None:
         """Add the seconds to the samples, in proportion to their pixels."""
@@ -127,6 +134,8 @@ def _run(
             one.seconds[step.stage] = one.seconds.get(step.stage, 0.0) + step.seconds * share / sum(pixels)
             if step.stage != "decode":
                 one.needed.add(step.stage)
+            if step.stage in counts and sample.before is not None:
+                one.fed[step.stage] = counts[step.stage](sample)
 
     done = []
     for sample in process([sample for _, sample in batch], stages, config, watch, clock):

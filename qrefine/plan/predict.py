@@ -48,6 +48,7 @@ class Plan:
     needs: dict[str, Estimate]  # share of images that need each stage
     statuses: dict[str, Estimate]  # share refined, kept, failed
     stage_seconds: dict[str, Estimate]  # mean over the images that it ran on
+    stage_pixels: dict[str, Estimate]  # that its model is given, mean over the same images
     hours: Estimate
     bytes_out: Estimate
     wall_seconds: dict[int, Estimate]  # by number of actors
@@ -94,7 +95,10 @@ def predict(
         return share(lambda m: m.status == name)
 
     def each(stage: str) -> Of:
-        return lambda draw: draw.mean_where(stage)
+        return lambda draw: draw.mean_where(stage, lambda m: m.seconds.get(stage, 0.0))
+
+    def pixels(stage: str) -> Of:
+        return lambda draw: draw.mean_where(stage, lambda m: m.fed.get(stage, 0))
 
     work = np.array([seconds(draw) for draw in draws]) / efficiency
     mean_work = seconds(point) / EFFICIENCY[1]
@@ -110,6 +114,9 @@ def predict(
         needs={stage: need(stage) for stage in measurement.stages},
         statuses={name: status(name) for name in STATUSES},
         stage_seconds={stage: estimate(each(stage)) for stage in stages},
+        stage_pixels={
+            stage: estimate(pixels(stage)) for stage in stages if any(stage in m.fed for m in measurement.samples)
+        },
         hours=hours,
         bytes_out=estimate(lambda d: images(d) * (d.mean(lambda m: m.bytes_out) + measurement.row_bytes)),
         wall_seconds={
@@ -147,13 +154,13 @@ class Draw:
         values = np.array([of(m) for m in self.samples], dtype=np.float64)
         return float((values * self.weights).sum() / self.weights.sum())
 
-    def mean_where(self, stage: str) -> float:
-        """Mean seconds over the samples that the stage ran on; 0 where there are none."""
+    def mean_where(self, stage: str, of: Callable[[Measured], float]) -> float:
+        """Mean over the samples that the stage ran on; 0 where there are none."""
         ran = np.array([stage in m.seconds for m in self.samples])
         weight = self.weights * ran
         if not weight.sum():
             return 0.0
-        return float((np.array([m.seconds.get(stage, 0.0) for m in self.samples]) * weight).sum() / weight.sum())
+        return float((np.array([of(m) for m in self.samples]) * weight).sum() / weight.sum())
 
 
 Of = Callable[[Draw], float]

@@ -55,14 +55,16 @@ def show(plan: Plan) -> RenderableType:
         totals.add_row("cost", _number(plan.cost))
     totals.add_row("bytes out", _number(plan.bytes_out, 1e9, " GB"))
     stages = Table(box=None, padding=(0, 3, 0, 0))
-    for name in ("stage", "images that need it", f"{plan.unit} seconds each"):
+    for name in ("stage", "images that need it", f"{plan.unit} seconds each", "megapixels to its model"):
         stages.add_column(name)
     for stage in dict.fromkeys([*plan.needs, *plan.stage_seconds]):
         need, seconds = plan.needs.get(stage), plan.stage_seconds.get(stage)
+        pixels = plan.stage_pixels.get(stage)
         stages.add_row(
             stage,
             "" if need is None else _share(need),
             "not seen: not in the hours" if seconds is None else _number(seconds),
+            "" if pixels is None else _number(pixels, 1e6),
         )
     walls = Table(box=None, padding=(0, 3, 0, 0))
     walls.add_column(f"{plan.unit}s")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -15,10 +15,13 @@ from rich.text import Text
 from qrefine.config import Bounds, RefineConfig, sample_seed
 from qrefine.corpus.images import ImageError, decode
 from qrefine.errors import UserError
+from qrefine.models.base import NoiseLevels
 from qrefine.quality.map import Image, Plane, QualityMap
 from qrefine.quality.regions import coarse, flatten, fractions
 from qrefine.report.pictures import map_over, thumbnail
 from qrefine.sample import Sample
+from qrefine.stages.enhance import Enhance
+from qrefine.stages.inpaint import Inpaint
 from qrefine.stages.refiner import MODEL_STAGES, build_stages
 from qrefine.stages.stage import Step, run_stages
 from qrefine.stages.strengths import inpaint_strength
@@ -45,6 +48,7 @@ class Inspection:
     result: Sample
     judges: tuple[str, ...]
     bounds: Bounds
+    levels: dict[str, tuple[float, ...]] = field(default_factory=dict)  # that strengths can have, by stage
 
     @property
     def status(self) -> str:
@@ -69,7 +73,16 @@ class Inspector:
             raise UserError(f"{key}: {result.error}")
         plane = inpaint_strength(self.config, result.quality, *image.shape[:2])
         judges, bounds = self.config.judges, self.config.bounds
-        return Inspection(key, image, result.quality, plane, tuple(steps), result, judges, bounds)
+        return Inspection(key, image, result.quality, plane, tuple(steps), result, judges, bounds, self._levels())
+
+    def _levels(self) -> dict[str, tuple[float, ...]]:
+        backends = {}
+        for stage in self._stages:
+            if isinstance(stage, Inpaint):
+                backends["inpaint"] = stage.restorer
+            elif isinstance(stage, Enhance):
+                backends |= {"enhance blind": stage.blind, "enhance prompt": stage.prompt or stage.blind}
+        return {name: one.levels() for name, one in backends.items() if isinstance(one, NoiseLevels)}
 
 
 def read_image(url: str, config: RefineConfig) -> tuple[str, Image]:
@@ -100,8 +113,19 @@ def describe(inspection: Inspection) -> list[Text]:
     ]
     for name, (old, new) in zip(inspection.judges, result.judgements, strict=False):
         lines.append(Text(f"judge      {name} {old:.3f} -> {new:.3f}"))
+    for stages, levels in _alike(inspection.levels).items():
+        text = " ".join(f"{level:.2f}".lstrip("0") for level in levels[1:])
+        lines.append(Text(f"levels     {stages}, of noise, in {len(levels) - 1} steps: {text}"))
     lines.append(Text("seconds    " + "   ".join(f"{s.stage} {s.seconds:.2f}" for s in inspection.steps)))
     return [*lines, *_map_lines(inspection.quality, bounds)]
+
+
+def _alike(levels: dict[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:
+    """Stages with the same levels under one name."""
+    stages: dict[tuple[float, ...], list[str]] = {}
+    for stage, found in levels.items():
+        stages.setdefault(found, []).append(stage)
+    return {", ".join(names): found for found, names in stages.items()}
 
 
 def _decision(result: Sample) -> str:

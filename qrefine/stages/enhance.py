@@ -9,7 +9,7 @@ import numpy as np
 from qrefine.config import RefineConfig
 from qrefine.models.base import Restorer
 from qrefine.sample import Sample
-from qrefine.stages.crops import restore_defects
+from qrefine.stages.crops import fed_pixels, restore_defects
 from qrefine.stages.strengths import blindly, enhance_work
 
 ENHANCED = {"enhance_blind", "enhance_prompt"}
@@ -18,8 +18,9 @@ ENHANCED = {"enhance_blind", "enhance_prompt"}
 class Enhance:
     """I_f = E_B(I2) if q < B_HQ else E_P(I2).
 
-    Strength falls to 0 where Q >= B_HQ, so a good region is never enhanced because of bad neighbours, and an
-    image with no region below B_MQ and q >= B_HQ is not changed at all (ARCHITECTURE.md#decisions).
+    In mode fused strength falls to 0 where Q >= B_HQ, so a good region is never enhanced because of bad
+    neighbours, and an image with no region below B_MQ and q >= B_HQ is not changed at all
+    (ARCHITECTURE.md#decisions). In mode paper each image is enhanced, all of it at the same strength.
     Without a prompt-guided backend E_P is E_B at ``prompt_strength``.
     """
 
@@ -33,7 +34,15 @@ class Enhance:
             sample.stages
         ):  # already enhanced in the inpainter's pass
             return False
+        if self.config.mode == "paper":
+            return True
         return blindly(self.config, sample.quality) or bool((sample.quality.values < self.config.bounds.mq).any())
+
+    def fed(self, sample: Sample) -> int:
+        """Pixels that the model is given for a sample that this stage wants: what it costs."""
+        blind = blindly(self.config, sample.quality)
+        work = enhance_work(self.config, sample.quality, *sample.image.shape[:2], blind=blind)
+        return fed_pixels(work.strength, self.blind if blind or self.prompt is None else self.prompt)
 
     def __call__(self, samples: Sequence[Sample]) -> list[Sample]:
         done = list(samples)
@@ -51,13 +60,16 @@ class Enhance:
         works = [
             enhance_work(self.config, sample.quality, *sample.image.shape[:2], blind=blind) for sample in samples
         ]
-        words = settings.positive_words
+        words = "" if guide is None else settings.positive_words
+        # the words come first: what a long prompt has beyond the model's tokens is cut
+        full = ["" if guide is None else ", ".join(filter(None, (words, sample.prompt))) for sample in samples]
         images = restore_defects(
             self.blind if guide is None else guide,
             [sample.pixels for sample in samples],
             [work.strength for work in works],
-            ["" if guide is None else ", ".join(filter(None, (sample.prompt, words))) for sample in samples],
+            full,
             [sample.seed + 1 for sample in samples],  # different noise than stage 2
+            full if self.config.mode == "paper" else [words] * len(samples),
         )
         return [
             sample if np.array_equal(image, sample.pixels) else sample.changed(image, *work.stages)

@@ -11,14 +11,16 @@ from qrefine.config import RefineConfig
 from qrefine.models.base import Restorer
 from qrefine.quality.map import Image
 from qrefine.sample import Sample
-from qrefine.stages.crops import restore_defects
+from qrefine.stages.crops import fed_pixels, restore_defects
 from qrefine.stages.strengths import Work, inpaint_work
 
 
 class Inpaint:
     """I2 = D_m(D_{m-1}(... D_1(I1))) with the mask {Q < B_MQ}, or with a strength map in mode fused.
 
-    A restorer that is also the blind enhancer may run stage 3 in the same pass (``inpaint_work``).
+    In mode fused a crop that shows little of its image is drawn after the positive words, or the model would draw
+    the prompt's subject into it. A restorer that is also the blind enhancer may run stage 3 in the same pass
+    (``inpaint_work``).
     """
 
     def __init__(self, config: RefineConfig, restorer: Restorer) -> None:
@@ -28,16 +30,23 @@ class Inpaint:
     def wants(self, sample: Sample) -> bool:
         return sample.decision is None and bool((sample.quality.values < self.config.bounds.mq).any())
 
+    def fed(self, sample: Sample) -> int:
+        """Pixels that the model is given for a sample that this stage wants: what it costs."""
+        work = inpaint_work(self.config, sample.quality, self.restorer, *sample.image.shape[:2])
+        return fed_pixels(work.strength, self.restorer)
+
     def __call__(self, samples: Sequence[Sample]) -> list[Sample]:
         works = [
             inpaint_work(self.config, sample.quality, self.restorer, *sample.image.shape[:2]) for sample in samples
         ]
+        prompts = [sample.prompt or "" for sample in samples]
         images = restore_defects(
             self.restorer,
             [sample.pixels for sample in samples],
             [work.strength for work in works],
-            [sample.prompt or "" for sample in samples],
+            prompts,
             [sample.seed for sample in samples],
+            prompts if self.config.mode == "paper" else [self.config.enhance.positive_words] * len(samples),
         )
         return [_masked(*one) for one in zip(samples, works, images, strict=True)]
 

@@ -18,10 +18,13 @@ def noise_weight(plane: Plane, b_lq: float) -> Plane:
 
 
 def add_noise(image: Image, w: Plane, seed: int, mean: float, std: float) -> Image:
-    """I1 = W G + (1 - W) I, with G ~ N(mean, std) clipped to [0, 1]; where W is 0 the pixel stays exactly."""
+    """I1 = W G + (1 - W) I, with G ~ N(mean, std) clipped to [0, 1]; where W is 0 the pixel stays exactly.
+
+    G has the size (h, w), as the paper writes it: one value for all channels of a pixel.
+    """
     rng = np.random.default_rng(seed)
-    g = np.clip(rng.normal(mean, std, size=image.shape), 0, 1).astype(np.float32)
-    blend = w[..., None] * g * 255 + (1 - w[..., None]) * image
+    g = np.clip(rng.normal(mean, std, size=w.shape), 0, 1).astype(np.float32)
+    blend = (w * g)[..., None] * 255 + (1 - w[..., None]) * image
     return np.rint(blend).astype(np.uint8)
 
 

@@ -30,7 +30,7 @@ def blindly(config: RefineConfig, quality: QualityMap) -> bool:
 
 
 def enhance_work(config: RefineConfig, quality: QualityMap, height: int, width: int, *, blind: bool) -> Work:
-    """Strength map of stage 3: 0 where Q >= B_HQ."""
+    """Strength map of stage 3: 0 where Q >= B_HQ in mode fused, the same everywhere in mode paper."""
     return _enhance(config, flatten(quality, height, width), blind=blind)
 
 
@@ -67,7 +67,10 @@ def _inpaint(config: RefineConfig, plane: Plane) -> Plane:
 
 def _enhance(config: RefineConfig, plane: Plane, *, blind: bool) -> Work:
     most = config.enhance.blind_strength if blind else config.enhance.prompt_strength
-    plane = strength(plane, config.bounds.lq, config.bounds.hq, most)
+    if config.mode == "paper":  # equation (7) knows no map: the enhancer sees all of I2
+        plane = np.full_like(plane, most)
+    else:
+        plane = strength(plane, config.bounds.lq, config.bounds.hq, most)
     return Work(plane, ("enhance_blind" if blind else "enhance_prompt",))
 
 

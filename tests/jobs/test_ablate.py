@@ -71,6 +71,20 @@ def test_gains_are_after_less_before():
     assert "nan" in table_text(result)  # groups without images say so
 
 
+def test_the_papers_figure_5_can_come_out_images_of_high_quality_change_where_blind_enhancement_is_forced():
+    """With the strength 0 of mode fused where quality is high nothing could harm them, and nothing be measured."""
+    sample = Sample(decoded=photo("coffee", 96), prompt="", seed=1)
+    bounds = ("bounds.lq=0", "bounds.mq=0", "bounds.hq=0")  # whatever its map says, the image is of high quality
+    gains = {}
+    for mode in ("paper", "fused"):
+        result = ablate(iter([sample]), load_config(None, (*PLAIN, f"mode={mode}", *bounds)))
+        assert result.sizes == {"LQ": 0, "MQ": 0, "HQ": 1}
+        gains[mode] = result.gains["HQ"]
+    assert gains["paper"]["blind"]["piqe"] != 0
+    assert gains["fused"]["blind"]["piqe"] == 0
+    assert gains["paper"]["prompt"]["piqe"] != gains["paper"]["blind"]["piqe"]
+
+
 def test_what_is_wrong_is_one_line(tmp_path, capsys):
     assert main([str(tmp_path / "absent"), "--set", "mapper.name=piqe"]) == 2
     assert main([str(tmp_path), "--set", "judges=[]"]) == 2

@@ -11,14 +11,15 @@ from qrefine.errors import UserError
 from qrefine.models import registry
 
 JOBS = Path(__file__).parents[2] / "jobs"
+READY = ["paper.yaml", "sd15.yaml", "sd15-8-steps.yaml", "sdxl.yaml", "sdxl-8-steps.yaml", "z-image.yaml"]
 FILES = sorted(path.name for path in JOBS.glob("*.yaml"))
 
 
 def test_the_files_of_real_use_are_there():
-    assert {"sdxl.yaml", "sd15.yaml", "z-image.yaml", "paper.yaml"} <= set(FILES)
+    assert set(READY) == set(FILES)
 
 
-@pytest.mark.parametrize("name", ["sdxl.yaml", "sd15.yaml", "z-image.yaml", "paper.yaml"])
+@pytest.mark.parametrize("name", READY)
 def test_it_loads_and_every_option_is_one_that_its_backend_takes(name):
     config = load_config(JOBS / name)
     restorers = [config.inpaint, config.enhance.blind]
@@ -32,7 +33,7 @@ def test_it_loads_and_every_option_is_one_that_its_backend_takes(name):
         registry.check_backends(named[0], [wrong], config.judges)
 
 
-@pytest.mark.parametrize("name", ["sdxl.yaml", "sd15.yaml", "z-image.yaml"])
+@pytest.mark.parametrize("name", [name for name in READY if name != "paper.yaml"])
 def test_inpainting_and_prompt_enhancement_share_one_network(name):
     config = load_config(JOBS / name)
     assert config.enhance.prompt is not None
@@ -40,7 +41,7 @@ def test_inpainting_and_prompt_enhancement_share_one_network(name):
     assert config.enhance.prompt.options == config.inpaint.options
 
 
-@pytest.mark.parametrize("name", ["sdxl.yaml", "sd15.yaml", "z-image.yaml", "paper.yaml"])
+@pytest.mark.parametrize("name", READY)
 def test_it_says_models_licences_memory_and_cost(name):
     text = (JOBS / name).read_text()
     for word in ("# Models:", "# GPU memory:", "# Cost:", "# Installs:"):

@@ -62,3 +62,31 @@ def test_no_size_below_the_least_is_tried():
     with pytest.raises(torch.OutOfMemoryError):
         Halving("pixels", least=64).run(call, 256)
     assert tried == [256, 128, 64]
+
+
+@pytest.mark.parametrize(
+    ("message", "halves"),
+    [
+        ("CUDA error: out of memory", True),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("[enforce fail at alloc_cpu.cpp:126] DefaultCPUAllocator: can't allocate memory: you tried", True),
+        ("size mismatch", False),
+    ],
+)
+def test_however_a_library_says_that_memory_ran_out(message, halves):
+    sizes = []
+
+    def call(size):
+        sizes.append(size)
+        if size > 2:
+            raise RuntimeError(message)
+        return size
+
+    halving = Halving("things")
+    if not halves:
+        with pytest.raises(RuntimeError, match=message):
+            halving.run(call, 8)
+        assert sizes == [8]
+        return
+    assert halving.run(call, 8) == 2
+    assert halving.size(8) == 2

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from qrefine.config import RefineConfig
+from qrefine.config import RefineConfig, load_config
 from qrefine.errors import UserError
 from qrefine.plan.show import make_plan
 from qrefine.report.scan import TableScan
 from qrefine.storage.store import Store
 from qrefine.table.table import open_table
 from tests.report.tables import refined_table
-from tests.support import SETTINGS, qrefine, write_shards
+from tests.support import PLAIN, SETTINGS, encoded, qrefine, write_shards, write_tar
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +57,28 @@ def test_the_command_prints_tables_or_json(shards: list[Path]) -> None:
     assert "wall time" in done.stdout
     plan = json.loads(qrefine(*arguments, "--json").stdout)
     assert plan["images"] == {"value": 9.0, "low": 9.0, "high": 9.0}
+
+
+class Fed:
+    """Takes crops of its sizes, and changes nothing."""
+
+    context, feather, whole, crop_prompt = 0, 0.0, False, "auto"
+
+    def __init__(self, weights: str | None = None, crop_area: str = "native") -> None:
+        self.crop_area = crop_area
+        self.buckets = ((128, 128),) if crop_area == "native" else ((64, 64), (128, 128))
+
+    def __call__(self, images, strengths, prompts, seeds):  # type: ignore[no-untyped-def]
+        return list(images)
+
+
+@pytest.mark.parametrize(("area", "side"), [("native", 128), ("image", 64)])
+def test_a_plan_knows_what_it_costs_to_enlarge_crops(tmp_path: Path, area: str, side: int) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    write_tar(tmp_path / "a.tar", [(f"{i}.png", encoded(noise)) for i in range(4)])
+    backend = ["inpaint.name=tests.plan.test_plan:Fed", f"inpaint.options.crop_area={area}"]
+    config = load_config(None, [*PLAIN, *backend, "stages=[inpaint]", "bounds.mq=1", "bounds.hq=1"])
+    plan = make_plan([str(tmp_path)], config, samples=4)
+    assert plan.needs["inpaint"].value == 1
+    assert plan.stage_pixels["inpaint"].value == side * side
+    assert plan.to_dict()["stage_pixels"]["inpaint"]["value"] == side * side

@@ -6,7 +6,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from qrefine.config import RefineConfig
+from qrefine.config import Backend, RefineConfig
 from qrefine.errors import UserError
 from qrefine.report.inspection import Inspector, describe, draw_panel, read_image
 from qrefine.stages.refiner import Refiner
@@ -35,6 +35,30 @@ def test_the_terminal_tells_q_and_the_map(plain: RefineConfig) -> None:
     ]
     grid = np.array([line.split() for line in lines[-plain.mapper.grid :]], dtype=int)
     np.testing.assert_allclose(grid / 100, inspection.quality.values, atol=0.011)
+
+
+class Levelled:
+    """A backend whose strengths are three noise levels; it changes nothing."""
+
+    context = 0
+
+    def __init__(self, weights: str | None = None) -> None: ...
+
+    def levels(self) -> tuple[float, ...]:
+        return (0.0, 0.25, 0.5, 1.0)
+
+    def __call__(self, images, strengths, prompts, seeds):  # type: ignore[no-untyped-def]
+        return list(images)
+
+
+def test_it_tells_the_levels_that_strengths_can_have(plain: RefineConfig) -> None:
+    backend = Backend(name="tests.report.test_inspection:Levelled")
+    config = plain.model_copy(update={"inpaint": plain.inpaint.model_copy(update={"name": backend.name})})
+    config = config.model_copy(update={"enhance": config.enhance.model_copy(update={"prompt": backend})})
+    lines = [line.plain for line in describe(Inspector(config)(noisy(photo(size=64)), key="a"))]
+    assert "levels     inpaint, enhance prompt, of noise, in 3 steps: .25 .50 1.00" in lines
+    lines = [line.plain for line in describe(Inspector(plain)(noisy(photo(size=64)), key="a"))]
+    assert not any(line.startswith("levels") for line in lines)
 
 
 def test_a_fine_map_fits_a_terminal(plain: RefineConfig) -> None:

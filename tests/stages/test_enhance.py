@@ -28,7 +28,7 @@ def test_q_below_the_bound_goes_to_the_blind_enhancer_and_the_rest_to_the_guided
     assert [sample.stages for sample in done] == [("enhance_blind",), ("enhance_prompt",)]
     assert (len(blind.calls), len(prompt.calls)) == (1, 1)
     assert set(blind.calls[0][2]) == {""}
-    assert set(prompt.calls[0][2]) == {f"p, {WORDS}"}
+    assert set(prompt.calls[0][2]) == {f"{WORDS}, p"}  # what is cut is at the end
 
 
 def test_an_image_on_the_bound_is_not_blindly_enhanced() -> None:
@@ -87,6 +87,24 @@ def test_its_seed_is_not_that_of_stage_2() -> None:
 
 def test_what_changes_nothing_is_no_stage() -> None:
     assert Enhance(CONFIG, Idle())([Sample(decoded=IMAGE, before=POOR)])[0].stages == ()
+
+
+PAPER = load_config(None, ["mode=paper"])
+
+
+def test_the_paper_enhances_each_image_all_over_and_images_of_high_quality_by_their_prompt() -> None:
+    assert Enhance(PAPER, Wild()).wants(Sample(decoded=IMAGE, before=FINE))
+    blind, prompt = Wild(), Wild()
+    done = Enhance(PAPER, blind, prompt)(
+        [Sample(decoded=IMAGE, prompt="p", before=POOR), Sample(decoded=IMAGE, prompt="p", before=FINE)]
+    )
+    assert [sample.stages for sample in done] == [("enhance_blind",), ("enhance_prompt",)]
+    settings = PAPER.enhance
+    for backend, strength in ((blind, settings.blind_strength), (prompt, settings.prompt_strength)):
+        [(_, [plane], _, _)] = backend.calls
+        assert plane.shape == (48, 48)
+        assert (plane == np.float32(strength)).all()
+    assert all((sample.pixels != IMAGE).any(axis=-1).all() for sample in done)
 
 
 @pytest.mark.parametrize(("before", "wanted"), [(POOR, True), (GOOD, True), (FINE, False)])

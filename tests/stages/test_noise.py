@@ -25,11 +25,11 @@ def test_noise_is_mixed_in_as_equation_3_says() -> None:
     w = np.linspace(0, 0.4, 32 * 32, dtype=np.float32).reshape(32, 32)
     rng = np.random.default_rng(7)
     found = add_noise(IMAGE, w, 7, 0.5, 0.25)
-    g = np.clip(rng.normal(0.5, 0.25, size=IMAGE.shape), 0, 1)
+    g = np.clip(rng.normal(0.5, 0.25, size=(32, 32)), 0, 1)  # the paper's (h, w): the same for all channels
     for y in range(0, 32, 5):
         for x in range(32):
             for c in range(3):
-                i1 = w[y, x] * g[y, x, c] + (1 - w[y, x]) * IMAGE[y, x, c] / 255
+                i1 = w[y, x] * g[y, x] + (1 - w[y, x]) * IMAGE[y, x, c] / 255
                 assert abs(found[y, x, c] - i1 * 255) <= 0.501
 
 

@@ -11,14 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from qrefine.errors import NotFiniteError
 from qrefine.models.diffusion.text import Embedding
 from qrefine.models.memory import Halving
-from qrefine.quality.map import Image, Plane
+from qrefine.quality.map import Image
 
 Size = tuple[int, int]
 Finish = Callable[[], np.ndarray]
@@ -31,7 +33,7 @@ class Job:
 
     index: int
     image: Image
-    strength: Plane
+    plane: NDArray[Any]  # what it says for each pixel depends on the backend: strengths, or steps
     text: Embedding
     seed: int
     group: Hashable  # jobs of different groups never share a batch
@@ -132,24 +134,24 @@ def _finite(pixels: torch.Tensor, finite: torch.Tensor) -> np.ndarray:
 def jobs_of(
     make: Callable[..., Job],
     images: Sequence[Image],
-    strengths: Sequence[Plane],
+    planes: Sequence[NDArray[Any]],
     prompts: Sequence[str],
     seeds: Sequence[int],
 ) -> list[Job]:
-    """A job per image with strength > 0; ``make`` takes its position, image, strength, prompt and seed."""
-    every = enumerate(zip(images, strengths, prompts, seeds, strict=True))
+    """A job per image with something to do; ``make`` takes its position, image, plane, prompt and seed."""
+    every = enumerate(zip(images, planes, prompts, seeds, strict=True))
     return [make(i, *one) for i, one in every if one[1].any()]
 
 
-def all_pasted(images: Sequence[Image], found: Mapping[int, Image], strengths: Sequence[Plane]) -> list[Image]:
+def all_pasted(images: Sequence[Image], found: Mapping[int, Image], planes: Sequence[NDArray[Any]]) -> list[Image]:
     """The images with the restored pixels (by position) pasted in; the others unchanged."""
     return [
         pasted(image, found[i], plane) if i in found else image
-        for i, (image, plane) in enumerate(zip(images, strengths, strict=True))
+        for i, (image, plane) in enumerate(zip(images, planes, strict=True))
     ]
 
 
-def pasted(image: Image, restored: Image, strength: Plane) -> Image:
-    """The restored pixels where the strength is above 0, the image's own elsewhere."""
-    height, width = strength.shape
-    return np.where(strength[..., None] > 0, restored[:height, :width], image)
+def pasted(image: Image, restored: Image, plane: NDArray[Any]) -> Image:
+    """The restored pixels where the plane is above 0, the image's own elsewhere."""
+    height, width = plane.shape
+    return np.where(plane[..., None] > 0, restored[:height, :width], image)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,29 +11,23 @@ from diffusers import DiffusionPipeline
 
 from qrefine.models.device import pick_batch
 from qrefine.models.diffusion.batches import Batches, Finish, Job, all_pasted, jobs_of, to_device, to_host
-from qrefine.models.diffusion.img2img import (
-    GPU_BATCH,
-    alignment,
-    checked_buckets,
-    checked_call,
-    context_of,
-    default_buckets,
-    native_side,
-    open_pipeline,
-    padded,
-)
+from qrefine.models.diffusion.calls import Calls, aligned, buckets_of, context_of, padded
+from qrefine.models.diffusion.families import alignment, native_side
+from qrefine.models.diffusion.img2img import GPU_BATCH, open_pipeline
+from qrefine.models.diffusion.levels import active_steps
 from qrefine.models.diffusion.load import pick_scheduler
 from qrefine.models.diffusion.options import InpaintingOptions
-from qrefine.models.diffusion.text import PromptEncoder, collate, shape_key
+from qrefine.models.diffusion.schedule import exact_strength, rounds_down
+from qrefine.models.diffusion.text import shape_key
 from qrefine.quality.map import Image, Plane
 
 
 class NativeInpainter:
-    """The model's own inpainting pipeline: the mask is {strength > 0}, the strength is the plane's maximum.
+    """The model's own inpainting pipeline: the mask is {strength > 0}, its noise level the plane's maximum.
 
     A plane of several values makes one mask: native pipelines binarise masks. Whole images are inpainted, as in
-    the paper; with ``crops`` only the defects, in buckets. The result equals a direct call of diffusers with a CPU
-    generator of the sample's seed. ``options``: see `InpaintingOptions`.
+    the paper, larger ones than the model's in tiles; with ``crops`` only the defects. The result equals a direct
+    call of diffusers with a CPU generator of the sample's seed. ``options``: see `InpaintingOptions`.
     """
 
     Options = InpaintingOptions
@@ -43,17 +36,19 @@ class NativeInpainter:
     def __init__(self, weights: str | DiffusionPipeline | None = None, **options: Any) -> None:
         given = self.Options.of(options)
         self.pipe = open_pipeline(weights, "inpainting", given)
-        self.pipe.scheduler = pick_scheduler(self.pipe, given.scheduler)
-        self._parameters = inspect.signature(self.pipe.__call__).parameters
+        self.pipe.scheduler = pick_scheduler(self.pipe, given.scheduler, given.scheduler_config)
         self.steps, self.whole = given.steps, not given.crops
-        self.call = checked_call(self.pipe, given.call)
-        self.text = PromptEncoder(self.pipe, given.negative_prompt, given.prompts_kept)
+        self.crop_area, self.crop_prompt = given.crop_area, given.crop_prompt
+        self.calls = Calls(self.pipe, given)
+        if self.pipe.scheduler.timesteps is None:  # of PNDM, until they are set
+            self.pipe.scheduler.set_timesteps(given.steps)
+        self._rounds_down = rounds_down(self.pipe)
+        self.text = self.calls.text
         self.align = alignment(self.pipe)
         self.context = context_of(self.pipe, given)
         side = native_side(self.pipe)
-        self.buckets = checked_buckets(given, self.align)
-        if given.crops and not self.buckets:
-            self.buckets = default_buckets(side, self.align)
+        as_it_is = self.whole and given.crop_area == "image" and given.buckets is None
+        self.buckets = () if as_it_is else buckets_of(self.pipe, given)
         self.batches = Batches(pick_batch(given.batch_size, self.pipe.device, GPU_BATCH), (side, side))
 
     def __call__(
@@ -64,30 +59,33 @@ class NativeInpainter:
         seeds: Sequence[int],
     ) -> list[Image]:
         """See `qrefine.models.base.Restorer`."""
-        found = self.batches.run(jobs_of(self._job, images, strengths, prompts, seeds), self._launch)
-        return all_pasted(images, found, strengths)
+        steps = [self._steps(plane) for plane in strengths]
+        found = self.batches.run(jobs_of(self._job, images, steps, prompts, seeds), self._launch)
+        return all_pasted(images, found, steps)
 
-    def _job(self, index: int, image: Image, strength: Plane, prompt: str, seed: int) -> Job:
+    def levels(self) -> tuple[float, ...]:
+        """See `qrefine.models.base.NoiseLevels`."""
+        return self.calls.levels((native_side(self.pipe),) * 2)
+
+    def _steps(self, strength: Plane) -> np.ndarray:
+        """The mask times the steps of its greatest strength."""
+        most = active_steps(strength.max(keepdims=True), self.calls.levels(aligned(strength.shape, self.align)))
+        return most * (strength > 0)
+
+    def _job(self, index: int, image: Image, steps: np.ndarray, prompt: str, seed: int) -> Job:
         text = self.text(prompt)
-        image, strength = padded(image, strength, self.align)
-        most = float(strength.max())  # one call of the pipeline has one strength
-        return Job(index, image, strength, text, seed, (shape_key(text), most), most)
+        image, steps = padded(image, steps, self.align)
+        most = int(steps.max())  # one call of the pipeline has one strength
+        return Job(index, image, steps, text, seed, (shape_key(text), most), most)
 
     def _launch(self, jobs: Sequence[Job]) -> Finish:
-        pipe = self.pipe
-        height, width = jobs[0].size
-        masks = np.stack([job.strength > 0 for job in jobs])[:, None].astype(np.float32)
-        sides = {name: side for name, side in (("height", height), ("width", width)) if name in self._parameters}
+        masks = np.stack([job.plane > 0 for job in jobs])[:, None].astype(np.float32)
         with torch.no_grad():
-            output = pipe(
+            output = self.pipe(
                 image=to_device([job.image for job in jobs], torch.device("cpu")),
                 mask_image=torch.from_numpy(masks),
-                strength=max(jobs[0].rank, 1 / self.steps),  # one step at least
-                num_inference_steps=self.steps,
+                strength=exact_strength(int(jobs[0].rank), self.steps, self._rounds_down),
                 generator=[torch.Generator().manual_seed(job.seed) for job in jobs],
-                output_type="pt",
-                **sides,
-                **collate([job.text for job in jobs]),
-                **self.call,
+                **self.calls.arguments(jobs[0].size, [job.text for job in jobs]),
             )
         return to_host(output.images)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import copy
 import inspect
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -21,6 +23,8 @@ except ImportError as error:
     raise ImportError(f"{error}: pip install 'qrefine[diffusion]'") from error
 
 from qrefine.errors import one_line
+from qrefine.models.diffusion.adapters import fuse_loras
+from qrefine.models.diffusion.options import Lora
 from qrefine.models.locate import model_source
 
 INDEX = "model_index.json"
@@ -38,13 +42,14 @@ def load_pipeline(
     dtype: torch.dtype,
     revision: str | None = None,
     variant: str | None = None,
+    loras: Sequence[Lora] = (),
 ) -> DiffusionPipeline:
-    """A pipeline for ``task`` (a key of TASKS) with its own scheduler.
+    """A pipeline for ``task`` (a key of TASKS) with its own scheduler, the ``loras`` fused into its weights.
 
     A second pipeline with the same weights shares the networks of the first. Raises ValueError with one line.
     """
     source = model_source(weights, INDEX, "a model of diffusers")
-    key = (source, revision, variant, str(device), str(dtype))
+    key = (source, revision, variant, str(device), str(dtype), tuple(loras))
     base = _loaded.get(key)
     try:
         if base is None:
@@ -57,17 +62,25 @@ def load_pipeline(
                 local_files_only=Path(source).is_dir(),
             )
             pipe.to(device)
-            _loaded[key], _schedulers[key] = pipe, pipe.scheduler
         else:
             pipe = TASKS[task].from_pipe(base, scheduler=_schedulers[key])
     except Exception as error:  # diffusers, transformers, the hub and safetensors raise their own classes
         raise ValueError(f"{_where(source)} is no {task} model of diffusers: {one_line(error)}") from error
+    if base is None:
+        fuse_loras(pipe, loras)
+        _loaded[key], _schedulers[key] = pipe, pipe.scheduler
     return prepare(pipe)
 
 
 def prepare(pipe: DiffusionPipeline) -> DiffusionPipeline:
-    """No progress bar, safety checker or watermark; its own copy of the scheduler."""
+    """No progress bar, safety checker or watermark; its own copy of the scheduler; images decoded one by one.
+
+    Its module says in every call what it makes of the arguments; we say what matters, once.
+    """
     pipe.set_progress_bar_config(disable=True)
+    logging.getLogger(type(pipe).__module__).setLevel(logging.ERROR)
+    if hasattr(pipe.vae, "enable_slicing"):  # decoding takes the most memory, and a batch is no faster
+        pipe.vae.enable_slicing()
     pipe.scheduler = copy.deepcopy(pipe.scheduler)
     if getattr(pipe, "safety_checker", None) is not None:
         pipe.safety_checker = None
@@ -78,21 +91,28 @@ def prepare(pipe: DiffusionPipeline) -> DiffusionPipeline:
     return pipe
 
 
-def pick_scheduler(pipe: DiffusionPipeline, name: str | None) -> Any:
-    """The pipeline's scheduler, or the named class of diffusers with that scheduler's configuration."""
-    if name is None:
+def pick_scheduler(pipe: DiffusionPipeline, name: str | None, changes: Mapping[str, Any] | None = None) -> Any:
+    """The pipeline's scheduler, or the named class of diffusers with that scheduler's configuration.
+
+    ``changes``: settings of the scheduler; raises ValueError for one that it does not have.
+    """
+    if name is None and not changes:
         return pipe.scheduler
-    cls = getattr(diffusers, name, None)
+    cls = type(pipe.scheduler) if name is None else getattr(diffusers, name, None)
     if cls is None or not hasattr(cls, "set_timesteps"):
         raise ValueError(f"scheduler {name!r} is no scheduler of diffusers {diffusers.__version__}")
-    return remade(cls, pipe.scheduler)
+    known = inspect.signature(cls.__init__).parameters
+    for change in changes or {}:
+        if change not in known or change == "self":
+            raise ValueError(f"scheduler_config: {cls.__name__} has no {change!r}")
+    return remade(cls, pipe.scheduler, changes)
 
 
-def remade(cls: Any, scheduler: Any) -> Any:
+def remade(cls: Any, scheduler: Any, changes: Mapping[str, Any] | None = None) -> Any:
     """A scheduler of class ``cls`` with the settings of ``scheduler`` that ``cls`` accepts; others are dropped."""
     known = inspect.signature(cls.__init__).parameters
     config = {k: v for k, v in scheduler.config.items() if k in known or k.startswith("_")}
-    return cls.from_config(config)
+    return cls.from_config({**config, **(changes or {})})
 
 
 def _where(source: str) -> str:

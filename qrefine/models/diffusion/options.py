@@ -6,9 +6,28 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from qrefine.models.options import DeviceOptions
+from qrefine.models.options import DeviceOptions, Options
 
 Side = Annotated[int, Field(ge=8, le=16384)]
+
+
+class Lora(Options):
+    """One adapter, such as LCM, Hyper-SD or DMD2."""
+
+    weights: str = Field(description="file or folder, or hub id")
+    file: str | None = Field(None, description="file in the folder or the repository")
+    scale: float = Field(1.0, ge=-8, le=8, description="how much of it is added to the weights")
+    revision: str | None = Field(None, description="revision of the hub repository")
+
+
+class Control(Options):
+    """A ControlNet that is shown the crop itself, such as a tile ControlNet: it holds the crop's content."""
+
+    weights: str = Field(description="folder or hub id")
+    scale: float = Field(0.8, ge=0, le=2, description="how much it holds (0.8: default of diffusers)")
+    end: float = Field(1.0, gt=0, le=1, description="share of the steps in which it holds")
+    revision: str | None = Field(None, description="revision of the hub repository")
+    variant: str | None = Field(None, description="variant of the weight files, such as fp16")
 
 
 class DiffusionOptions(DeviceOptions):
@@ -18,12 +37,26 @@ class DiffusionOptions(DeviceOptions):
         30, ge=1, le=1000, description="denoising steps; a strength map has as many levels, so use eight or more"
     )
     scheduler: str | None = Field(None, description="scheduler class of diffusers; null: the model's own")
-    negative_prompt: str | None = Field(None, description="negative prompt, for guidance")
+    scheduler_config: dict[str, Any] = Field(
+        default_factory=dict, description="settings of the scheduler, such as timestep_spacing"
+    )
+    negative_prompt: str | None = Field(
+        None, description="negative prompt where there is a prompt; null: the family's own (qwen: a space)"
+    )
     call: dict[str, Any] = Field(
-        default_factory=dict, description="further arguments of the pipeline's call, such as guidance_scale"
+        default_factory=dict, description="further arguments of the pipeline's call; guidance is the family's own"
+    )
+    loras: tuple[Lora, ...] = Field((), description="adapters, fused into the weights once")
+    crop_area: Literal["native", "image"] = Field(
+        "native",
+        description="crops enlarged to the pixels that the model was trained on; image: at the image's resolution,"
+        " several times cheaper for small defects",
+    )
+    crop_prompt: Literal["auto", "full", "words", "none"] = Field(
+        "auto", description="auto: the prompt for crops that show most of the image, else the positive words alone"
     )
     buckets: tuple[tuple[Side, Side], ...] | None = Field(
-        None, min_length=1, description="crop sizes, [height, width]; null: derived from the model's native size"
+        None, min_length=1, description="crop sizes, [height, width]; null: the model's native ones"
     )
     batch_size: int | None = Field(
         None, ge=1, le=1024, description="crops of the largest bucket in a batch; null: 4 on a GPU, 1 on a CPU"
@@ -40,6 +73,7 @@ class DiffusionOptions(DeviceOptions):
 
 
 class ImageToImageOptions(DiffusionOptions):
+    controlnet: Control | None = Field(None, description="ControlNet on the crop (tile); for U-Net families")
     exact: bool = Field(True, description="pad every batch to full size: results do not depend on the batch")
     feather: float = Field(16, ge=0, le=512, description="width in pixels of the blend inside the defect's border")
     compile: bool = Field(
@@ -49,4 +83,7 @@ class ImageToImageOptions(DiffusionOptions):
 
 
 class InpaintingOptions(DiffusionOptions):
-    crops: bool = Field(False, description="inpaint only the defects, in buckets; false: whole images")
+    crops: bool = Field(
+        False,
+        description="inpaint only the defects; false: whole images, the larger ones in tiles",
+    )

@@ -1,7 +1,7 @@
 """Diffusion models of real size with random weights, for benchmarks: compute does not depend on the weights.
 
 The configurations are those of the public models' config.json files; ``tiny`` keeps the structure. Tokenizers
-know letters only, which changes no shape.
+know letters only, which changes no shape. Z-Image's text encoder has few layers: a prompt is encoded once.
 """
 
 from __future__ import annotations
@@ -13,27 +13,38 @@ from diffusers import (
     AutoencoderKL,
     DiffusionPipeline,
     EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
+    ZImagePipeline,
+    ZImageTransformer2DModel,
 )
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    Qwen2Tokenizer,
+    Qwen3Config,
+    Qwen3Model,
+)
 
-SIDES = {"sdxl": 1024, "sd15": 512}  # pixels
+SIDES = {"sdxl": 1024, "sd15": 512, "zimage": 1024}  # pixels
 TINY_SIDE = 128
 
 
 def random_pipeline(
     name: str, device: torch.device, dtype: torch.dtype, *, tiny: bool = False
 ) -> DiffusionPipeline:
-    """``sdxl`` or ``sd15`` with random weights on the device; raises ValueError for another name."""
+    """``sdxl``, ``sd15`` or ``zimage`` with random weights on the device; raises ValueError for another name."""
     if name not in SIDES:
         raise ValueError(f"model {name!r} is none of {', '.join(SIDES)}")
     default = torch.get_default_dtype()
     torch.set_default_dtype(dtype)  # 3.5 billion weights are made once, in their final dtype
     try:
         with device:
-            pipe = (_sdxl if name == "sdxl" else _sd15)(tiny)
+            pipe = {"sdxl": _sdxl, "sd15": _sd15, "zimage": _zimage}[name](tiny)
     finally:
         torch.set_default_dtype(default)
     pipe.set_progress_bar_config(disable=True)
@@ -67,7 +78,7 @@ def _text(width: int, layers: int, heads: int, projection: int | None = None, ac
     return (CLIPTextModelWithProjection if projection else CLIPTextModel)(config).eval()
 
 
-def _vae(scaling_factor: float, tiny: bool) -> AutoencoderKL:
+def _vae(scaling_factor: float, tiny: bool, **config: Any) -> AutoencoderKL:
     channels = (8, 8, 16, 16) if tiny else (128, 256, 512, 512)
     return AutoencoderKL(
         block_out_channels=channels,
@@ -75,10 +86,10 @@ def _vae(scaling_factor: float, tiny: bool) -> AutoencoderKL:
         up_block_types=("UpDecoderBlock2D",) * 4,
         layers_per_block=1 if tiny else 2,
         norm_num_groups=4 if tiny else 32,
-        latent_channels=4,
         sample_size=TINY_SIDE if tiny else 512,
         scaling_factor=scaling_factor,
         force_upcast=False,
+        **{"latent_channels": 4, **config},
     ).eval()
 
 
@@ -131,3 +142,54 @@ def _sd15(tiny: bool) -> DiffusionPipeline:
         feature_extractor=None,
         requires_safety_checker=False,
     )
+
+
+def _zimage(tiny: bool) -> DiffusionPipeline:
+    width = 16 if tiny else 2560
+    transformer = ZImageTransformer2DModel(
+        **{"dim": 32, "n_layers": 1, "n_refiner_layers": 1, "n_heads": 2, "n_kv_heads": 2, "cap_feat_dim": width}
+        | {"axes_dims": [4, 6, 6], "axes_lens": [512, 64, 64]}
+        if tiny
+        else {}  # the class's defaults are the public model's
+    ).eval()
+    text = Qwen3Model(
+        Qwen3Config(
+            vocab_size=512,
+            hidden_size=width,
+            intermediate_size=32 if tiny else 9728,
+            num_hidden_layers=2,
+            num_attention_heads=2 if tiny else 32,
+            num_key_value_heads=2 if tiny else 8,
+            head_dim=8 if tiny else 128,
+        )
+    ).eval()
+    with torch.device("cpu"):
+        scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
+    shift = {"shift_factor": 0.1159, "use_quant_conv": False, "use_post_quant_conv": False}
+    return ZImagePipeline(
+        scheduler=scheduler,
+        vae=_vae(0.3611, tiny, latent_channels=16, **shift),
+        text_encoder=text,
+        tokenizer=_qwen_tokenizer(),
+        transformer=transformer,
+    )
+
+
+def _qwen_tokenizer() -> Qwen2Tokenizer:
+    # byte-level BPE without merges: bytes that are no printable ASCII have stand-ins, of which two matter here
+    tokens = [
+        *(chr(code) for code in range(33, 127)),
+        "\u0120",
+        "\u010a",
+        "<|endoftext|>",
+        "<|im_start|>",
+        "<|im_end|>",
+    ]
+    tokenizer = Qwen2Tokenizer(
+        vocab={token: i for i, token in enumerate(tokens)}, merges=[], model_max_length=1024
+    )
+    tokenizer.add_special_tokens({"additional_special_tokens": tokens[-2:]})
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    )
+    return tokenizer

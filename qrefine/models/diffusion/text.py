@@ -8,6 +8,7 @@ equal length share a batch, for the same reason.
 from __future__ import annotations
 
 import inspect
+import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -15,28 +16,14 @@ from typing import Any
 import torch
 from diffusers import DiffusionPipeline
 
+from qrefine.models.diffusion.families import family_of
+
 LENGTH_STEP = 64
 NEGATIVE = "negative_"
+TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"  # a warning of transformers
+MOST_CHARS = 16_384  # of a prompt; no encoder reads as many
 
-# outputs of encode_prompt, by their argument names in the pipeline's call; None: not passed
-OUTPUTS: dict[str, tuple[str | None, ...]] = {
-    "StableDiffusion": ("prompt_embeds", "negative_prompt_embeds"),
-    "StableDiffusionXL": (
-        "prompt_embeds",
-        "negative_prompt_embeds",
-        "pooled_prompt_embeds",
-        "negative_pooled_prompt_embeds",
-    ),
-    "StableDiffusion3": (
-        "prompt_embeds",
-        "negative_prompt_embeds",
-        "pooled_prompt_embeds",
-        "negative_pooled_prompt_embeds",
-    ),
-    "Flux": ("prompt_embeds", "pooled_prompt_embeds", None),
-    "QwenImage": ("prompt_embeds", "prompt_embeds_mask"),
-    "ZImage": ("prompt_embeds", "negative_prompt_embeds"),
-}
+log = logging.getLogger(__name__)
 
 Embedding = dict[str, Any]
 """Arguments of the pipeline's call for one prompt: tensors with a batch axis of 1, lists of one, or strings."""
@@ -45,17 +32,28 @@ Embedding = dict[str, Any]
 class PromptEncoder:
     """Embeddings by prompt, the last ``kept`` cached on the device.
 
-    Pipelines that are not in OUTPUTS get the strings and embed them in each call.
+    An empty prompt has no negative side: there is nothing to guide to, and guidance would cost a second forward
+    call in each step. ``guided``: whether the pipeline's call guides at all. Pipelines of no known family get the
+    strings and embed them in each call.
+
+    What a prompt has beyond the tokens that the model reads is cut; ``cut`` counts such prompts, and the first
+    one is reported.
     """
 
-    def __init__(self, pipe: DiffusionPipeline, negative: str | None = None, kept: int = 128) -> None:
+    def __init__(
+        self, pipe: DiffusionPipeline, negative: str | None = None, kept: int = 128, guided: bool = True
+    ) -> None:
         self.pipe = pipe
-        self.negative = negative
-        self.kept = max(1, kept)
-        family = type(pipe).__name__.removesuffix("Pipeline").removesuffix("Img2Img").removesuffix("Inpaint")
-        self.outputs = OUTPUTS.get(family)
+        self.family = family_of(pipe)
+        own = self.family.negative if self.family else None
+        self.negative = own if negative is None else negative
+        self.kept, self.guided = max(1, kept), guided
+        self.cut = 0
+        self.outputs = self.family.outputs if self.family else None
         self._parameters = inspect.signature(pipe.encode_prompt).parameters if self.outputs else {}
         self._accepted = set(inspect.signature(pipe.__call__).parameters)
+        for part in pipe.components.values():  # tokenizers warn of what `_report` says
+            getattr(part, "deprecation_warnings", {})[TOO_LONG] = True
         self._cache: OrderedDict[str, Embedding] = OrderedDict()
         self._shared: Embedding | None = None  # shared by all prompts: the negative embeddings
 
@@ -69,15 +67,42 @@ class PromptEncoder:
             self._cache.popitem(last=False)
         return embedding
 
+    def tokens(self, prompt: str) -> tuple[int, int]:
+        """How many tokens of a prompt the model reads, and how many there are; (0, 0) where that is not known.
+
+        Of a prompt of more than MOST_CHARS characters only so many are counted.
+        """
+        for name, limit in self.family.tokens if self.family else ():
+            if (tokenizer := getattr(self.pipe, name, None)) is not None:
+                count = len(tokenizer(prompt[:MOST_CHARS], truncation=False).input_ids)
+                return min(count, limit), count
+        return 0, 0
+
     def _embed(self, prompt: str) -> Embedding:
+        self._report(prompt)
+        prompt = prompt[:MOST_CHARS]
         if self.outputs is None:
             negative = {} if self.negative is None else {"negative_prompt": self.negative}
             return {"prompt": prompt, **{k: v for k, v in negative.items() if k in self._accepted}}
         with torch.no_grad():
+            own = self._encode(prompt, guidance=False)
+            if not self.guided or not prompt.strip():
+                return own
             if self._shared is None:
                 self._shared = self._negative_side()
-            own = self._encode(prompt, guidance=False)
         return {**own, **self._shared}
+
+    def _report(self, prompt: str) -> None:
+        kept, count = self.tokens(prompt)
+        if count <= kept and len(prompt) <= MOST_CHARS:
+            return
+        self.cut += 1
+        if self.cut == 1:
+            name = type(self.pipe).__name__
+            log.warning(
+                "%s reads the first %d tokens of a prompt: one of %d characters is cut, and so will others be",
+                name, kept, len(prompt),
+            )  # fmt: skip
 
     def _negative_side(self) -> Embedding:
         if "do_classifier_free_guidance" in self._parameters:

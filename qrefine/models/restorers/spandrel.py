@@ -16,7 +16,7 @@ import torch
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from qrefine.errors import one_line
+from qrefine.errors import NotFiniteError, one_line
 from qrefine.models.device import pick_device
 from qrefine.models.memory import Halving
 from qrefine.models.options import DeviceOptions
@@ -103,6 +103,8 @@ class SpandrelRestorer:
         x = torch.from_numpy(np.ascontiguousarray(tile)).to(self.device).permute(2, 0, 1)[None]
         y = self.model(x.to(self.dtype).div(255))[0].float().clamp(0, 1).mul(255)
         answer = y.permute(1, 2, 0).cpu().numpy()
+        if not np.isfinite(answer).all():  # as bytes it would be black
+            raise NotFiniteError("the model gave values that are not finite")
         if answer.shape[:2] != tile.shape[:2]:
             answer = cv2.resize(answer, (tile.shape[1], tile.shape[0]), interpolation=cv2.INTER_AREA)
         return answer

@@ -17,17 +17,13 @@ from diffusers import AutoPipelineForImage2Image
 from qrefine.config import Backend, parse_config
 from qrefine.errors import UserError
 from qrefine.models.diffusion.batches import Batches
-from qrefine.models.diffusion.img2img import (
-    DiffusersRestorer,
-    active_steps,
-    default_buckets,
-    deterministic_encoder,
-    latent_steps,
-)
-from qrefine.models.diffusion.text import OUTPUTS
+from qrefine.models.diffusion.families import FAMILIES as KNOWN
+from qrefine.models.diffusion.families import scaled_sizes
+from qrefine.models.diffusion.img2img import DiffusersRestorer, deterministic_encoder
+from qrefine.models.diffusion.levels import active_steps, latent_steps
 from qrefine.models.registry import load_restorer
 from qrefine.stages.refiner import Refiner
-from tests.models.diffusion.tiny import FAMILIES, PIPELINES, saved
+from tests.models.diffusion.tiny import EXAMPLES, FAMILIES, PIPELINES, saved
 
 PROMPTS = ["a dog", "a red cat in the sun, with trees behind it", "", "hi"]
 SEEDS = [1, 2, 3, 4]
@@ -61,16 +57,19 @@ def pictures(count=4, side=64):
 
 @contextmanager
 def seen_batches(model, most=100, side=1000):
-    """The shapes of what the VAE encodes; memory runs out above ``most`` images, or beyond ``side`` pixels."""
+    """The shapes of batches in the U-Net; memory runs out above ``most`` images, or beyond ``side`` pixels."""
     shapes = []
 
     def look(module, arguments):
-        count, _, height, width = arguments[0].shape
-        shapes.append((count, height, width))
-        if count > most or height > side:
+        *_, height, width = arguments[0].shape
+        shape = (len(model.pipe.scheduler.job.seeds), height * 8, width * 8)
+        if shape[0] > most or shape[1] > side:
+            shapes.append(shape)
             raise torch.OutOfMemoryError("CUDA out of memory")
+        if model.pipe.scheduler.step_index == model.pipe.scheduler.begin_index:
+            shapes.append(shape)
 
-    hook = model.pipe.vae.encoder.register_forward_pre_hook(look)
+    hook = model.pipe.unet.register_forward_pre_hook(look)
     try:
         yield shapes
     finally:
@@ -132,8 +131,8 @@ def test_batches_agree_with_single_runs(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_one_strength_everywhere_is_stock_image_to_image(family):
     images, _ = pictures(2)
-    planes = [np.full((64, 64), 0.6, np.float32)] * 2
     model = restorer(family, batch_size=1)
+    planes = [np.full((64, 64), model.levels()[3], np.float32)] * 2
     results = model(images, planes, PROMPTS[:2], SEEDS[:2])
     stock = AutoPipelineForImage2Image.from_pretrained(saved(family), local_files_only=True)
     stock.set_progress_bar_config(disable=True)
@@ -152,6 +151,7 @@ def test_one_strength_everywhere_is_stock_image_to_image(family):
                 generator=[torch.Generator().manual_seed(SEEDS[i])],
                 output_type="np",
                 **sides,
+                **EXAMPLES[family],
             ).images
         assert levels(result, np.rint(expected * 255).astype(np.uint8)) <= 1
 
@@ -173,7 +173,7 @@ def test_latents_of_strength_zero_come_back_to_the_bit():
         return result
 
     cls.add_noise, cls.step = source_of, end_of
-    model(images, planes, PROMPTS[:3], SEEDS[:3])
+    model(images, planes, ["a", "b", "c"], SEEDS[:3])
     (job, source), (_, latents) = ends[0], ends[-1]
     still = (job.steps == 0)[:, None].expand_as(latents)
     assert still.any()
@@ -183,13 +183,13 @@ def test_latents_of_strength_zero_come_back_to_the_bit():
     assert not job.waiting
 
 
-def test_a_family_whose_embeddings_are_not_known_is_given_the_prompts(monkeypatch):
-    images, planes = pictures(3)
-    expected = restorer("sdxl", negative_prompt="blur")(images, planes, PROMPTS[:3], SEEDS[:3])
-    monkeypatch.delitem(OUTPUTS, "StableDiffusionXL")
+def test_a_family_that_is_not_known_is_given_the_prompts(monkeypatch):
+    images, planes = pictures(2)
+    expected = restorer("sdxl", negative_prompt="blur")(images, planes, PROMPTS[:2], SEEDS[:2])
+    monkeypatch.delitem(KNOWN, "StableDiffusionXL")
     model = restorer("sdxl", negative_prompt="blur")
     assert model.text("a dog") == {"prompt": "a dog", "negative_prompt": "blur"}
-    for a, b in zip(model(images, planes, PROMPTS[:3], SEEDS[:3]), expected, strict=True):
+    for a, b in zip(model(images, planes, PROMPTS[:2], SEEDS[:2]), expected, strict=True):
         assert levels(a, b) <= 1
 
 
@@ -208,14 +208,14 @@ def test_strength_zero_everywhere_is_the_input_itself_and_costs_no_model_call():
     assert all(result is image for result, image in zip(results, images, strict=True))
 
 
-@pytest.mark.parametrize(("strength", "calls"), [(0.01, 1), (0.2, 1), (0.5, 3), (1.0, 5)])
-def test_a_mild_batch_enters_the_schedule_late(strength, calls):
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_a_mild_batch_enters_the_schedule_late(k):
     model = restorer("sdxl")
     counted = []
     model.pipe.unet.register_forward_hook(lambda *_: counted.append(1))
     images, _ = pictures(1)
-    model(images, [np.full((64, 64), strength, np.float32)], ["a"], [1])
-    assert len(counted) == calls
+    model(images, [np.full((64, 64), model.levels()[k], np.float32)], ["a"], [1])
+    assert len(counted) == k
 
 
 def test_images_are_grouped_by_size_and_odd_sizes_are_padded():
@@ -315,7 +315,7 @@ def test_an_image_that_fits_in_no_batch_fails_alone():
             "inpaint": {
                 "name": "diffusers",
                 "weights": str(saved("sdxl")),
-                "options": {"steps": 3, "buckets": [[64, 64], [128, 128]], "context": 0},
+                "options": {"steps": 3, "buckets": [[64, 64], [128, 128]], "context": 0, "crop_area": "image"},
             },
             "enhance": {"blind": {"name": "classical"}},
             "stages": ["inpaint"],
@@ -408,21 +408,15 @@ def test_wrong_options_are_named(family, options, expected):
         restorer(family, **options)
 
 
-@pytest.mark.parametrize(
-    ("strength", "k"), [(0.0, 0), (1e-3, 1), (0.1, 1), (0.11, 2), (0.5, 5), (0.99, 10), (1.0, 10)]
-)
-def test_a_pixel_takes_part_in_as_many_steps_as_its_strength_says(strength, k):
-    assert active_steps(np.array([strength], np.float32), 10)[0] == k
-
-
 def test_a_latent_does_what_its_strongest_pixel_asks():
     plane = np.zeros((1, 16, 16), np.float32)
     plane[0, 3, 9] = 0.5
-    assert latent_steps(plane, 10, 8).tolist() == [[[0, 5], [0, 0]]]
+    steps = active_steps(plane, np.linspace(0, 1, 11))
+    assert latent_steps(steps, 8).tolist() == [[[0, 5], [0, 0]]]
 
 
-def test_default_buckets_surround_the_size_that_the_model_knows():
-    assert default_buckets(1024, 64) == (
+def test_sizes_for_the_images_own_resolution_are_those_of_the_model_and_smaller():
+    assert scaled_sizes(1024, 64) == (
         (512, 512), (512, 1024), (640, 640), (768, 768), (1024, 512), (1024, 1024),
     )  # fmt: skip
 

@@ -15,10 +15,11 @@ from qrefine.config import Backend, parse_config
 from qrefine.errors import UserError
 from qrefine.models.diffusion.img2img import DiffusersRestorer
 from qrefine.models.diffusion.inpaint import NativeInpainter
+from qrefine.models.diffusion.levels import active_steps
 from qrefine.models.registry import load_restorer
 from qrefine.stages.crops import defect_crops
 from qrefine.stages.refiner import Refiner
-from tests.models.diffusion.tiny import FAMILIES, saved
+from tests.models.diffusion.tiny import EXAMPLES, FAMILIES, saved
 
 PROMPTS = ["a dog", "a red cat", "hills, sun"]
 SEEDS = [1, 2, 3]
@@ -41,17 +42,18 @@ def pictures():
     return images, planes
 
 
-def by_hand(pipe, image, plane, prompt, seed):
+def by_hand(pipe, image, plane, strength, prompt, seed, call):
     (result,) = pipe(
         prompt=prompt,
         image=PIL.Image.fromarray(image),
         mask_image=PIL.Image.fromarray(((plane > 0) * 255).astype(np.uint8)),
-        strength=float(plane.max()),
+        strength=strength,
         num_inference_steps=5,
         generator=[torch.Generator().manual_seed(seed)],
         output_type="np",
         height=64,
         width=64,
+        **call,
     ).images
     return np.where(plane[..., None] > 0, np.rint(result * 255).astype(np.uint8), image)
 
@@ -60,13 +62,13 @@ def by_hand(pipe, image, plane, prompt, seed):
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_native_inpainting_is_what_diffusers_does_by_hand(family, batch_size):
     images, planes = pictures()
-    results = NativeInpainter(str(saved(family)), steps=5, batch_size=batch_size, device="cpu")(
-        images, planes, PROMPTS, SEEDS
-    )
+    model = NativeInpainter(str(saved(family)), steps=5, batch_size=batch_size, device="cpu")
+    results = model(images, planes, PROMPTS, SEEDS)
+    k = int(active_steps(np.array([0.6]), model.calls.levels((64, 64)))[0])
     pipe = AutoPipelineForInpainting.from_pretrained(saved(family), local_files_only=True)
     pipe.set_progress_bar_config(disable=True)
     for image, plane, prompt, seed, result in zip(images, planes, PROMPTS, SEEDS, results, strict=True):
-        expected = by_hand(pipe, image, plane, prompt, seed)
+        expected = by_hand(pipe, image, plane, k / 5, prompt, seed, EXAMPLES[family])
         assert np.abs(result.astype(int) - expected).max() <= 1  # two loads of one file may sum in another order
         assert (result != expected).mean() < 1e-3
         assert (result != image)[plane > 0].mean() > 0.5
@@ -90,12 +92,16 @@ def test_the_same_pixels_in_any_batch():
 
 
 def test_whole_images_by_default_and_crops_where_asked():
-    plane = np.zeros((300, 200), np.float32)
+    plane = np.zeros((100, 64), np.float32)
     plane[10:20, 10:20] = 1
-    (whole,) = defect_crops(plane, NativeInpainter(str(saved("sdxl")), device="cpu"))
-    assert whole.size == (300, 200)
-    (crop,) = defect_crops(plane, NativeInpainter(str(saved("sdxl")), device="cpu", crops=True, context=4))
-    assert crop.size == (64, 64)
+    weights = str(saved("sdxl"))
+    own = defect_crops(plane, NativeInpainter(weights, device="cpu", crop_area="image"))
+    assert [crop.size for crop in own] == [(100, 64)]
+    tiles = defect_crops(plane, NativeInpainter(weights, device="cpu"))
+    assert {crop.size for crop in tiles} == {(64, 64)}  # the model is no larger
+    assert {crop.defect for crop in tiles} == {(0, 0, 100, 64)}
+    (crop,) = defect_crops(plane, NativeInpainter(weights, device="cpu", crops=True, context=4))
+    assert crop.defect == (6, 6, 24, 24)
 
 
 def test_it_shares_its_networks_with_image_to_image():

@@ -54,6 +54,16 @@ PIPELINES = {
     "zimage": "ZImageImg2ImgPipeline",
 }
 
+# what the authors' own examples pass; see qrefine/models/diffusion/families.py for where they stand
+EXAMPLES = {
+    "sd": {"guidance_scale": 7.5},
+    "sdxl": {"guidance_scale": 5.0},
+    "sd3": {"guidance_scale": 7.0},
+    "flux": {"guidance_scale": 3.5},
+    "qwen": {"true_cfg_scale": 4.0, "negative_prompt": " "},
+    "zimage": {"guidance_scale": 0.0},
+}
+
 
 @functools.cache
 def saved(family: str) -> Path:
