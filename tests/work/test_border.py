@@ -49,6 +49,7 @@ FIELDS: Mapping[str, st.SearchStrategy[Any]] = {
     "stages": st.lists(TEXT, max_size=3).map(tuple),
     "after": st.none() | MAPS,
     "decision": st.none() | st.sampled_from(DECISIONS),
+    "lost": st.lists(TEXT, max_size=2).map(tuple),
     "judgements": st.lists(st.tuples(SCORE, SCORE), max_size=2).map(tuple),
     "output": st.none() | st.binary(max_size=20),
     "notes": st.lists(TEXT, max_size=2).map(tuple),

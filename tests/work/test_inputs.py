@@ -33,12 +33,12 @@ STUBBED = load_config(None, STUB)
 WORK = ("status", "decision", "prompt", "source_sha256", "quality_before", "quality_after", "width")
 
 
-def die_before_the_third_commit() -> None:
+def die_before_the_second_commit() -> None:
     commit = Table.commit
     commits = iter(range(10))
 
     def counted(self: Table, *arguments: Any, **options: Any) -> None:
-        commit(self, *arguments, **options) if next(commits) < 2 else die()
+        commit(self, *arguments, **options) if next(commits) < 1 else die()
 
     Table.commit = counted  # type: ignore[method-assign]
 
@@ -62,7 +62,7 @@ def test_killed_and_continued_it_gives_the_rows_of_a_tar(
     tmp_path: Path, kind: str, expected: dict[str, tuple[Any, ...]]
 ) -> None:
     source, table = KINDS[kind](tmp_path, 12), tmp_path / "table"
-    assert finish([str(source), str(table)], die_before_the_third_commit) == -9
+    assert finish([str(source), str(table)], die_before_the_second_commit) == -9
     assert 0 < len(rows_of(table)) < 12
     summary = refine([str(source)], str(table), STUBBED)
     assert 0 < summary.samples < 12
