@@ -22,11 +22,12 @@ from qrefine.corpus.layout import (
     lie_together,
     look,
     plainly_together,
+    read_names,
     runs,
     seem_together,
     tail_runs,
 )
-from qrefine.corpus.tar import BLOCK, Damage, Member, read_names, read_tar
+from qrefine.corpus.tar import BLOCK, Damage, Member, read_tar
 from qrefine.sample import Sample
 from qrefine.storage.retry import retrying
 from qrefine.storage.store import Store

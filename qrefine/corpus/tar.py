@@ -8,7 +8,6 @@ Layouts: POSIX.1-2024 (``pax``, "ustar Interchange Format") and the GNU tar manu
 
 from __future__ import annotations
 
-import os
 import re
 import zlib
 from collections.abc import Iterator
@@ -33,7 +32,6 @@ EXTENDED = LONG_NAME + LONG_LINK + PAX + PAX_SOLARIS + PAX_GLOBAL
 
 _ZEROS = bytes(BLOCK)
 _ASCII = bytes(range(128))
-_PAX_PATH = re.compile(rb" path=([^\n]+)\n")
 _PAX_RECORD = re.compile(rb"([0-9]{1,10}) ([^=]+)=")
 
 
@@ -192,34 +190,6 @@ def read_tar(source: Readable, size: int | None = None, packed: bool = False) ->
         yield Damage("empty file", 0)
     elif not ended and not lost:
         yield Damage("the end-of-archive marker is missing: cut off", stream.position)
-
-
-def read_names(file: int) -> Iterator[tuple[bytes, bytes]]:
-    """Kinds and names of the members of an archive, by its file descriptor: headers alone, and fast.
-
-    Raises ValueError at whatever is not plain.
-    """
-    place, long = 0, None
-    while len(block := os.pread(file, BLOCK, place)) == BLOCK:
-        if not block[0]:  # an end, which other archives may follow
-            place += BLOCK
-            continue
-        kind, length = block[156:157], int(block[124:136].rstrip(b" \0"), 8)
-        if kind in EXTENDED:
-            data = os.pread(file, min(length, EXTENDED_BYTES), place + BLOCK)
-            if kind == LONG_NAME:
-                long = data.partition(b"\0")[0]
-            elif kind != PAX or b"size=" in data or b"sparse" in data:
-                raise ValueError
-            elif path := _PAX_PATH.search(data):
-                long = path[1]
-        else:
-            name, prefix = block[:100], block[345:500] if block[257:263] == b"ustar\0" and block[345] else b""
-            name = name.partition(b"\0")[0]
-            yield kind, long or (prefix.partition(b"\0")[0] + b"/" + name if prefix else name)
-            long = None
-            length = 0 if kind in NO_DATA else length
-        place += BLOCK + length + -length % BLOCK
 
 
 def is_header(block: bytes) -> bool:

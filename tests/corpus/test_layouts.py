@@ -19,9 +19,9 @@ from qrefine.config import ImageSettings, InputSettings
 from qrefine.corpus import joining
 from qrefine.corpus.grouping import Reading, grouped
 from qrefine.corpus.joining import Index, joined
-from qrefine.corpus.layout import LOOK_BYTES, lie_together, plainly_together, runs
+from qrefine.corpus.layout import LOOK_BYTES, lie_together, plainly_together, read_names, runs
 from qrefine.corpus.shards import read_shard
-from qrefine.corpus.tar import read_names, read_tar
+from qrefine.corpus.tar import read_tar
 from qrefine.sample import Sample
 from tests.corpus.odd import PACKERS, PNGS, A, B, link, tar
 
