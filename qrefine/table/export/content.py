@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qrefine.corpus.formats import SUFFIXES
+from qrefine.corpus.names import image_rank
 from qrefine.table.export.scan import scan
 from qrefine.table.export.select import Selection
 from qrefine.table.export.shapes import Common, Shape, fields_of, fitted, parsed
@@ -69,13 +70,10 @@ class Content:
 
 
 def other_members(suffixes: Iterable[str], preferred: str | None = None) -> list[str]:
-    """The suffixes beside the image, the text and the json of a sample.
-
-    The image is the one with the ``preferred`` suffix, else one without a further dot, else the first.
-    """
-    others = [suffix for suffix in suffixes if suffix not in SIDECARS]
+    """The suffixes, in lower case, beside a sample's image, text and json; ``preferred`` is that of the image."""
+    others = [lower for suffix in suffixes if (lower := suffix.lower()) not in SIDECARS]
     images = [suffix for suffix in others if suffix.rpartition(".")[2] in SUFFIXES]
-    image = min(images, key=lambda suffix: (suffix != preferred, "." in suffix), default=None)
+    image = min(images, key=lambda suffix: image_rank(suffix, preferred), default=None)
     return [suffix for suffix in others if suffix != image]
 
 
