@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import PIL.Image
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qrefine.config import ImageSettings
+from qrefine.config import ImageSettings, RefineConfig
 from qrefine.corpus.images import ImageError, decode
 from qrefine.quality.map import Image
 from qrefine.table.export.content import Content
 from qrefine.table.export.output import MANIFEST, Manifest
-from qrefine.table.export.rows import Reader
 from qrefine.table.export.scan import scan
 from qrefine.table.export.select import Indexes, Selection
-from qrefine.table.export.sources import Sources, is_source
+from qrefine.table.images import PLACE, SourceError, Sources
 from qrefine.table.pieces import Piece
 from qrefine.table.table import Table
 
@@ -107,19 +107,16 @@ def most_improved(table: Table, pieces: Sequence[Piece], shard: str, indexes: In
     return Selection({shard: np.sort(ordered["index"].to_numpy()[:SHOWN])}, rows.num_rows)
 
 
-def picture_of(reader: Reader, sources: Sources, shard: str, settings: ImageSettings) -> bytes | None:
-    """A JPEG of the reader's rows of a shard, each with its source above; None where no source can be read."""
-    if shard in sources.lost:
-        return None
+def picture_of(rows: Iterable[pa.Table], config: RefineConfig) -> bytes | None:
+    """A JPEG of rows of one shard, each with its source above; None where no source can be read."""
+    fetch = Sources(config)
     pairs: list[tuple[bytes, bytes]] = []
-    images = dict(sources.images(shard, reader.indexes(shard)))
-    for row in reader.rows(shard):
-        (values,) = row.select(["index", "source_sha256", "image"]).to_pylist()
-        source = images.get(values["index"])
-        if source is not None and is_source(source, values) and values["image"]:
-            pairs.append((source, values["image"]["bytes"]))
+    for row in rows:
+        (values,) = row.select([*PLACE, "image"]).to_pylist()
+        with contextlib.suppress(SourceError):
+            pairs.append((fetch(values), values["image"]["bytes"]))
     try:
-        return _sheet(pairs, settings) if pairs else None
+        return _sheet(pairs, config.images) if pairs else None
     except ImageError:
         return None
 

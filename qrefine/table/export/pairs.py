@@ -16,14 +16,14 @@ import numpy as np
 import PIL.Image
 
 from qrefine.config import ImageSettings
-from qrefine.corpus.images import decode, encode
+from qrefine.corpus.encode import encode
+from qrefine.corpus.images import decode
 from qrefine.quality.map import Image
-from qrefine.table.export.images import suffix_of
+from qrefine.table.export.images import WRITTEN, suffix_of
 
 Pairs = Literal["restoration", "preference"]
 PAIRS: tuple[Pairs, ...] = get_args(Pairs)
 LOSSY_LEVELS = 8  # a change of so few levels, of 255, is no change where the image was stored with loss
-FORMATS = {"png": "png", "jpg": "jpeg", "webp": "webp"}
 
 
 class Pair:
@@ -50,7 +50,7 @@ class Pair:
         return {"before": before, "after": after, "mask": out.getvalue()}
 
     def encoded(self, suffix: str, settings: ImageSettings) -> tuple[bytes, bytes]:
-        format_ = settings.model_copy(update={"format": FORMATS[suffix]})
+        format_ = settings.model_copy(update={"format": WRITTEN[suffix]})
         return encode(self.before, format_), encode(self.after, format_)
 
 

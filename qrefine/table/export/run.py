@@ -7,12 +7,14 @@ what `select` says.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
 from qrefine.config import RefineConfig
+from qrefine.corpus.formats import SIGNATURE_BYTES
 from qrefine.errors import UserError
 from qrefine.storage.errors import storage_error
 from qrefine.storage.store import Store
@@ -28,6 +30,8 @@ from qrefine.table.export.samples import Job
 from qrefine.table.export.scan import ahead
 from qrefine.table.export.select import Selection, select
 from qrefine.table.export.sources import Sources
+from qrefine.table.images import PLACE, SourceError, image_bytes
+from qrefine.table.images import Sources as Fetch
 from qrefine.table.pieces import Piece
 from qrefine.table.table import Table
 
@@ -64,10 +68,10 @@ def export(
         sources=sources,
         pairs=request.pairs is not None,
         content=content,
-        settings=config.images,
+        config=config,
         out=Output(output),
         samples=request.samples,
-        suffix=_suffix(reader, usable, request),
+        suffix=_suffix(reader, usable, request, config),
         tars=output_names(list(usable.rows)) if request.source_layout else {},
     )
     try:
@@ -122,14 +126,20 @@ def _usable(selection: Selection, sources: Sources | None, counts: Counts, reque
     return Selection(usable, selection.candidates)
 
 
-def _suffix(reader: Reader, selection: Selection, request: Request) -> str | None:
+def _suffix(reader: Reader, selection: Selection, request: Request, config: RefineConfig) -> str | None:
     """The suffix of all images, None where each stays as it is."""
     if request.images != "as-is" or request.source_layout or request.format != "webdataset" or request.pairs:
         return None if request.images == "as-is" else request.images
     shards = list(selection.rows)[:: -(-len(selection.rows) // LOOKED_AT)]
-    rows = (row for shard in shards for row in islice(reader.rows(shard), 8))
-    images = (row["image"][0].as_py() for row in rows)
-    return common_format(image["bytes"] for image in images if image is not None)
+    fetch = Fetch(config)
+    images = []
+    for shard in shards:
+        for row in islice(reader.rows(shard), 8):
+            with contextlib.suppress(SourceError):
+                images.append(
+                    image_bytes(row.select([*PLACE, "image"]).to_pylist()[0], sources=fetch)[:SIGNATURE_BYTES]
+                )
+    return common_format(images)
 
 
 def _written(
@@ -212,7 +222,7 @@ def _finish(
     if shard is not None:
         best = most_improved(table, pieces, shard, selection.rows[shard])
         sources = job.sources or Sources.of(table, pieces, [shard], config)
-        picture = picture_of(Reader(table, pieces, best), sources, shard, config.images)
+        picture = picture_of(Reader(table, pieces, best).rows(shard), sources.configs[shard])
     if picture is not None:
         job.out.folder_of(PICTURE)
         job.out.put(PICTURE, picture)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qrefine.config import ImageSettings
+from qrefine.config import ImageSettings, RefineConfig
 from qrefine.corpus.images import ImageError
 from qrefine.table.export.content import Content
 from qrefine.table.export.files import Members, Picture
@@ -22,11 +22,12 @@ from qrefine.table.export.output import Counts, Output
 from qrefine.table.export.pairs import Pair, preference_row, restoration_members, restoration_row
 from qrefine.table.export.rows import Reader
 from qrefine.table.export.sources import MISSING, Sources, is_source
+from qrefine.table.images import SourceError, with_images
+from qrefine.table.images import Sources as Fetch
 
 NO_IMAGE = "image is not in the table"
 UNDECODED = "image cannot be decoded"
 MAPS = frozenset({"quality_map_before", "quality_map_after"})  # only Parquet holds them
-NOTHING = (2**31, b"")  # behind the last image
 FILE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
@@ -59,35 +60,37 @@ class Job:
     sources: Sources | None  # None where nothing of them is needed
     pairs: bool  # of the sources their images are needed, else their members
     content: Content
-    settings: ImageSettings
+    config: RefineConfig
     out: Output
     samples: int  # in a file
     suffix: str | None  # of all images; None: each as it is
     tars: dict[str, str]  # by shard: its own file, in the source's layout
 
     def rows(self, shard: str, counts: Counts) -> Iterator[Row]:
-        """The selected rows of a shard, each with what is needed of its source."""
+        """The selected rows of a shard, each with its image, and with what is needed of its source."""
+
+        def lost(error: SourceError) -> None:
+            counts.left_out[f"{error.reason}: {shard}"] += 1
+
+        tables = with_images(self.reader.rows(shard), Fetch(self.config), lost)
         rows = (
             Row(table, table.select([name for name in table.column_names if name not in MAPS]).to_pylist()[0])
-            for table in self.reader.rows(shard)
+            for table in tables
         )
-        if self.sources is None:
-            return rows
-        if not self.pairs:
-            return self._with_members(shard, rows, counts) if self.sources.has_members(shard) else rows
-        return self._with_images(shard, rows, counts)
+        if self.pairs:
+            return self._with_sources(shard, rows, lost)
+        if self.sources is not None and self.sources.has_members(shard):
+            return self._with_members(shard, rows, counts)
+        return rows
 
-    def _with_images(self, shard: str, rows: Iterator[Row], counts: Counts) -> Iterator[Row]:
+    def _with_sources(self, shard: str, rows: Iterator[Row], lost: Callable[[SourceError], None]) -> Iterator[Row]:
         assert self.sources is not None
-        images = self.sources.images(shard, self.reader.indexes(shard))
-        index, image = next(images, NOTHING)
+        fetch = Fetch(self.sources.configs[shard])
         for row in rows:
-            while index < row.values["index"]:
-                index, image = next(images, NOTHING)
-            if index == row.values["index"] and is_source(image, row.values):
-                yield row._replace(before=image)
-            else:
-                counts.left_out[f"{MISSING}: {shard}"] += 1
+            try:
+                yield row._replace(before=fetch(row.values))
+            except SourceError as error:
+                lost(error)
 
     def _with_members(self, shard: str, rows: Iterator[Row], counts: Counts) -> Iterator[Row]:
         assert self.sources is not None
@@ -100,6 +103,10 @@ class Job:
                     counts.left_out[f"{MISSING}: {shard}"] += 1
                 else:
                     yield row._replace(members=found, place=place)
+
+    @property
+    def settings(self) -> ImageSettings:
+        return self.config.images
 
     def image(self, row: Row, counts: Counts, suffix: str | None) -> bytes | None:
         """The row's image in the format of this suffix; None, and counted, where there is none."""

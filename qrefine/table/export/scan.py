@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from qrefine.storage.retry import retrying
+from qrefine.table.beside import ROW, Beside
 from qrefine.table.schema import with_added
 from qrefine.table.table import Table
 
@@ -19,22 +20,32 @@ T = TypeVar("T")
 
 
 def scan(
-    table: Table, paths: Iterable[str], columns: Sequence[str], reduce: Callable[[pa.Table], T]
+    table: Table,
+    paths: Iterable[str],
+    columns: Sequence[str],
+    reduce: Callable[[pa.Table], T],
+    beside: Beside | None = None,
 ) -> Iterator[list[T]]:
     """For each part, in the order of ``paths``: what ``reduce`` makes of each of its row groups' columns.
 
-    ``reduce`` runs in threads.
+    ``reduce`` runs in threads. ``beside``: the scores of judges that were added later are columns too.
     """
+    added = beside.columns(columns) if beside else []
+    own = [name for name in columns if name not in added] + ([n for n in ROW if n not in columns] if added else [])
+
+    def whole(rows: pa.Table) -> pa.Table:
+        rows = _complete(with_added(rows), own, table.schema)
+        return beside.added_to(rows, added) if beside and added else rows
 
     def read(path: str) -> list[T]:
         with table.store.open(path) as file:
             parquet = pq.ParquetFile(file)
-            there = [name for name in columns if name in parquet.schema_arrow.names]
+            there = [name for name in own if name in parquet.schema_arrow.names]
             groups = (
                 parquet.read_row_group(group, columns=there, use_threads=False)
                 for group in range(parquet.num_row_groups)
             )
-            return [reduce(_complete(with_added(rows), columns, table.schema)) for rows in groups]
+            return [reduce(whole(rows)) for rows in groups]
 
     return ahead(lambda path: retrying(lambda: read(path), path), paths, READERS)
 

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from qrefine.errors import UserError
+from qrefine.table.beside import Beside, pair_of
 from qrefine.table.export.scan import scan
 from qrefine.table.pieces import Piece
 from qrefine.table.table import Table
@@ -64,8 +65,10 @@ def select(table: Table, pieces: Sequence[Piece], choice: Choice, refined: bool 
 
     Equal values of ``by`` are taken in the order of shard and index.
     """
-    _check(table, choice)
-    condition = Condition(pc.scalar(True), ()) if choice.where is None else _condition(table, choice.where)
+    beside = Beside(table.store)
+    schema = _schema(table, beside)
+    _check(schema, choice)
+    condition = Condition(pc.scalar(True), ()) if choice.where is None else parse_where(choice.where, schema)
     candidate = pc.field("status") == "refined" if refined else pc.field("status") != "failed"
     per = "metadata" if (choice.per or "").startswith(FIELD) else choice.per
     wanted = {"shard", "index", "status", *condition.columns, *(name for name in (choice.by, per) if name)}
@@ -78,12 +81,12 @@ def select(table: Table, pieces: Sequence[Piece], choice: Choice, refined: bool 
         return _Found(sound.num_rows, _encoded(left["shard"]), left["index"].to_numpy(), by, groups)
 
     paths = sorted({piece.path for piece in pieces})
-    found = [one for part in scan(table, paths, sorted(wanted), reduce) for one in part]
+    found = [one for part in scan(table, paths, sorted(wanted), reduce, beside) for one in part]
     by_shard = _by_shard(found, choice)
     return Selection(by_shard, sum(one.candidates for one in found))
 
 
-def _check(table: Table, choice: Choice) -> None:
+def _check(schema: pa.Schema, choice: Choice) -> None:
     if choice.top is None and (choice.by or choice.per):
         raise UserError("--by and --per belong to --top")
     if choice.top is None:
@@ -92,10 +95,10 @@ def _check(table: Table, choice: Choice) -> None:
         raise UserError(f"--top {choice.top:g}: a share above 0, and at most 1")
     if choice.by is None:
         raise UserError("--top needs --by COLUMN, such as --by quality_before")
-    numbers = [field.name for field in table.schema if _is_number(field.type)]
+    numbers = [field.name for field in schema if _is_number(field.type)]
     if choice.by not in numbers:
         raise UserError(f"--by {choice.by}: no column of numbers has this name (there are {', '.join(numbers)})")
-    simple = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
+    simple = [field.name for field in schema if not pa.types.is_nested(field.type)]
     if choice.per and choice.per not in simple and not choice.per.startswith(FIELD):
         raise UserError(
             f"--per {choice.per}: there is no such column (there are {', '.join(simple)}, and {FIELD}NAME)"
@@ -106,8 +109,11 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
 
 
-def _condition(table: Table, where: str) -> Condition:
-    return parse_where(where, table.schema.remove(table.schema.get_field_index("image")))
+def _schema(table: Table, beside: Beside) -> pa.Schema:
+    """The columns that a choice may name: without images, with the scores of judges that were added later."""
+    own = table.schema.remove(table.schema.get_field_index("image"))
+    added = [(column, pa.float32()) for name in beside.names for column in pair_of(name)]
+    return pa.schema([*own, *(pa.field(name, kind) for name, kind in added if name not in own.names)])
 
 
 def _groups(column: pa.ChunkedArray, per: str) -> pa.DictionaryArray:

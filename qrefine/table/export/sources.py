@@ -9,24 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from qrefine.config import RefineConfig, parse_config
 from qrefine.corpus.listing import list_shards
-from qrefine.corpus.readers import is_archive, read_unit
+from qrefine.corpus.readers import is_archive
 from qrefine.corpus.units import Shard, inner
 from qrefine.errors import UserError
 from qrefine.table.export.scan import ahead
-from qrefine.table.export.select import Indexes
+from qrefine.table.images import CHANGED, GONE
 from qrefine.table.lease import FOLDER
 from qrefine.table.pieces import Piece, has_changed, recorded_versions
 from qrefine.table.table import Table
 
 CHECKS = 16  # shards that are asked for at a time
-GONE = "source shard is gone, or cannot be read"
-CHANGED = "source shard has changed since its rows were made"
 MISSING = "source sample is not where it was"
 
 
@@ -47,20 +45,10 @@ class Sources:
         saved = {digest: _saved(table, digest, given) for digest in set(digests.values())}
         listed = {place.container for shard in wanted if (place := inner(shard))}
         urls = [*sorted(listed), *(shard for shard in wanted if inner(shard) is None)]
-        found = ahead(lambda url: _units(url, given.storage_options), urls, CHECKS)
+        found = ahead(lambda url: _units(url, given), urls, CHECKS)
         units = {unit.url: unit for some in found for unit in some}
         lost = {shard: reason for shard in wanted if (reason := _lost(units.get(shard), recorded[shard]))}
         return cls({shard: saved.get(digests.get(shard, ""), given) for shard in wanted}, units, lost)
-
-    def images(self, shard: str, indexes: Indexes) -> Iterator[tuple[int, bytes]]:
-        """The source images of the samples with these indexes, in order; those that can be read."""
-        wanted = set(indexes.tolist())
-        last = int(indexes[-1])
-        for sample in read_unit(self.units[shard], self.configs[shard], wanted=wanted.__contains__):
-            if sample.source is not None:
-                yield sample.index, sample.source
-            if sample.index >= last:
-                return
 
     def has_members(self, shard: str) -> bool:
         """Whether the shard's samples have members: rows of Parquet files have none."""
@@ -83,10 +71,10 @@ def _saved(table: Table, digest: str, given: RefineConfig) -> RefineConfig:
     return found.model_copy(update={"storage_options": given.storage_options, "stream": given.stream})
 
 
-def _units(url: str, storage_options: dict[str, Any]) -> list[Shard]:
+def _units(url: str, config: RefineConfig) -> list[Shard]:
     """The units at a URL, none where there is nothing any more."""
     try:
-        return list_shards([re.sub(r"([{},\\])", r"\\\1", url)], storage_options)
+        return list_shards([re.sub(r"([{},\\])", r"\\\1", url)], config.storage_options, config.input.keys)
     except UserError:
         return []
 

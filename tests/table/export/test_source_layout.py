@@ -175,7 +175,7 @@ class TestSourcesThatAreLost:
         lose(tmp_path / "corpus" / "a.tar", how)
         manifest = exported(own, tmp_path / "out", request_)
         ((reason, count),) = manifest.left_out.items()
-        assert how in reason
+        assert ("changed" if how == "changed" else "cannot be read") in reason
         assert "a.tar" in reason
         assert count + manifest.samples == manifest.selected
         whole = [file.name for file in manifest.files]
