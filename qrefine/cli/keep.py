@@ -6,7 +6,6 @@ Imports are inside the commands: help must not load torch or ray.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +18,7 @@ from qrefine.errors import UserError
 if TYPE_CHECKING:
     from qrefine.nightly.night import NightPlan
     from qrefine.nightly.run import NightSummary
+    from qrefine.table.export.output import Manifest
 
 KEEP = "Keep"
 JsonOption = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
@@ -136,41 +136,68 @@ def restore(
 def export(
     table: TableArgument,
     output: Annotated[str, typer.Argument(help="path or URL of an empty or new folder")],
-    format: Annotated[str, typer.Option(help="webdataset, parquet or imagefolder")] = "webdataset",
+    format: Annotated[
+        str | None, typer.Option(help="webdataset (default), parquet (default for preference) or imagefolder")
+    ] = None,
     where: Annotated[str | None, typer.Option(help="condition on columns, as in SQL's WHERE")] = None,
+    top: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="the share of rows with the highest --by, such as 0.3")
+    ] = None,
+    by: Annotated[str | None, typer.Option(metavar="COLUMN", help="the column that --top ranks by")] = None,
+    per: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="--top of each value of a column, or of metadata.FIELD")
+    ] = None,
+    lower_is_better: Annotated[
+        bool, typer.Option("--lower-is-better", help="--top takes the lowest values of --by")
+    ] = False,
+    images: Annotated[
+        str, typer.Option(help="as-is, png, jpg or webp; as-is: webdataset has one format where they differ")
+    ] = "as-is",
+    layout: Annotated[
+        str, typer.Option(help="samples, or source: a shard for each source shard, its members as they were")
+    ] = "samples",
+    members: Annotated[
+        bool, typer.Option(help="the samples' other members come along, read from the source shards")
+    ] = True,
+    pairs: Annotated[
+        str | None,
+        typer.Option(help="restoration (before, after, mask) or preference (chosen, rejected) of refined rows"),
+    ] = None,
     samples: Annotated[int, typer.Option(min=1, help="samples per shard, Parquet file or folder")] = 1000,
     version: Annotated[int | None, typer.Option(min=0, help="version of the table; default: the newest")] = None,
     config: ConfigOption = None,
     settings: SetOption = None,
 ) -> None:
-    """Write a table's images as a training set, in the order of their shards, with a manifest of digests.
+    """Write a table's images as a training set, in the order of their shards, with a card and a manifest.
 
-    Failed rows have no image and are left out. Exported shards are an input for refine and for webdataset.
+    Failed rows have no image and are left out. Every sample of webdataset has the same members. Exported shards
+    are an input for refine. Code 3: source shards that are needed are gone or have changed; their samples are left
+    out.
     """
     effective = load_config(config, settings or ())
-    options = effective.storage_options
     from qrefine.storage.store import Store
-    from qrefine.table.export import export as write
-    from qrefine.table.images import Sources
+    from qrefine.table.export.request import chosen
+    from qrefine.table.export.run import export as write
+    from qrefine.table.export.select import Choice
     from qrefine.table.table import Table
 
+    request = chosen(format, Choice(where, top, by, per, lower_is_better), images, layout, members, pairs, samples)
+    options = effective.storage_options
     found = Table.open(Store.at(table, options), version)
-    lost: Counter[tuple[str, str]] = Counter()
-    manifest = write(
-        found,
-        Store.at(output, options),
-        format,
-        where,
-        samples=samples,
-        sources=Sources(effective),
-        lost=lambda error: lost.update([(error.shard, error.reason)]),
-    )
-    print(f"exported   {manifest.samples} images in {len(manifest.files)} files, {manifest.bytes / 1e6:.1f} MB")
-    for (shard, reason), count in sorted(lost.items()):
-        print(f"left out   {count} images of {shard}: {reason}")
-    print(f"manifest   {output.rstrip('/')}/manifest.json, of version {manifest.version}")
-    if lost:
-        raise typer.Exit(3)
+    manifest = write(found, Store.at(output, options), request, effective)
+    print("\n".join(export_lines(manifest, output.rstrip("/"))))
+    raise typer.Exit(3 if manifest.left_out else 0)
+
+
+def export_lines(manifest: Manifest, output: str) -> list[str]:
+    """The result of an export as text lines."""
+    lines = [f"exported   {manifest.samples} images in {len(manifest.files)} files, {manifest.bytes / 1e6:.1f} MB"]
+    if manifest.selected < manifest.candidates:
+        lines.append(f"selected   {manifest.selected} of {manifest.candidates} rows")
+    lines += [f"encoded    {count} images from {what}" for what, count in manifest.converted.items()]
+    lines += [f"left out   {count}: {reason}" for reason, count in manifest.left_out.items()]
+    lines += [f"note       {note}" for note in manifest.notes]
+    return [*lines, f"manifest   {output}/manifest.json, of version {manifest.version}"]
 
 
 def plan_lines(plan: NightPlan, prune: bool) -> list[str]:

@@ -38,6 +38,11 @@ def read_unit(
     return _reader(unit, config)(unit, config, retries=retries, wanted=wanted)
 
 
+def is_archive(unit: Shard, config: RefineConfig) -> bool:
+    """Whether the unit is a tar, compressed or not."""
+    return _reader(unit, config) is _tar
+
+
 def count_samples(unit: Shard, config: RefineConfig) -> int | None:
     """The number of samples of a unit, where it can be told without reading them; a tar tells none."""
     if unit.files:

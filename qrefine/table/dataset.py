@@ -45,7 +45,7 @@ class TableDataset:
         self._options = storage_options or {}
         found = Table.open(self._store)
         light = pa.schema([field for field in found.schema if field.name not in HEAVY])
-        holds = None if where is None else parse_where(where, light)
+        holds = None if where is None else parse_where(where, light).expression
         paths = sorted({piece.path for piece in found.pieces()})
         with ThreadPoolExecutor(READERS, thread_name_prefix="qrefine-dataset") as pool:
             rows = [*pool.map(lambda path: self._read(path, holds), paths)]

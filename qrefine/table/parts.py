@@ -163,16 +163,19 @@ class Groups:
         return pa.concat_tables(tables) if tables else None
 
 
-def row_writer(file: Any, schema: pa.Schema) -> pq.ParquetWriter:
-    """Images are stored as they are (they are compressed already), the rest as zstd."""
-    leaves = _leaves(schema)
-    plain = [name for name in leaves if name != "image.bytes"]
+def row_writer(file: Any, schema: pa.Schema, **options: Any) -> pq.ParquetWriter:
+    """Images are stored as they are (they are compressed already), the rest as zstd; ``options`` are pyarrow's."""
+    leaves = dict(_leaves(schema))
+    images = [name for name, kind in leaves.items() if pa.types.is_binary(kind)]
+    plain = [name for name in leaves if name not in images]
+    unsorted = {"prompt", "metadata", *(name.partition(".")[0] for name in images)}
     return pq.ParquetWriter(
         file,
         schema,
-        compression=dict.fromkeys(plain, "zstd") | dict.fromkeys(set(leaves) - set(plain), "none"),
+        compression=dict.fromkeys(plain, "zstd") | dict.fromkeys(images, "none"),
         use_dictionary=[name for name in plain if not name.startswith("quality_map")],
-        write_statistics=[name for name in schema.names if name not in ("image", "prompt", "metadata")],
+        write_statistics=[name for name in schema.names if name not in unsorted],
+        **options,
     )
 
 
@@ -205,9 +208,9 @@ def _quality_sums(rows: pa.Table) -> tuple[float, float, int]:
     return (pc.sum(before).as_py() or 0.0, pc.sum(after).as_py() or 0.0, scored)
 
 
-def _leaves(schema: pa.Schema) -> Sequence[str]:
-    """Parquet's paths of the leaf columns."""
-    names: list[str] = []
+def _leaves(schema: pa.Schema) -> Sequence[tuple[str, pa.DataType]]:
+    """Parquet's paths of the leaf columns, and their types."""
+    found: list[tuple[str, pa.DataType]] = []
 
     def walk(path: str, kind: pa.DataType) -> None:
         if pa.types.is_struct(kind):
@@ -216,8 +219,8 @@ def _leaves(schema: pa.Schema) -> Sequence[str]:
         elif pa.types.is_list(kind):
             walk(f"{path}.list.element", kind.value_type)
         else:
-            names.append(path)
+            found.append((path, kind))
 
     for leaf in schema:
         walk(leaf.name, leaf.type)
-    return names
+    return found

@@ -128,6 +128,8 @@ LAST_COLUMNS = (
     Column("shard_version", pa.string(), lambda row: row.sample.shard_version),
     Column("shard_rows", pa.int32(), lambda row: row.sample.shard_rows),
 )
+IMAGES = ("image", "before", "after", "mask")
+"""Columns that hold image files; those but the first in exported pairs."""
 STATUSES = ("refined", "kept", "failed")
 ADDED = {
     "decision": pa.string(),
@@ -170,7 +172,11 @@ def table_schema(judges: Sequence[str]) -> pa.Schema:
     twice = [name for name, count in Counter(name for name, _ in found).items() if count > 1]
     if twice:
         raise UserError(f"judges: two columns would be named {twice[0]}; give each judge a name of its own")
-    schema = pa.schema(found)
+    return with_features(pa.schema(found))
+
+
+def with_features(schema: pa.Schema) -> pa.Schema:
+    """The schema with its columns as features of the ``datasets`` library, where the hub looks for them."""
     features = {field.name: _feature(field) for field in schema}
     return schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
 
@@ -182,7 +188,7 @@ def judge_column(name: str) -> str:
 
 def _feature(field: pa.Field) -> dict[str, Any]:
     """A column's type as a feature of the ``datasets`` library."""
-    if field.name == "image":
+    if field.name in IMAGES and pa.types.is_struct(field.type):
         return {"_type": "Image"}
 
     def feature(kind: pa.DataType) -> dict[str, Any]:

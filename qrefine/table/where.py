@@ -11,7 +11,7 @@ import operator
 from collections.abc import Callable
 from decimal import Decimal
 from functools import reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -36,7 +36,14 @@ _BINARY: dict[type[sql.Expression], Callable[[Any, Any], Any]] = {
 }
 
 
-def parse_where(text: str, schema: pa.Schema) -> pc.Expression:
+class Condition(NamedTuple):
+    """An expression, and the columns that it reads."""
+
+    expression: pc.Expression
+    columns: tuple[str, ...]
+
+
+def parse_where(text: str, schema: pa.Schema) -> Condition:
     """Selects the rows for which the condition is true; as in SQL, a null makes it not true. Raises UserError."""
     try:
         tree = sqlglot.parse_one(f"SELECT 1 WHERE {text}")
@@ -48,7 +55,7 @@ def parse_where(text: str, schema: pa.Schema) -> pc.Expression:
     except (sqlglot.errors.SqlglotError, pa.ArrowException, ValueError, TypeError, RecursionError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"--where {text!r}: {reason}") from error
-    return found
+    return Condition(found, tuple(sorted({column.name for column in where.find_all(sql.Column)})))
 
 
 def _expression(node: sql.Expression, schema: pa.Schema) -> Any:

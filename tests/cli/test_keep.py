@@ -37,6 +37,9 @@ def test_a_table_through_two_nights_and_out_again(tmp_path: Path) -> None:
 
     exported = qrefine("export", table, tmp_path / "train", "--where", "status != 'failed'", "--samples", 4)
     assert exported.stdout.startswith("exported   6 images in 2 files"), exported.stderr
+    source = qrefine("export", table, tmp_path / "source", "--layout", "source", "--top", 0.5, "--by", "index")
+    assert source.returncode == 3, source.stderr
+    assert "selected   3 of 6 rows\nleft out   2: source shard " in source.stdout
     again = qrefine("refine", tmp_path / "train", tmp_path / "second", *SETTINGS)
     assert again.returncode == 0
     assert "images    6: " in again.stdout
@@ -56,6 +59,9 @@ def test_the_job_is_the_command() -> None:
         (["diff", "nowhere", "0", "1"], "there is no table"),
         (["restore", "nowhere", "0"], "there is no table"),
         (["export", "nowhere", "out"], "there is no table"),
+        (["export", "nowhere", "out", "--format", "zip"], "unknown format 'zip' (there are webdataset,"),
+        (["export", "nowhere", "out", "--layout", "tree"], "unknown layout 'tree'"),
+        (["export", "nowhere", "out", "--pairs", "preference", "--format", "webdataset"], "--format parquet"),
     ],
 )
 def test_what_a_person_must_mend_is_one_line_and_code_2(arguments: list[str], message: str) -> None:

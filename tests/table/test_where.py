@@ -42,7 +42,7 @@ ROWS = pa.table(
 def test_rows_are_those_that_sql_gives(text: str) -> None:
     rows = ROWS
     expected = duckdb.sql(f"SELECT id FROM rows WHERE {text} ORDER BY id").fetchall()
-    found = rows.filter(parse_where(text, rows.schema))["id"].to_pylist()
+    found = rows.filter(parse_where(text, rows.schema).expression)["id"].to_pylist()
     assert found == [row[0] for row in expected]
     assert len(rows) >= len(found) > 0
 

@@ -1,0 +1,74 @@
+"""Reads columns of a table's parts for an export: each part once, several at a time, a row group in memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from qrefine.storage.retry import retrying
+from qrefine.table.beside import ROW, Beside
+from qrefine.table.schema import with_added
+from qrefine.table.table import Table
+
+READERS = 8
+T = TypeVar("T")
+
+
+def scan(
+    table: Table,
+    paths: Iterable[str],
+    columns: Sequence[str],
+    reduce: Callable[[pa.Table], T],
+    beside: Beside | None = None,
+) -> Iterator[list[T]]:
+    """For each part, in the order of ``paths``: what ``reduce`` makes of each of its row groups' columns.
+
+    ``reduce`` runs in threads. ``beside``: the scores of judges that were added later are columns too.
+    """
+    added = beside.columns(columns) if beside else []
+    own = [name for name in columns if name not in added] + ([n for n in ROW if n not in columns] if added else [])
+
+    def whole(rows: pa.Table) -> pa.Table:
+        rows = _complete(with_added(rows), own, table.schema)
+        return beside.added_to(rows, added) if beside and added else rows
+
+    def read(path: str) -> list[T]:
+        with table.store.open(path) as file:
+            parquet = pq.ParquetFile(file)
+            there = [name for name in own if name in parquet.schema_arrow.names]
+            groups = (
+                parquet.read_row_group(group, columns=there, use_threads=False)
+                for group in range(parquet.num_row_groups)
+            )
+            return [reduce(whole(rows)) for rows in groups]
+
+    return ahead(lambda path: retrying(lambda: read(path), path), paths, READERS)
+
+
+def ahead(work: Callable[[Any], T], items: Iterable[Any], threads: int) -> Iterator[T]:
+    """``map`` in threads, in order; at most twice ``threads`` results wait to be taken."""
+    waiting: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(threads, thread_name_prefix="qrefine-export") as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _complete(rows: pa.Table, columns: Sequence[str], schema: pa.Schema) -> pa.Table:
+    """Columns that an older part lacks are null."""
+    for name in columns:
+        if name not in rows.column_names:
+            rows = rows.append_column(name, pa.nulls(rows.num_rows, schema.field(name).type))
+    return rows
