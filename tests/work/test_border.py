@@ -52,7 +52,6 @@ FIELDS: Mapping[str, st.SearchStrategy[Any]] = {
     "lost": st.lists(TEXT, max_size=2).map(tuple),
     "judgements": st.lists(st.tuples(SCORE, SCORE), max_size=2).map(tuple),
     "output": st.none() | st.binary(max_size=20),
-    "lost": st.lists(TEXT, max_size=2).map(tuple),
     "notes": st.lists(TEXT, max_size=2).map(tuple),
     "error": st.none() | TEXT,
 }
