@@ -109,18 +109,18 @@ def test_threads_that_decode_change_nothing() -> None:
 
 @pytest.mark.usefixtures("_threads_stay")
 def test_beside_a_gpu_the_next_batch_is_decoded_while_one_is_worked_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    decode, seen = process.decode, threading.Lock()
+    read, seen = process.read, threading.Lock()
     count = 0
 
-    def counted(*arguments: object) -> Image:
+    def counted(*arguments: object) -> object:
         nonlocal count
         with seen:
             count += 1
             if count > 2:  # those of the first batch come before anything is worked on
                 DECODED.release()
-        return decode(*arguments)  # type: ignore[arg-type]
+        return read(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(process, "decode", counted)
+    monkeypatch.setattr(process, "read", counted)
     Waiting.met = ()
     run(f"{__name__}:Waiting", 1, ["map"])
     assert Waiting.met[:2] == (True, True)

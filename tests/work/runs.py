@@ -92,6 +92,7 @@ def _refine(
     with open(said or os.devnull, "a") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    committer.SHARE = 1.0  # commits are as frequent as parts, however much time they take of so short a run
     if before is not None:
         before(*given)
     app.main()
