@@ -3,6 +3,7 @@
 python jobs/evaluate_scores.py speed 'shards/*.tar'     # CPU seconds of scoring, refining and a DataLoader, in turns
 python jobs/evaluate_scores.py stores                   # a corpus with a tenth in need: bytes by images.store
 python jobs/evaluate_scores.py judge --rows 100000      # a second judge on a table of tiny images
+python jobs/evaluate_scores.py select --rows 1000000    # the best 30 % of a score table over 1,000 shards
 """  # noqa: E501
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ from qrefine.corpus.encode import encode
 from qrefine.corpus.images import decode
 from qrefine.corpus.listing import list_shards
 from qrefine.models.registry import load_mapper
-from qrefine.quality.map import Image
+from qrefine.quality.map import Image, QualityMap
 from qrefine.sample import Sample
 from qrefine.storage.store import Store
+from qrefine.table.export.select import Choice, select
 from qrefine.table.parts import write_part
 from qrefine.table.schema import make_row, table_schema
 from qrefine.table.table import Table, open_table
@@ -38,6 +40,7 @@ from qrefine.table.table import Table, open_table
 ROUNDS = 2
 SETTINGS = ["stream.executor=local", "stream.workers=1", "judges=[]"]
 PART_ROWS = 1000
+SHARDS = 1000  # of the table that `select` chooses from
 
 
 def bytes_of(folder: Path | str) -> int:
@@ -151,6 +154,36 @@ def second_judge(rows: int) -> None:
         readers(f"{scratch}/table", rows)
 
 
+def selection(rows: int) -> None:
+    """Seconds and bytes of choosing the best 30 % of a score table, a part for each of 1,000 shards."""
+    config = load_config(None, [*SETTINGS, "stages=[]", "judges_on=all", "images.store=none"])
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as scratch:
+        store = Store.at(f"{scratch}/scores")
+        table = Table.open_or_create(store, table_schema(()))
+        each = rows // SHARDS
+        before = QualityMap(rng.uniform(0, 1, (16, 16)).astype(np.float32))
+        made = [make_row(Sample("s", k, f"{k:06d}", b"x", before=before), config, "r") for k in range(each)]
+        one = pa.Table.from_pylist(made, schema=table.schema)
+        records = []
+        for shard in range(SHARDS):
+            changed = {
+                "shard": pa.array([f"{shard:06d}.tar"] * each),
+                "quality_before": pa.array(rng.random(each)),
+            }
+            part = one
+            for name, values in changed.items():
+                place = part.schema.get_field_index(name)
+                part = part.set_column(place, part.schema.field(place), values.cast(part.schema.field(place).type))
+            records.append(write_part(store, [part], "r"))
+        table.commit(records, run="r", config=config.digest)
+        read, began, cpu = io_bytes(), time.perf_counter(), time.process_time()
+        chosen = select(table, table.pieces(), Choice(top=0.3, by="quality_before"))
+        seconds, cpu, read = time.perf_counter() - began, time.process_time() - cpu, io_bytes() - read
+        print(f"{chosen.total} of {chosen.candidates} rows in {seconds:.1f} s, {cpu:.1f} CPU seconds")
+        print(f"table {bytes_of(f'{scratch}/scores'):,} bytes, {read:,} read")
+
+
 def readers(table: str, rows: int) -> None:
     """Count the rows of the table and of the judge's as Polars, DuckDB, pandas and `datasets` read them."""
     import datasets  # type: ignore[import-untyped]
@@ -178,9 +211,9 @@ def io_bytes() -> int:
 
 
 def main() -> None:
-    """Run one of the three."""
+    """Run one of the four."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("speed", "stores", "judge"))
+    parser.add_argument("what", choices=("speed", "stores", "judge", "select"))
     parser.add_argument("shards", nargs="*")
     parser.add_argument("--rows", type=int, default=100_000)
     options = parser.parse_args()
@@ -188,8 +221,10 @@ def main() -> None:
         speed(options.shards)
     elif options.what == "stores":
         stores()
-    else:
+    elif options.what == "judge":
         second_judge(options.rows)
+    else:
+        selection(options.rows)
 
 
 if __name__ == "__main__":
