@@ -77,7 +77,7 @@ class Verdict:
 
 def verdicts(config: RefineConfig, of: Iterable[Offer]) -> list[Verdict]:
     """What acceptance decides, one image at a time."""
-    (accept,) = build_stages(["accept"], config)
+    accept, *_ = build_stages(["accept"], config)
     assert isinstance(accept, Accept)
     found = []
     for offer in of:
@@ -209,7 +209,7 @@ def show(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Non
 
 def seconds(config: RefineConfig) -> str:
     """Time of the judge's pass in terms of a mapping pass, 512 x 512, by what changed."""
-    (accept,) = build_stages(["accept"], config)
+    accept, *_ = build_stages(["accept"], config)
     assert isinstance(accept, Accept)
     assert accept.comparator is not None
     image = np.random.default_rng(0).integers(0, 256, (512, 512, 3), dtype=np.uint8)

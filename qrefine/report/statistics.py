@@ -27,6 +27,7 @@ OTHERS = "(others)"
 UNNAMED = "(not named)"
 GROUPS = ("LQ", "MQ", "HQ")
 PATHS = ("enhance_blind", "enhance_prompt", "inpaint")  # by the last pipeline that ran
+EXAMPLES = 3  # of each kind of failure, in the order of shards and indexes
 LOWER_IS_BETTER = frozenset({"piqe", "brisque", "niqe", "ilniqe", "pi", "brisque_matlab", "niqe_matlab"})
 COLUMNS = (
     "shard",
@@ -95,11 +96,10 @@ class Tally:
 
 @dataclass
 class ErrorKind:
-    """Failures of one kind, the first message in full, and where a few of them are."""
+    """Failures of one kind, and the first few of them: shard, index, message."""
 
     count: int = 0
-    message: str = ""
-    places: list[tuple[str, int]] = field(default_factory=list)
+    first: list[tuple[str, int, str]] = field(default_factory=list)
 
 
 @dataclass
@@ -179,10 +179,9 @@ class Statistics:
             kind = error_kind(text)[:NAME_CHARS]
             if kind not in self.errors and len(self.errors) >= MOST_NAMES:
                 kind = OTHERS
-            entry = self.errors.setdefault(kind, ErrorKind(message=text[: 4 * NAME_CHARS]))
+            entry = self.errors.setdefault(kind, ErrorKind())
             entry.count += 1
-            if len(entry.places) < 3:
-                entry.places.append((row["shard"], row["index"]))
+            entry.first = sorted([*entry.first, (row["shard"], row["index"], text[: 4 * NAME_CHARS])])[:EXAMPLES]
 
     def _quality(self, rows: Rows) -> None:
         scored = ~np.isnan(rows.before)

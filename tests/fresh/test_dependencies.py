@@ -19,6 +19,7 @@ DISTRIBUTIONS = packages_distributions()
 PACKAGE = Path(qrefine.__file__).parent
 PROJECT = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
 NAMES = {  # distributions of modules that may not be installed here
+    "aiobotocore": "s3fs",
     "botocore": "s3fs",  # by way of aiobotocore
     "huggingface_hub": "transformers",
     "pyiqa": "pyiqa",

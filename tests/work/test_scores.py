@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ import qrefine
 from qrefine.api import refine, score
 from qrefine.config import RefineConfig, load_config
 from qrefine.errors import UserError
+from qrefine.report.page import ReportOptions, render_report
+from qrefine.report.scan import TableScan
 from qrefine.storage.store import Store
 from qrefine.table import images as images_module
 from qrefine.table.export.request import Format, Request
@@ -151,6 +154,19 @@ def test_an_export_of_refined_images_alone_is_that_of_all(
             for name in found
         ]
         assert rows[0].equals(rows[1])
+
+
+def test_a_report_of_refined_images_alone_is_that_of_all(tables: dict[str, Path]) -> None:
+    """All but the table's own place and size, the run, its seconds and the time of the report."""
+    pages = []
+    for name in ("all", "refined"):
+        scan = TableScan(Store.at(str(tables[name])))
+        (run,) = {row["run"] for row in rows_of(tables[name])}
+        page = render_report(scan, setting(), ReportOptions(title="a table")).replace(run, "RUN")
+        page = page.replace(str(tables[name]), "TABLE")
+        pages.append(re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC|[\d.]+ (?:[kM]?B|min|images/s|s)\b", "_", page))
+    assert pages[0].count("data:image") > 2 * SAMPLES
+    assert pages[0] == pages[1]
 
 
 @pytest.fixture

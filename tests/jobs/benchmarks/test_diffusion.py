@@ -53,7 +53,7 @@ def test_stock_inpaints_every_image_in_batches_and_qrefine_only_what_is_broken()
         AutoPipelineForImage2Image.from_pipe(base), steps=2, scheduler="EulerDiscreteScheduler", device="cpu"
     )
     restore_defects(restorer, corpus.images, corpus.strengths, corpus.prompts, list(range(5)))
-    assert seen == [2]
+    assert seen == [2, 2]  # the one that is broken, in a batch filled to two, at each of two steps
 
 
 def test_the_corpus_is_the_one_that_is_claimed():
