@@ -115,8 +115,22 @@ def check_backends(
 def options_of(name: str) -> list[type[Options]]:
     """The models of the options of all backends of this name; none where they take plain keyword arguments."""
     kinds = [kind for kind in ("mapper", "restorer", "comparator") if name in KNOWN[kind]]
-    found = [_find(kind, name) for kind in kinds or ("mapper",)]
-    return [backend.Options for backend in found if hasattr(backend, "Options")]
+    found = (_options_model(_find(kind, name)) for kind in kinds or ("mapper",))
+    return [model for model in found if model is not None]
+
+
+def _options_model(backend: Any) -> type[Options] | None:
+    """The backend's ``Options``; None where its constructor takes keyword arguments that it declares itself.
+
+    A subclass with a constructor of its own has no use for the options of its base.
+    """
+    for cls in getattr(backend, "__mro__", ()):
+        if "Options" in vars(cls):
+            model: type[Options] = cls.Options
+            return model
+        if "__init__" in vars(cls):
+            break
+    return None
 
 
 def _always_there(kind: str, name: str) -> bool:
@@ -124,11 +138,11 @@ def _always_there(kind: str, name: str) -> bool:
 
 
 def _check_options(kind: str, backend: Any, settings: Backend) -> Options:
-    if not hasattr(backend, "Options"):
+    model = _options_model(backend)
+    if model is None:
         return Options()
     try:
-        options: Options = backend.Options.of(settings.options)
-        return options
+        return model.of(settings.options)
     except ValueError as error:
         raise UserError(f"{kind} {settings.name!r}: {error}") from error
 

@@ -124,6 +124,28 @@ def test_a_wrong_option_is_refused_before_anything_starts(settings: Backend, rea
         assert "\n" not in str(caught.value)
 
 
+class Patient(PiqeMapper):
+    """A subclass with an option of its own."""
+
+    def __init__(self, weights: str | None = None, grid: int = 16, patience: float = 0.0) -> None:
+        super().__init__(weights, grid)
+        self.patience = patience
+
+
+class Inheriting(PiqeMapper):
+    """A subclass with its base's constructor."""
+
+
+def test_a_subclass_with_a_constructor_of_its_own_has_options_of_its_own() -> None:
+    name, options = f"{__name__}:Patient", {"patience": 2.0}
+    check_backends(MapperSettings(name=name, options=options), [], [])
+    mapper = load_mapper(MapperSettings(name=name, options=options))
+    assert isinstance(mapper, Patient)
+    assert mapper.patience == 2
+    with pytest.raises(UserError, match="patience: unknown option"):
+        check_backends(MapperSettings(name=f"{__name__}:Inheriting", options=options), [], [])
+
+
 def test_every_backend_lists_its_options_and_their_ranges() -> None:
     for name in (*MAPPERS, *RESTORERS):
         if name.startswith("diffusers"):
