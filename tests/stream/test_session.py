@@ -59,12 +59,19 @@ def test_the_same_command_isolates_the_sample_that_killed_a_local_run(tmp_path: 
     for setting in [*PLAIN, *more]:
         code += ["--set", setting]
     env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    first, second = (
-        subprocess.run(code, env=env | {"PYTHONPATH": str(ROOT)}, cwd=ROOT, capture_output=True, text=True)
+    done = [
+        subprocess.run(
+            code,
+            env=env | {"PYTHONPATH": str(ROOT)},
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         for _ in range(2)
-    )
-    assert (first.returncode, "in this process" in first.stdout) == (1, True), first.stdout + first.stderr
-    assert (second.returncode, "in this process" in second.stdout) == (0, False), second.stdout + second.stderr
+    ]
+    told = [(one.returncode, "in this process" in one.stdout) for one in done]
+    assert told == [(1, True), (0, False)], done[1].stdout
     rows = open_table(str(tmp_path / "table")).to_pyarrow_table(columns=["key", "error"]).to_pylist()
     assert sorted(row["key"] for row in rows) == ["0", "1", "2", "3", "deadly"]
     assert {row["key"]: row["error"] for row in rows if row["error"]} == {
