@@ -225,11 +225,14 @@ def test_what_would_lose_refined_images_is_refused() -> None:
         setting("images.store=none")
 
 
+def key_and_pixels(item: dict[str, Any]) -> tuple[str, Any]:
+    """A transform that a worker process can be sent, however it is started."""
+    return item["key"], np.asarray(item["image"])
+
+
 @pytest.mark.parametrize("name", ["all", "refined", "none"])
 def test_a_table_of_any_kind_is_a_dataset_for_torch(tables: dict[str, Path], name: str) -> None:
-    dataset = qrefine.TableDataset(
-        str(tables[name]), "quality_before < 2", transform=lambda item: (item["key"], np.asarray(item["image"]))
-    )
+    dataset = qrefine.TableDataset(str(tables[name]), "quality_before < 2", transform=key_and_pixels)
     loader = torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=1)  # type: ignore[arg-type]
     expected = [row for row in rows_of(tables[name]) if row["status"] != "failed"]
     loaded = list(loader)
