@@ -38,9 +38,9 @@ from qrefine.models.mappers.embedded import EmbeddedMapper
 from qrefine.models.restorers.embedded import EmbeddedRestorer
 from qrefine.quality.map import Image, Mapper
 from qrefine.sample import Sample
-from qrefine.stages.accept import Accept, taken_back
+from qrefine.stages.accept import Accept, by_region, taken_back
 from qrefine.stages.guards import cell_pixels, colour_moved, visible
-from training import lies, looks, offers, pictures
+from training import lies, offers, pictures
 from training.degradations_cv2 import KINDS
 from training.figures import RESTORED
 from training.offers import Offer
@@ -51,19 +51,25 @@ THRESHOLDS = 1 - np.geomspace(0.7, 0.0002, 60)
 SIDE = 256
 
 
-def candidates(pack: Pack, restore: offers.Restore, each: int, most_looks: int) -> Iterable[Offer]:
+def candidates(pack: Pack, restore: offers.Restore, each: int, looks_each: int) -> Iterable[Offer]:
     """Liars, looks and art that are "repaired", and honest repairs; training's side only."""
     photos = [pictures.middle(photo, SIDE) for photo in pack.photos("train")]
-    chosen = looks.training_names()
-    chosen = tuple(chosen[i] for i in range(0, len(chosen), max(1, len(chosen) // most_looks)))
-    rendered = pictures.looks_by_family(2, SIDE, photos, held_out=False)
-    art = [pictures.middle(image, SIDE) for image in pack.art()[:: max(1, len(pack.art()) // most_looks)]]
+    looks = pictures.looks_by_family(looks_each, SIDE, photos, held_out=False)
+    art = {f"art {i}": pieces(image, SIDE) for i, image in enumerate(pack.art())}
     return chain(
         offers.lying(photos, lies.training_names(), tuple(KINDS), each, "liars"),
-        offers.styled({name: rendered[name] for name in chosen}, restore, "styles"),
-        offers.styled({f"art {i}": {"0": image} for i, image in enumerate(art)}, restore, "art"),
+        offers.styled(looks, restore, "styles"),
+        offers.styled(art, restore, "art"),
         offers.repaired(photos, RESTORED, 2 * each, restore, "repairs"),
     )
+
+
+def pieces(image: Image, side: int) -> dict[str, Image]:
+    """The middle of an image and two of its corners, where it is larger than ``side``."""
+    found = {"middle": pictures.middle(image, side)}
+    if min(image.shape[:2]) > side:
+        found |= {"first": image[:side, :side], "last": image[-side:, -side:]}
+    return found
 
 
 class Known:
@@ -90,7 +96,9 @@ def loss_by_threshold(offer: Offer, better: NDArray[np.float32], mapper: Mapper)
     height, width = before.shape[:2]
     settings = RefineConfig().accept
     sample = Sample(decoded=before).changed(after, "x")
-    refused = visible(before, after, cell) & (colour_moved(before, after, cell) > settings.colour)
+    seen = visible(before, after, cell)
+    refused = seen & (colour_moved(before, after, cell) > settings.colour)
+    better = by_region(better, seen)
     harm = np.zeros(len(THRESHOLDS), dtype=bool)
     last, known = None, False
     for i, threshold in enumerate(THRESHOLDS):
@@ -127,8 +135,8 @@ def main() -> None:
     parser.add_argument("--judge", type=Path, required=True, help="weights, into which the curve is written")
     parser.add_argument("--mapper", help="weights; without: the package's")
     parser.add_argument("--restorer", help="weights; without: the package's")
-    parser.add_argument("--each", type=int, default=20, help="candidates of each liar")
-    parser.add_argument("--looks", type=int, default=200, help="looks at most, and pieces of art")
+    parser.add_argument("--each", type=int, default=40, help="candidates of each liar; repairs twice as many")
+    parser.add_argument("--looks", type=int, default=5, help="pictures of each look")
     given = parser.parse_args()
     torch.set_grad_enabled(False)
     began = time.perf_counter()
@@ -147,7 +155,8 @@ def main() -> None:
         losses[offer.family].append(loss_by_threshold(offer, better, mapper))
         if offer.family == "repairs" and offers.gain(offer, offer.after) > 0.1:
             moved = visible(offer.before, offer.after, judge.cell)
-            kept.append(np.array([(better[moved] >= t).mean() for t in THRESHOLDS]))
+            confirmed = by_region(better, moved)[moved]
+            kept.append(np.array([(confirmed >= t).mean() for t in THRESHOLDS]))
     found = curve(losses, RISKS)
     share = np.mean(kept, axis=0) if kept else np.zeros(len(THRESHOLDS))
     for risk, threshold in found:

@@ -38,6 +38,12 @@ Flags = NDArray[np.bool_]
 CELL = 16
 """Pixels of a cell's side where no judge says another."""
 
+AGREE = 0.1
+"""Share of a region's cells that may be less sure than the others: they are taken back by themselves."""
+
+REGION = 48
+"""Cells along a side of a region at most, so that in a large image a bad corner refuses what is near it alone."""
+
 MOSTLY = 0.5
 """More of an image than this below B_MQ, and less than this of its change confirmed: doubt."""
 
@@ -83,6 +89,25 @@ def regions_of(pixels: Flags, cells: Flags, cell: int) -> Flags:
     touched = np.unique(labels[cell_max(pixels, cell) & cells])
     height, width = pixels.shape
     return cell_pixels(np.isin(labels, touched) & cells, height, width, cell) | pixels
+
+
+def by_region(better: Plane, seen: Flags) -> Plane:
+    """``better`` by cell, in each region of ``seen`` at most what nine in ten of its cells reach.
+
+    Of many cells the surest is often wrong, so one cell must not carry a change through: where nine in ten have to
+    agree, a lower threshold has the same risk. Regions are 8-connected, and end at a grid of REGION cells.
+    """
+    rows, columns = (np.arange(length) // REGION for length in seen.shape)
+    tiles = np.add.outer(rows * (columns.size + 1), columns)
+    _, labels = cv2.connectedComponents(seen.astype(np.uint8), connectivity=8)
+    regions, values = (labels * (tiles.max() + 1) + tiles)[seen], better[seen]
+    order = np.lexsort((values, regions))
+    _, starts, of, counts = np.unique(regions[order], return_index=True, return_inverse=True, return_counts=True)
+    verdict = better.copy()
+    most = values[order][starts + ((counts - 1) * AGREE).astype(int)]
+    values[order] = np.minimum(values[order], most[of])
+    verdict[seen] = values
+    return verdict
 
 
 class Accept:
@@ -154,7 +179,7 @@ class Accept:
         limit = colour_limit(strength, self.settings.colour, cell, seen.shape)
         refused: dict[Decision, Flags] = {
             "colour": seen & (colour_moved(before, after, cell) > limit),
-            "judged_worse": seen & (better < self.threshold),
+            "judged_worse": seen & (by_region(better, seen) < self.threshold),
         }
         wishes = asked_for(sample.prompt, self.settings.wishes)
         if wishes:

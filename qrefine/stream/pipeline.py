@@ -24,6 +24,7 @@ TASK_RETRIES = 1  # for tasks lost because another task killed their actor; a se
 BATCHES_AHEAD = 2  # batches per GPU task: one is decoded while one is processed; more would end unevenly
 CALLS = 3  # of a GPU actor at a time: while the models have one's batch, others are decoded, encoded, uploaded
 IN_FLIGHT = 2  # tasks per actor besides further calls: the next batch is ready when one ends
+FULL = (CALLS + IN_FLIGHT - 1) / CALLS  # tasks per call of a busy actor: at Ray's 1.75 no pool would ever grow
 ROW_BY_ROW = 1.0  # bytes: every row becomes a block of its own
 READERS_PER_GPU = 2  # at least; a cluster that grows has few CPUs when the run begins
 MOST_PARTS = 1_000_000  # of a corpus, as far as blocks may grow
@@ -40,6 +41,7 @@ def refine_stream(
     ``alone``: one row in each block and batch, so that a row that kills its actor loses no other rows.
     """
     config = target.config
+    DataContext.get_current().autoscaling_config.actor_pool_util_upscaling_threshold = FULL
     actors = max(pool.size for pool in topology.pools)
     batch_size = 1 if alone else config.stream.batch_size
     block = ROW_BY_ROW if alone else block_bytes(plans, actors, config)

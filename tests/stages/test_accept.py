@@ -17,7 +17,7 @@ from qrefine.errors import NotFiniteError
 from qrefine.quality.map import Image, QualityMap
 from qrefine.quality.regions import patch_any, patch_pixels
 from qrefine.sample import DECISIONS, Sample
-from qrefine.stages.accept import Accept, blend, keep_weight, worse_patches
+from qrefine.stages.accept import AGREE, REGION, Accept, blend, by_region, keep_weight, worse_patches
 from qrefine.stages.guards import cell_pixels, visible
 from qrefine.stages.refiner import Refiner
 from tests.stages.backends import Told, Wild, quality
@@ -206,7 +206,7 @@ def guessed(salt: int) -> Callable[[Image, Image], np.ndarray]:
 
     def answer(before: Image, after: Image) -> np.ndarray:
         seed = [salt, *after.reshape(-1)[:500].tolist()]
-        return np.random.default_rng(seed).random(cells(before))
+        return np.random.default_rng(seed).random(cells(before)) ** 0.2  # mostly sure: a region needs nine in ten
 
     return answer
 
@@ -259,6 +259,47 @@ def test_only_confirmed_cells_change_and_a_patch_that_lost_does_not(
     here = patch_any(changed, N)
     assert after.values[here].mean() > sample.quality.values[here].mean() + 0.005
     assert not (here & (after.values < sample.quality.values - np.float32(0.02))).any()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 2 * REGION + 9), st.integers(1, 2 * REGION + 9)),
+    seed=st.integers(0, 10**6),
+    share=st.sampled_from([0.0, 0.1, 0.4, 0.9, 1.0]),
+)
+def test_a_cell_is_no_surer_than_nine_in_ten_of_its_region(size: tuple[int, int], seed: int, share: float) -> None:
+    rng = np.random.default_rng(seed)
+    seen, better = rng.random(size) < share, rng.random(size).astype(np.float32)
+    expected = better.copy()
+    _, labels = cv2.connectedComponents(seen.astype(np.uint8), connectivity=8)
+    for top in range(0, size[0], REGION):
+        for left in range(0, size[1], REGION):
+            tile = np.zeros(size, bool)
+            tile[top : top + REGION, left : left + REGION] = True
+            for number in np.unique(labels[seen & tile]):
+                region = seen & tile & (labels == number)
+                most = np.sort(better[region])[int((region.sum() - 1) * AGREE)]
+                expected[region] = np.minimum(better[region], most)
+    found = by_region(better, seen)
+    assert np.array_equal(found, expected)
+    assert np.array_equal(by_region(found, seen), found)
+
+
+def test_a_region_is_refused_for_its_unsure_cells_and_another_stays() -> None:
+    source = photo(size=256)
+    new = source.copy()
+    new[:96, :96] ^= 255
+    new[160:, 160:] ^= 255
+    better = np.full((16, 16), 0.9)
+    better[:6, :3] = 0.2  # half of one region
+    better[15, 15] = 0.2  # a cell in 36 of the other
+    overrides = ("accept.colour=255", "accept.feather=0", "bounds={lq: 0, mq: 0, hq: 0}")
+    done = judged(source, new, Sure(lambda before, after: better), *overrides)
+    changed = (done.pixels != source).any(axis=-1)
+    assert done.decision == "accepted"
+    assert not changed[:96, :96].any()
+    assert not changed[240:, 240:].any()
+    assert changed[160:224, 160:224].mean() > 0.9
 
 
 def test_the_clean_original_that_the_judge_confirms_is_taken_whole() -> None:
