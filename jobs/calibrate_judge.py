@@ -153,8 +153,8 @@ def main() -> None:
             continue
         (better,) = judge([offer.before], [offer.after])
         losses[offer.family].append(loss_by_threshold(offer, better, mapper))
-        if offer.family == "repairs" and offers.gain(offer, offer.after) > 0.1:
-            moved = visible(offer.before, offer.after, judge.cell)
+        moved = visible(offer.before, offer.after, judge.cell)
+        if offer.family == "repairs" and moved.any() and offers.gain(offer, offer.after) > 0.1:
             confirmed = by_region(better, moved)[moved]
             kept.append(np.array([(confirmed >= t).mean() for t in THRESHOLDS]))
     found = curve(losses, RISKS)
