@@ -6,15 +6,20 @@ measured, with room for few cases: the tests fail when harm rises or honest repa
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
+import cv2
 import numpy as np
 import pytest
 
 from evaluate_acceptance import Verdict, verdicts
-from qrefine.config import RefineConfig
+from qrefine.config import RefineConfig, load_config
 from qrefine.quality.map import Image
-from qrefine.stages.refiner import Refiner
+from qrefine.sample import Sample
+from qrefine.stages.accept import Accept
+from qrefine.stages.refiner import Refiner, build_stages
+from tests.stages.backends import better_where_changed
 from tests.support import photo
 from training import lies, offers, pictures
 from training.offers import Offer
@@ -62,6 +67,44 @@ def test_the_clean_original_is_accepted(photos: list[Image]) -> None:
     found = run(offers.perfect(photos, kinds, 2, 0.1, 0.4, "clean original"))
     assert sum(v.accepted for v in found) >= LEAST_KEPT * len(found)
     assert not any(v.harm for v in found)
+
+
+def sky(seed: int, size: int = SIDE) -> Image:
+    """A clear night: a dark gradient, 150 stars of a pixel or two, hills without any."""
+    rng = np.random.default_rng(seed)
+    image = np.linspace((8, 12, 38), (40, 48, 100), size)[:, None].repeat(size, 1)
+    image += rng.normal(0, 0.6, image.shape)
+    places, levels = rng.integers(0, (size * 3 // 4, size - 2), (150, 2)), rng.uniform(90, 255, 150)
+    for (row, column), level in zip(places, levels, strict=True):
+        image[row : row + 1 + (level > 220), column : column + 1 + (level > 220)] = level
+    image[size * 4 // 5 :] = (6, 9, 14)
+    return image.clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "erase", [partial(cv2.medianBlur, ksize=3), partial(cv2.GaussianBlur, ksize=(0, 0), sigmaX=2)]
+)
+def test_a_night_sky_keeps_its_stars(seed: int, erase: Callable[[Image], Image]) -> None:
+    """Without a prompt for the judge's sake; by a prompt that names them also where the judge is overruled."""
+    before = sky(seed)
+    after = np.asarray(erase(before))
+    accept, *_ = build_stages(["accept"], CONFIG)
+    assert isinstance(accept, Accept)
+    mapper = better_where_changed(before)
+
+    def decided(prompt: str | None, *overrides: str) -> Sample:
+        config = load_config(None, ("bounds={lq: 0, mq: 0, hq: 0}", *overrides))
+        sample = Sample(decoded=before, prompt=prompt, before=mapper([before])[0]).changed(after, "inpaint")
+        return Accept(config, mapper, accept.comparator)([sample])[0]
+
+    assert decided(None).decision == "judged_worse"
+    assert decided("a hut below a starry sky").decision == "judged_worse"
+    assert decided(None, "accept.threshold=0").decision == "accepted"
+    kept = decided("a hut below a starry sky", "accept.threshold=0")
+    bright = (before.max(axis=-1) > 80) & (np.abs(after.astype(int) - before).max(axis=-1) > 40)
+    assert bright.sum() > 50
+    assert np.array_equal(kept.pixels[bright], before[bright])
 
 
 def test_clean_photographs_come_back_as_they_are(photos: list[Image]) -> None:

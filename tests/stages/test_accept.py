@@ -20,7 +20,7 @@ from qrefine.sample import DECISIONS, Sample
 from qrefine.stages.accept import AGREE, REGION, Accept, blend, by_region, keep_weight, worse_patches
 from qrefine.stages.guards import cell_pixels, visible
 from qrefine.stages.refiner import Refiner
-from tests.stages.backends import Told, Wild, quality
+from tests.stages.backends import Told, Wild, better_where_changed, quality
 from tests.support import PLAIN, noisy, photo
 
 UNIT = st.floats(0, 1, width=32)
@@ -209,11 +209,6 @@ def guessed(salt: int) -> Callable[[Image, Image], np.ndarray]:
         return np.random.default_rng(seed).random(cells(before)) ** 0.2  # mostly sure: a region needs nine in ten
 
     return answer
-
-
-def better_where_changed(source: Image, by: float = 0.3) -> Told:
-    """A mapper that likes each patch better where it differs from the source."""
-    return Told(lambda image: 0.5 + by * patch_any((image != source).any(axis=-1), N))
 
 
 def judged(
