@@ -130,7 +130,7 @@ def main() -> int:
         elif given.command == "smoke":
             from training.smoke import smoke
 
-            smoke(given.pack, given.seconds, given.device, given.out, given.processes)
+            smoke(task_of, given.pack, given.seconds, given.device, given.out, given.processes)
         else:
             _train(given)
     except ValueError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -37,10 +38,12 @@ def _pixels(image: Tensor) -> np.ndarray:
     return (image.permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8)
 
 
-def smoke(pack: Path, seconds: float, device: str, out: Path, processes: int) -> None:
-    """Trains each task for some seconds and prints its speed; one that fails is told and the next is tried."""
-    from training.__main__ import task_of
+TaskOf = Callable[[str, Supply, int, tuple[Path, ...]], Task]
+"""Name, supply, batch size (0: its own) and restorers to learn from -> a task."""
 
+
+def smoke(task_of: TaskOf, pack: Path, seconds: float, device: str, out: Path, processes: int) -> None:
+    """Trains each task for some seconds and prints its speed; one that fails is told and the next is tried."""
     out.mkdir(parents=True, exist_ok=True)
     gpu = not device.startswith("cpu")
     sheet(Pack(pack), device).save(out / "damage.png")
@@ -63,7 +66,7 @@ def smoke(pack: Path, seconds: float, device: str, out: Path, processes: int) ->
             speed = state.crops / state.seconds
             print(f"{name}: {state.step} steps, {speed:.1f} crops/s from the start{memory}", flush=True)
             if gpu:
-                _profiled(task_of(name, Supply(pack, device, 0, 0)), device)
+                _profiled(task_of(name, Supply(pack, device, 0, 0), 0, ()), device)
         except Exception:
             failed.append(name)
             traceback.print_exc(file=sys.stdout)
