@@ -20,7 +20,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from training import figures, pictures, product
+from training import figures, filtering, pictures, product
 from training.contact import difference, sheet
 from training.degradations_cv2 import KINDS
 from training.figures import Case, Changes, Gain, Image, Plane
@@ -66,6 +66,14 @@ def main() -> None:
     print(f"{'Quick figures' if given.quick else 'Figures'}: {', '.join(weights)}; seed {given.seed}.\n")
     show("Undamaged pictures", ("source", "pictures", "area below B_MQ", "with over half below", "lowest q"),
          false_alarms(measured, undamaged, given.sheets))  # fmt: skip
+    known = {name: list(found.values()) for name, found in undamaged.items() if "not known" not in name}
+    mixed = {line: [p for name in names for p in known[name]] for line, names in grouped(known).items()}
+    mixed = {name: some for name, some in mixed.items() if not name.startswith("look: ")}
+    show("Filtering by q", ("source", "pictures", "AUC of q, damaged or not", "q falls by the damage"),
+         filtering.rows(measured.scores, mixed, given.seed))  # fmt: skip
+    show("Damaged pictures through the whole refiner",
+         ("source", "pictures", "refined", "mean gain", "nearer the truth by 1 dB", "farther by .05 dB"),
+         gain_rows(measured, mixed, given.seed))  # fmt: skip
     rows, maps, of = mapper_rows(measured, photos, effort, given.seed)
     show("Mapper", ("figure", "goal", "measured"), rows)
     heads = ("Q", "patches", "mean Q", "mean 1 - severity", "10 %, 50 %, 90 %")
@@ -140,7 +148,7 @@ def sources(given: argparse.Namespace, effort: Effort) -> tuple[dict[str, dict[s
     return found, notes
 
 
-def grouped(undamaged: Mapping[str, Mapping[str, Image]]) -> dict[str, list[str]]:
+def grouped(undamaged: Mapping[str, object]) -> dict[str, list[str]]:
     """The sources; before the looks, one group of all looks."""
     looks = [name for name in undamaged if name.startswith("look: ")]
     single = [name for name in undamaged if name not in looks]
@@ -300,6 +308,21 @@ def features(path: Path | None) -> Callable[[Image, Image], float] | None:
         return torch.from_numpy(part)[None].float() / 255
 
     return lambda a, b: float(network.distance(tensor(a), tensor(b)).mean)
+
+
+def gain_rows(measured: product.Product, sources: Mapping[str, Sequence[Image]], seed: int) -> list[list[str]]:
+    """What the whole refiner, acceptance and all, makes of pictures with one damaged region each."""
+    rows = []
+    for name, clean in sources.items():
+        before = filtering.damaged(clean, seed)
+        after = measured.refine(before)
+        gain = np.array([
+            0.0 if b is None else min(99.0, figures.psnr(b, c)) - figures.psnr(a, c)
+            for c, a, b in zip(clean, before, after, strict=True)
+        ])  # fmt: skip
+        refined, many, worse = sum(b is not None for b in after), (gain > 1).sum(), (gain < -0.05).sum()
+        rows.append([name, str(len(clean)), str(refined), f"{gain.mean():+.2f} dB", str(many), str(worse)])
+    return rows
 
 
 def change_rows(
