@@ -39,6 +39,7 @@ class NativeInpainter:
         self.pipe.scheduler = pick_scheduler(self.pipe, given.scheduler, given.scheduler_config)
         self.steps, self.whole = given.steps, not given.crops
         self.crop_area, self.crop_prompt = given.crop_area, given.crop_prompt
+        self.pipe.image_processor = _RawImages(self.pipe.image_processor)
         self.calls = Calls(self.pipe, given)
         if self.pipe.scheduler.timesteps is None:  # of PNDM, until they are set
             self.pipe.scheduler.set_timesteps(given.steps)
@@ -88,4 +89,17 @@ class NativeInpainter:
                 generator=[torch.Generator().manual_seed(job.seed) for job in jobs],
                 **self.calls.arguments(jobs[0].size, [job.text for job in jobs]),
             )
-        return to_host(output.images)
+        return to_host(output.images / 2 + 0.5)
+
+
+class _RawImages:
+    """An image processor that gives back what the VAE decoded, in [-1, 1]: clamped, infinite values look white."""
+
+    def __init__(self, own: Any) -> None:
+        self._own = own
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._own, name)
+
+    def postprocess(self, image: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        return image

@@ -54,6 +54,7 @@ class SpandrelRestorer:
     """
 
     Options = SpandrelOptions
+    one_pass: Literal[True] = True
 
     def __init__(self, weights: str | None = None, **options: Any) -> None:
         given = self.Options.of(options)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import PIL.Image
 import pytest
@@ -12,7 +14,7 @@ pytest.importorskip("diffusers", reason="the extra qrefine[diffusion] is not ins
 from diffusers import AutoPipelineForImage2Image, AutoPipelineForInpainting
 
 from qrefine.config import Backend, parse_config
-from qrefine.errors import UserError
+from qrefine.errors import NotFiniteError, UserError
 from qrefine.models.diffusion.img2img import DiffusersRestorer
 from qrefine.models.diffusion.inpaint import NativeInpainter
 from qrefine.models.diffusion.levels import active_steps
@@ -72,6 +74,18 @@ def test_native_inpainting_is_what_diffusers_does_by_hand(family, batch_size):
         assert np.abs(result.astype(int) - expected).max() <= 1  # two loads of one file may sum in another order
         assert (result != expected).mean() < 1e-3
         assert (result != image)[plane > 0].mean() > 0.5
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("cls", [NativeInpainter, DiffusersRestorer])
+def test_values_that_are_not_finite_are_an_error_and_no_pixels(tmp_path, cls, value):
+    images, planes = pictures()
+    folder = shutil.copytree(saved("sdxl"), tmp_path / "sdxl")  # a network of its own
+    model = cls(str(folder), steps=5, device="cpu")
+    with torch.no_grad():
+        model.pipe.vae.decoder.conv_out.bias[0] = value
+    with pytest.raises(NotFiniteError):
+        model(images[:1], planes[:1], PROMPTS[:1], SEEDS[:1])
 
 
 def test_white_is_repainted_and_black_is_kept():

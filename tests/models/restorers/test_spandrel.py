@@ -10,9 +10,14 @@ import pytest
 import torch
 from torch import nn
 
-from qrefine.config import Backend
+from qrefine.config import Backend, parse_config
 from qrefine.errors import UserError
 from qrefine.models.registry import load_restorer
+from qrefine.quality.map import QualityMap
+from qrefine.sample import Sample
+from qrefine.stages.inpaint import Inpaint
+from qrefine.stages.refiner import Refiner
+from qrefine.stages.stage import run_stages
 from tests.models.restorers.spandrel_here import needs_spandrel
 
 
@@ -95,6 +100,17 @@ def test_strength_mixes_and_zero_is_exact(checkpoint):
     assert np.abs(result[40:60] - 0.75 * image[40:60]).max() <= 0.5
     (still,) = load(checkpoint)([image], [np.zeros((80, 80), np.float32)], [""], [0])
     assert still is image
+
+
+def test_a_checkpoint_that_inpaints_and_enhances_runs_once(checkpoint):
+    backend = {"name": "spandrel", "weights": str(checkpoint), "options": {"device": "cpu"}}
+    config = parse_config({"inpaint": backend, "enhance": {"blind": backend}, "accept": {"risk": None}})
+    refiner = Refiner(config)
+    restorer = next(stage for stage in refiner.stages if isinstance(stage, Inpaint)).restorer
+    image = picture(64, 64)
+    (result,) = run_stages(refiner.stages[:-2], [Sample(decoded=image, before=QualityMap(np.full((4, 4), 0.1)))])
+    assert result.stages == ("inpaint", "enhance_blind")
+    assert len(restorer.model.tried) == 1
 
 
 def test_out_of_memory_halves_the_tile_and_remembers(checkpoint):
