@@ -65,6 +65,7 @@ class DiffusersRestorer:
         self.buckets = buckets_of(self.pipe, given)
         largest = max(self.buckets, key=lambda size: size[0] * size[1])
         self.batches = Batches(pick_batch(given.batch_size, self.pipe.device, GPU_BATCH), largest, given.exact)
+        self.levels()  # what the pipeline does not take is told before any image
         self._waste = torch.Generator(self.pipe.device)  # the pipeline draws noise that the schedule replaces
         on_gpu = self.pipe.device.type == "cuda"
         if on_gpu:

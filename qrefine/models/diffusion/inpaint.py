@@ -47,6 +47,7 @@ class NativeInpainter:
         self.text = self.calls.text
         self.align = alignment(self.pipe)
         self.context = context_of(self.pipe, given)
+        self.levels()  # what the pipeline does not take is told before any image
         side = native_side(self.pipe)
         as_it_is = self.whole and given.crop_area == "image" and given.buckets is None
         self.buckets = () if as_it_is else buckets_of(self.pipe, given)

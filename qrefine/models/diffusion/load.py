@@ -104,13 +104,17 @@ def prepare(pipe: DiffusionPipeline) -> DiffusionPipeline:
 def pick_scheduler(pipe: DiffusionPipeline, name: str | None, changes: Mapping[str, Any] | None = None) -> Any:
     """The pipeline's scheduler, or the named class of diffusers with that scheduler's configuration.
 
-    ``changes``: settings of the scheduler; raises ValueError for one that it does not have.
+    ``changes``: settings of the scheduler. Raises ValueError for one that it does not have, and for a scheduler that
+    lacks what the pipeline calls: those of flow matching and of the others do not replace each other.
     """
     if name is None and not changes:
         return pipe.scheduler
     cls = type(pipe.scheduler) if name is None else getattr(diffusers, name, None)
     if cls is None or not hasattr(cls, "set_timesteps"):
         raise ValueError(f"scheduler {name!r} is no scheduler of diffusers {diffusers.__version__}")
+    for method in ("add_noise", "scale_noise"):
+        if hasattr(pipe.scheduler, method) and not hasattr(cls, method):
+            raise ValueError(f"scheduler {cls.__name__} is not for {type(pipe).__name__}: it has no {method}")
     known = inspect.signature(cls.__init__).parameters
     for change in changes or {}:
         if change not in known or change == "self":

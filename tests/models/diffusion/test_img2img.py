@@ -416,6 +416,10 @@ def test_a_missing_or_wrong_model_is_one_line_that_says_what_was_looked_for_and_
     [
         ("sd", {"scheduler": None}, "PNDMScheduler does not make one model call per step"),
         ("sdxl", {"scheduler": "HeunDiscreteScheduler"}, "HeunDiscreteScheduler"),
+        ("sdxl", {"scheduler": "FlowMatchEulerDiscreteScheduler"}, "is not for StableDiffusionXLImg2Img"),
+        ("sd3", {"scheduler": "UniPCMultistepScheduler"}, "UniPCMultistepScheduler is not for StableDiffusion3"),
+        ("sdxl", {"scheduler": "LCMScheduler", "steps": 60}, "is smaller than `num_inference_steps`: 60"),
+        ("flux", {"call": {"max_sequence_length": 600}}, "cannot be greater than 512"),
         ("sdxl", {"scheduler": "NoScheduler"}, "'NoScheduler' is no scheduler of diffusers"),
         ("sdxl", {"steps": 0}, "steps: .*allowed: >= 1 and <= 1000"),
         ("sdxl", {"buckets": [[64, 60]]}, r"bucket \[64, 60\]: expected \[height, width\] in multiples of 64"),
