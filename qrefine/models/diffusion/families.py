@@ -52,15 +52,21 @@ FAMILIES: Mapping[str, Family] = {
     "StableDiffusionXL": Family(_POOLED, {CFG: 5.0}),
     # guidance: example on the model card of stable-diffusion-3-medium; img2img's default is the same
     "StableDiffusion3": Family(_POOLED, {CFG: 7.0}, tokens=(("tokenizer_3", 256), ("tokenizer", CLIP_TOKENS))),
-    # guidance, distilled into the model: card of FLUX.1-dev, default of FluxPipeline; img2img's own is 7.0
+    # guidance, distilled into the model: card of FLUX.1-dev, default of FluxPipeline; img2img's own is 7.0.
+    # Where the settings ask for true guidance, it needs a negative prompt
     "Flux": Family(
-        ("prompt_embeds", "pooled_prompt_embeds", None), {CFG: 3.5}, TRUE_CFG, tokens=(("tokenizer_2", 512),)
+        ("prompt_embeds", "pooled_prompt_embeds", None),
+        {CFG: 3.5},
+        TRUE_CFG,
+        negative="",
+        tokens=(("tokenizer_2", 512),),
     ),
     # no guidance at all, and text of 256 tokens: documentation of diffusers for FLUX.1-schnell
     "FluxSchnell": Family(
         ("prompt_embeds", "pooled_prompt_embeds", None),
         {"max_sequence_length": 256},
         TRUE_CFG,
+        negative="",
         tokens=(("tokenizer_2", 256),),
     ),
     # guidance and negative prompt: card of Qwen-Image and example of QwenImageImg2ImgPipeline; without a negative
@@ -91,6 +97,12 @@ def family_of(pipe: Any) -> Family | None:
 def denoiser(pipe: Any) -> Any:
     """The network that is called in each step."""
     return getattr(pipe, "unet", None) or pipe.transformer
+
+
+def takes_a_mask(pipe: Any) -> bool:
+    """Whether the network is made for inpainting: its input is the latents with a mask and the masked image."""
+    unet = getattr(pipe, "unet", None)
+    return unet is not None and unet.config.in_channels > pipe.vae.config.latent_channels
 
 
 def latent_scale(pipe: Any) -> int:

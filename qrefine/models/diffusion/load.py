@@ -104,8 +104,8 @@ def prepare(pipe: DiffusionPipeline) -> DiffusionPipeline:
 def pick_scheduler(pipe: DiffusionPipeline, name: str | None, changes: Mapping[str, Any] | None = None) -> Any:
     """The pipeline's scheduler, or the named class of diffusers with that scheduler's configuration.
 
-    ``changes``: settings of the scheduler. Raises ValueError for one that it does not have, and for a scheduler that
-    lacks what the pipeline calls: those of flow matching and of the others do not replace each other.
+    ``changes``: settings of the scheduler. Raises ValueError for one that it does not have, and for a scheduler
+    that lacks what the pipeline calls: those of flow matching and of the others do not replace each other.
     """
     if name is None and not changes:
         return pipe.scheduler

@@ -50,6 +50,7 @@ def test_a_family_is_run_as_its_authors_run_it(family):
         ("sdxl", {"guidance_scale": 1.0}, 1),
         ("zimage", {"guidance_scale": 4.0}, 2),
         ("qwen", {"true_cfg_scale": 1}, 1),
+        ("flux", {"true_cfg_scale": 4.0}, 2),
     ],
 )
 def test_guidance_of_the_settings_goes_before_the_familys(family, call, passes):

@@ -11,7 +11,7 @@ import torch
 
 pytest.importorskip("diffusers", reason="the extra qrefine[diffusion] is not installed")
 
-from diffusers import AutoPipelineForImage2Image, AutoPipelineForInpainting
+from diffusers import AutoPipelineForImage2Image, AutoPipelineForInpainting, StableDiffusionInpaintPipeline
 
 from qrefine.config import Backend, parse_config
 from qrefine.errors import NotFiniteError, UserError
@@ -103,6 +103,18 @@ def test_the_same_pixels_in_any_batch():
     for i in range(3):
         (alone,) = model([images[i]], [planes[i]], [PROMPTS[i]], [SEEDS[i]])
         assert np.array_equal(alone, together[i])
+
+
+def test_a_network_for_inpainting_alone_is_taken_by_this_backend_only(tmp_path):
+    stock = AutoPipelineForInpainting.from_pretrained(saved("sd"), local_files_only=True)
+    torch.manual_seed(0)
+    unet = type(stock.unet).from_config({**stock.unet.config, "in_channels": 9})
+    StableDiffusionInpaintPipeline(**{**stock.components, "unet": unet}).save_pretrained(tmp_path)
+    images, planes = pictures()
+    (result,) = NativeInpainter(str(tmp_path), steps=4, device="cpu")(images[:1], planes[:1], ["a"], [0])
+    assert (result != images[0])[planes[0] > 0].any()
+    with pytest.raises(UserError, match="name the backend diffusers_inpaint"):
+        load_restorer(Backend(name="diffusers", weights=str(tmp_path), options={"device": "cpu"}))
 
 
 def test_whole_images_by_default_and_crops_where_asked():
