@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from qrefine.config import Backend, parse_config
-from qrefine.errors import UserError
+from qrefine.errors import NotFiniteError, UserError
 from qrefine.models.registry import load_restorer
 from qrefine.quality.map import QualityMap
 from qrefine.sample import Sample
@@ -29,7 +29,7 @@ class Descriptor:
 
     def __init__(self):
         self.sizes, self.tried = [], []
-        self.memory = 10**9
+        self.memory, self.bias = 10**9, 0.0
 
     def eval(self):
         return self
@@ -42,7 +42,7 @@ class Descriptor:
         if x.shape[-1] > self.memory:
             raise torch.OutOfMemoryError("CUDA out of memory")
         self.sizes.append(tuple(x.shape))
-        return nn.functional.interpolate(x / 2, scale_factor=2)
+        return nn.functional.interpolate(x / 2 + self.bias, scale_factor=2)
 
 
 class MaskedDescriptor(Descriptor):
@@ -111,6 +111,14 @@ def test_a_checkpoint_that_inpaints_and_enhances_runs_once(checkpoint):
     (result,) = run_stages(refiner.stages[:-2], [Sample(decoded=image, before=QualityMap(np.full((4, 4), 0.1)))])
     assert result.stages == ("inpaint", "enhance_blind")
     assert len(restorer.model.tried) == 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_values_that_are_not_finite_are_an_error_and_no_pixels(checkpoint, value):
+    model = load(checkpoint)
+    model.model.bias = value
+    with pytest.raises(NotFiniteError):
+        model([picture(20, 20)], [np.ones((20, 20), np.float32)], [""], [0])
 
 
 def test_out_of_memory_halves_the_tile_and_remembers(checkpoint):
