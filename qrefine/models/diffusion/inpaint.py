@@ -39,7 +39,7 @@ class NativeInpainter:
         self.pipe.scheduler = pick_scheduler(self.pipe, given.scheduler, given.scheduler_config)
         self.steps, self.whole = given.steps, not given.crops
         self.crop_area, self.crop_prompt = given.crop_area, given.crop_prompt
-        self.pipe.image_processor = _RawImages(self.pipe.image_processor)
+        self.pipe.image_processor.postprocess = _as_decoded
         self.calls = Calls(self.pipe, given)
         if self.pipe.scheduler.timesteps is None:  # of PNDM, until they are set
             self.pipe.scheduler.set_timesteps(given.steps)
@@ -93,14 +93,6 @@ class NativeInpainter:
         return to_host(output.images / 2 + 0.5)
 
 
-class _RawImages:
-    """An image processor that gives back what the VAE decoded, in [-1, 1]: clamped, infinite values look white."""
-
-    def __init__(self, own: Any) -> None:
-        self._own = own
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._own, name)
-
-    def postprocess(self, image: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-        return image
+def _as_decoded(image: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    """What the VAE gave, in [-1, 1]: diffusers clamps it, and infinite values would be white."""
+    return image
