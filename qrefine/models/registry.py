@@ -11,6 +11,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
+from threading import RLock
 from typing import Any
 
 from qrefine.config import Backend, Bounds, MapperSettings
@@ -44,6 +45,7 @@ ALWAYS_THERE = frozenset({"embedded", "classical", "piqe"})
 JUDGES: Mapping[str, str] = {"piqe": "qrefine.models.judges.piqe:piqe_score"}
 COMPARATORS: Mapping[str, str] = {"embedded": "qrefine.models.judges.comparator:EmbeddedComparator"}
 DEFAULT_BOUNDS = Bounds()
+_LOADING = RLock()  # one model at a time: libraries change torch's defaults while they load one
 KNOWN = {"mapper": MAPPERS, "restorer": RESTORERS, "comparator": COMPARATORS, "judge": JUDGES}
 
 
@@ -155,7 +157,8 @@ def _load(kind: str, settings: Backend, cache: dict[str, object] | None, **extra
         backend = _find(kind, settings.name)
         _check_options(kind, backend, settings)
         try:
-            cache[key] = backend(weights=settings.weights, **options)
+            with _LOADING:
+                cache[key] = backend(weights=settings.weights, **options)
         except UserError:  # says all already
             raise
         except Exception as error:  # torch and safetensors raise their own classes

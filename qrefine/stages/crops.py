@@ -60,12 +60,19 @@ def fed_pixels(strength: Plane, restorer: Restorer) -> int:
 
 
 def paste_weight(strength: Plane, feather: float) -> Plane:
-    """0 where the strength is 0, rising to 1 over ``feather`` pixels inside (h, w); image borders are ignored."""
+    """0 where the strength is 0, rising to 1 over ``feather`` pixels inside (h, w); image borders are ignored.
+
+    In a region that is narrower it rises over half of the way to the middle, so that its middle is repaired, too.
+    """
     active = strength > 0
     if feather <= 1 or active.all():
         return active.astype(np.float32)
     distance = cv2.distanceTransform(active.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.clip(distance / feather, 0, 1).astype(np.float32)
+    count, regions = cv2.connectedComponents(active.astype(np.uint8), connectivity=8)
+    reach = np.zeros(count, np.float32)
+    np.maximum.at(reach, regions.ravel(), distance.ravel())
+    reach[0] = feather
+    return np.clip(distance / np.minimum(feather, reach / 2)[regions], 0, 1).astype(np.float32)
 
 
 def restore_defects(

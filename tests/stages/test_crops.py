@@ -329,6 +329,18 @@ def test_the_seam_rises_inside_the_defect_and_the_rim_of_the_image_is_no_edge():
     assert np.allclose(weight[20, 10:20], np.arange(10, 0, -1) / 10)
 
 
+@given(st.integers(1, 9), st.integers(1, 30), st.sampled_from([2.0, 16.0, 100.0]))
+def test_the_middle_of_a_region_that_is_narrower_than_the_seam_is_written_whole(narrow, long, feather):
+    plane = np.zeros((60, 60), np.float32)
+    plane[20 : 20 + narrow, 20 : 20 + long] = 0.5
+    plane[40:, :] = 0.5  # a wide one beside it
+    weight = paste_weight(plane, feather)
+    assert weight[20 + narrow // 2, 20 + long // 2] == 1
+    assert (weight[plane == 0] == 0).all()
+    assert (weight[plane > 0] > 0).all()
+    assert weight[40, 30] == pytest.approx(max(1 / feather, 2 / 20), abs=1e-6)
+
+
 @pytest.mark.parametrize("feather", [0.0, 12.0])
 def test_a_strength_of_one_everywhere_is_pasted_whole(feather):
     assert (paste_weight(np.ones((9, 9), np.float32), feather) == 1).all()

@@ -79,6 +79,11 @@ def add_control(pipe: Any, control: Control, device: torch.device, dtype: torch.
         raise ValueError(f"{source} is no ControlNet of diffusers: {one_line(error)}") from error
     for key in ("cross_attention_dim", "addition_embed_type", "block_out_channels"):
         own, needed = network.config.get(key), pipe.unet.config.get(key)
-        if own != needed:
+        if _as_in_a_file(own) != _as_in_a_file(needed):
             raise ValueError(f"ControlNet {source} is not for {name}: its {key} is {own}, not {needed}")
     return AutoPipelineForImage2Image.from_pipe(pipe, controlnet=network, scheduler=pipe.scheduler)
+
+
+def _as_in_a_file(value: Any) -> Any:
+    """A configuration's value as JSON has it: a model that was made in Python says tuple for list."""
+    return list(value) if isinstance(value, tuple) else value

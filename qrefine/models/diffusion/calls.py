@@ -27,10 +27,15 @@ from qrefine.quality.map import Image
 CONTEXT_SHARE = 16  # the default context of a crop is 1/16 of the model's native size
 OURS = frozenset(
     (
-        "image", "mask_image", "control_image", "prompt", "strength", "num_inference_steps", "generator",
-        "output_type", "latents",
+        "image", "mask_image", "masked_image_latents", "padding_mask_crop", "control_image", "strength",
+        "num_inference_steps", "timesteps", "sigmas", "denoising_start", "denoising_end", "generator",
+        "output_type", "return_dict", "latents", "image_latents", "height", "width", "num_images_per_prompt",
+        "controlnet_conditioning_scale", "control_guidance_end",
     )
 )  # fmt: skip
+"""Arguments of calls that are set here; those of a name in `OUR_KINDS` are, too."""
+OUR_KINDS = ("prompt", "negative_prompt", "pooled_prompt", "negative_pooled_prompt", "callback", "ip_adapter")
+OF_TEXT = ("max_sequence_length", "clip_skip")  # embeddings are made before the call
 
 
 class Calls:
@@ -49,7 +54,8 @@ class Calls:
         if family and not _distilled(pipe) and family.guided_by in self.parameters:
             self._off = {family.guided_by: family.unguided}
             guided = self.call.get(family.guided_by, family.unguided) > family.unguided
-        self.text = PromptEncoder(pipe, given.negative_prompt, given.prompts_kept, guided)
+        encoding = {name: self.call[name] for name in OF_TEXT if name in self.call}
+        self.text = PromptEncoder(pipe, given.negative_prompt, given.prompts_kept, guided, encoding)
         self.native = native_sizes(pipe)
         self._levels: dict[Size, tuple[float, ...]] = {}
 
@@ -120,7 +126,7 @@ def checked_call(pipe: Any, call: Mapping[str, Any]) -> dict[str, Any]:
     """Further arguments of the pipeline's call; raises ValueError for unknown ones and those that we set."""
     known = set(inspect.signature(pipe.__call__).parameters) - OURS
     for name in call:
-        if name not in known:
+        if name not in known or name.startswith(OUR_KINDS):
             raise ValueError(f"call: {type(pipe).__name__} takes no {name!r} from the configuration")
     return dict(call)
 

@@ -17,6 +17,7 @@ Size = tuple[int, int]
 UNET_ALIGN = 64  # pixels; U-Nets halve their latents three times
 CFG = "guidance_scale"
 TRUE_CFG = "true_cfg_scale"
+CLIP_TOKENS = 77  # its encoders read no more; those of other encoders can be set
 WIDE = (1.0, 9 / 7, 19 / 13, 7 / 4, 5 / 2)
 
 
@@ -36,7 +37,7 @@ class Family:
     guided_by: str = CFG
     unguided: float = 1.0
     negative: str | None = None
-    tokens: tuple[tuple[str, int], ...] = (("tokenizer", 77),)
+    tokens: tuple[tuple[str, int], ...] = (("tokenizer", CLIP_TOKENS),)
     shapes: tuple[float, ...] = WIDE
     side: int | None = None
 
@@ -50,10 +51,23 @@ FAMILIES: Mapping[str, Family] = {
     # guidance: default of StableDiffusionXLPipeline, whose example sets none. Shapes: arXiv 2307.01952, appendix I
     "StableDiffusionXL": Family(_POOLED, {CFG: 5.0}),
     # guidance: example on the model card of stable-diffusion-3-medium; img2img's default is the same
-    "StableDiffusion3": Family(_POOLED, {CFG: 7.0}, tokens=(("tokenizer_3", 256), ("tokenizer", 77))),
-    # guidance, distilled into the model: card of FLUX.1-dev, default of FluxPipeline; img2img's own is 7.0
+    "StableDiffusion3": Family(_POOLED, {CFG: 7.0}, tokens=(("tokenizer_3", 256), ("tokenizer", CLIP_TOKENS))),
+    # guidance, distilled into the model: card of FLUX.1-dev, default of FluxPipeline; img2img's own is 7.0.
+    # Where the settings ask for true guidance, it needs a negative prompt
     "Flux": Family(
-        ("prompt_embeds", "pooled_prompt_embeds", None), {CFG: 3.5}, TRUE_CFG, tokens=(("tokenizer_2", 512),)
+        ("prompt_embeds", "pooled_prompt_embeds", None),
+        {CFG: 3.5},
+        TRUE_CFG,
+        negative="",
+        tokens=(("tokenizer_2", 512),),
+    ),
+    # no guidance at all, and text of 256 tokens: documentation of diffusers for FLUX.1-schnell
+    "FluxSchnell": Family(
+        ("prompt_embeds", "pooled_prompt_embeds", None),
+        {"max_sequence_length": 256},
+        TRUE_CFG,
+        negative="",
+        tokens=(("tokenizer_2", 256),),
     ),
     # guidance and negative prompt: card of Qwen-Image and example of QwenImageImg2ImgPipeline; without a negative
     # prompt true_cfg_scale does nothing. Side: the card's square. Tokens: default of encode_prompt
@@ -75,12 +89,20 @@ def family_of(pipe: Any) -> Family | None:
     name = type(pipe).__name__.removesuffix("Pipeline")
     for task in ("Img2Img", "Inpaint", "ControlNet"):
         name = name.removesuffix(task)
+    if name == "Flux" and not denoiser(pipe).config.guidance_embeds:
+        name = "FluxSchnell"
     return FAMILIES.get(name)
 
 
 def denoiser(pipe: Any) -> Any:
     """The network that is called in each step."""
     return getattr(pipe, "unet", None) or pipe.transformer
+
+
+def takes_a_mask(pipe: Any) -> bool:
+    """Whether the network is made for inpainting: its input is the latents with a mask and the masked image."""
+    unet = getattr(pipe, "unet", None)
+    return unet is not None and unet.config.in_channels > pipe.vae.config.latent_channels
 
 
 def latent_scale(pipe: Any) -> int:

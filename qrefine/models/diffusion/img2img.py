@@ -16,7 +16,7 @@ from qrefine.models.device import pick_batch, pick_device, pick_dtype
 from qrefine.models.diffusion.adapters import add_control, fuse_loras
 from qrefine.models.diffusion.batches import Batches, Finish, Job, all_pasted, jobs_of, to_device, to_host
 from qrefine.models.diffusion.calls import Calls, aligned, buckets_of, context_of, padded
-from qrefine.models.diffusion.families import alignment, denoiser, latent_scale
+from qrefine.models.diffusion.families import alignment, denoiser, latent_scale, takes_a_mask
 from qrefine.models.diffusion.levels import active_steps, latent_steps
 from qrefine.models.diffusion.load import load_pipeline, pick_scheduler, prepare
 from qrefine.models.diffusion.options import DiffusionOptions, ImageToImageOptions
@@ -51,6 +51,8 @@ class DiffusersRestorer:
             self.pipe, "get_timesteps"
         ):
             raise ValueError(f"{type(self.pipe).__name__} has no schedule that a strength could enter late")
+        if takes_a_mask(self.pipe):
+            raise ValueError("the model is made for inpainting alone: name the backend diffusers_inpaint")
         self.steps, self.feather = given.steps, given.feather
         self.crop_area, self.crop_prompt = given.crop_area, given.crop_prompt
         scheduler = pick_scheduler(self.pipe, given.scheduler, given.scheduler_config)
@@ -65,6 +67,7 @@ class DiffusersRestorer:
         self.buckets = buckets_of(self.pipe, given)
         largest = max(self.buckets, key=lambda size: size[0] * size[1])
         self.batches = Batches(pick_batch(given.batch_size, self.pipe.device, GPU_BATCH), largest, given.exact)
+        self.levels()  # what the pipeline does not take is told before any image
         self._waste = torch.Generator(self.pipe.device)  # the pipeline draws noise that the schedule replaces
         on_gpu = self.pipe.device.type == "cuda"
         if on_gpu:

@@ -39,6 +39,7 @@ class NativeInpainter:
         self.pipe.scheduler = pick_scheduler(self.pipe, given.scheduler, given.scheduler_config)
         self.steps, self.whole = given.steps, not given.crops
         self.crop_area, self.crop_prompt = given.crop_area, given.crop_prompt
+        self.pipe.image_processor.postprocess = _as_decoded
         self.calls = Calls(self.pipe, given)
         if self.pipe.scheduler.timesteps is None:  # of PNDM, until they are set
             self.pipe.scheduler.set_timesteps(given.steps)
@@ -46,6 +47,7 @@ class NativeInpainter:
         self.text = self.calls.text
         self.align = alignment(self.pipe)
         self.context = context_of(self.pipe, given)
+        self.levels()  # what the pipeline does not take is told before any image
         side = native_side(self.pipe)
         as_it_is = self.whole and given.crop_area == "image" and given.buckets is None
         self.buckets = () if as_it_is else buckets_of(self.pipe, given)
@@ -88,4 +90,9 @@ class NativeInpainter:
                 generator=[torch.Generator().manual_seed(job.seed) for job in jobs],
                 **self.calls.arguments(jobs[0].size, [job.text for job in jobs]),
             )
-        return to_host(output.images)
+        return to_host(output.images / 2 + 0.5)
+
+
+def _as_decoded(image: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    """What the VAE gave, in [-1, 1]: diffusers clamps it, and infinite values would be white."""
+    return image

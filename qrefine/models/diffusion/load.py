@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import inspect
 import logging
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,16 @@ from qrefine.models.locate import model_source
 INDEX = "model_index.json"
 TASKS = {"image-to-image": AutoPipelineForImage2Image, "inpainting": AutoPipelineForInpainting}
 
-_loaded: WeakValueDictionary[tuple[Any, ...], DiffusionPipeline] = WeakValueDictionary()
-_schedulers: dict[tuple[Any, ...], Any] = {}  # as loaded: users of a pipeline change their own copy
+
+class _Loaded(threading.local):
+    """What this thread has loaded. Tokenizers and some VAEs keep state in a call, so threads share no pipeline."""
+
+    def __init__(self) -> None:
+        self.pipelines: WeakValueDictionary[tuple[Any, ...], DiffusionPipeline] = WeakValueDictionary()
+        self.schedulers: dict[tuple[Any, ...], Any] = {}  # as loaded: users of a pipeline change their own copy
+
+
+_loaded = _Loaded()
 
 
 def load_pipeline(
@@ -46,11 +55,12 @@ def load_pipeline(
 ) -> DiffusionPipeline:
     """A pipeline for ``task`` (a key of TASKS) with its own scheduler, the ``loras`` fused into its weights.
 
-    A second pipeline with the same weights shares the networks of the first. Raises ValueError with one line.
+    A second pipeline of this thread with the same weights shares the networks of the first. Raises ValueError with
+    one line.
     """
     source = model_source(weights, INDEX, "a model of diffusers")
     key = (source, revision, variant, str(device), str(dtype), tuple(loras))
-    base = _loaded.get(key)
+    base = _loaded.pipelines.get(key)
     try:
         if base is None:
             pipe = TASKS[task].from_pretrained(
@@ -63,12 +73,12 @@ def load_pipeline(
             )
             pipe.to(device)
         else:
-            pipe = TASKS[task].from_pipe(base, scheduler=_schedulers[key])
+            pipe = TASKS[task].from_pipe(base, scheduler=_loaded.schedulers[key])
     except Exception as error:  # diffusers, transformers, the hub and safetensors raise their own classes
         raise ValueError(f"{_where(source)} is no {task} model of diffusers: {one_line(error)}") from error
     if base is None:
         fuse_loras(pipe, loras)
-        _loaded[key], _schedulers[key] = pipe, pipe.scheduler
+        _loaded.pipelines[key], _loaded.schedulers[key] = pipe, pipe.scheduler
     return prepare(pipe)
 
 
@@ -94,13 +104,17 @@ def prepare(pipe: DiffusionPipeline) -> DiffusionPipeline:
 def pick_scheduler(pipe: DiffusionPipeline, name: str | None, changes: Mapping[str, Any] | None = None) -> Any:
     """The pipeline's scheduler, or the named class of diffusers with that scheduler's configuration.
 
-    ``changes``: settings of the scheduler; raises ValueError for one that it does not have.
+    ``changes``: settings of the scheduler. Raises ValueError for one that it does not have, and for a scheduler
+    that lacks what the pipeline calls: those of flow matching and of the others do not replace each other.
     """
     if name is None and not changes:
         return pipe.scheduler
     cls = type(pipe.scheduler) if name is None else getattr(diffusers, name, None)
     if cls is None or not hasattr(cls, "set_timesteps"):
         raise ValueError(f"scheduler {name!r} is no scheduler of diffusers {diffusers.__version__}")
+    for method in ("add_noise", "scale_noise"):
+        if hasattr(pipe.scheduler, method) and not hasattr(cls, method):
+            raise ValueError(f"scheduler {cls.__name__} is not for {type(pipe).__name__}: it has no {method}")
     known = inspect.signature(cls.__init__).parameters
     for change in changes or {}:
         if change not in known or change == "self":

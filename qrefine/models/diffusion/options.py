@@ -75,7 +75,12 @@ class DiffusionOptions(DeviceOptions):
 class ImageToImageOptions(DiffusionOptions):
     controlnet: Control | None = Field(None, description="ControlNet on the crop (tile); for U-Net families")
     exact: bool = Field(True, description="pad every batch to full size: results do not depend on the batch")
-    feather: float = Field(16, ge=0, le=512, description="width in pixels of the blend inside the defect's border")
+    feather: float = Field(
+        16,
+        ge=0,
+        le=512,
+        description="width in pixels of the blend inside the defect's border; narrower in narrow ones",
+    )
     compile: bool = Field(
         False, description="compile the repeated blocks, one graph per shape: takes minutes at start"
     )

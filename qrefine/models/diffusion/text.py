@@ -10,13 +10,13 @@ from __future__ import annotations
 import inspect
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
 
-from qrefine.models.diffusion.families import family_of
+from qrefine.models.diffusion.families import CLIP_TOKENS, family_of
 
 LENGTH_STEP = 64
 NEGATIVE = "negative_"
@@ -33,17 +33,22 @@ class PromptEncoder:
     """Embeddings by prompt, the last ``kept`` cached on the device.
 
     An empty prompt has no negative side: there is nothing to guide to, and guidance would cost a second forward
-    call in each step. ``guided``: whether the pipeline's call guides at all. Pipelines of no known family get the
-    strings and embed them in each call.
+    call in each step. ``guided``: whether the pipeline's call guides at all. ``encoding``: further arguments of
+    encode_prompt. Pipelines of no known family get the strings and embed them in each call.
 
     What a prompt has beyond the tokens that the model reads is cut; ``cut`` counts such prompts, and the first
     one is reported.
     """
 
     def __init__(
-        self, pipe: DiffusionPipeline, negative: str | None = None, kept: int = 128, guided: bool = True
+        self,
+        pipe: DiffusionPipeline,
+        negative: str | None = None,
+        kept: int = 128,
+        guided: bool = True,
+        encoding: Mapping[str, Any] | None = None,
     ) -> None:
-        self.pipe = pipe
+        self.pipe, self.encoding = pipe, dict(encoding or {})
         self.family = family_of(pipe)
         own = self.family.negative if self.family else None
         self.negative = own if negative is None else negative
@@ -74,6 +79,8 @@ class PromptEncoder:
         """
         for name, limit in self.family.tokens if self.family else ():
             if (tokenizer := getattr(self.pipe, name, None)) is not None:
+                if limit > CLIP_TOKENS:
+                    limit = self.encoding.get("max_sequence_length", limit)
                 count = len(tokenizer(prompt[:MOST_CHARS], truncation=False).input_ids)
                 return min(count, limit), count
         return 0, 0
@@ -122,6 +129,7 @@ class PromptEncoder:
             "num_images_per_prompt": 1,
             "do_classifier_free_guidance": guidance,
             "negative_prompt": [self.negative] if guidance and self.negative is not None else None,
+            **self.encoding,
         }
         values = self.pipe.encode_prompt(**{k: v for k, v in offered.items() if k in self._parameters})
         named = zip(self.outputs or (), values, strict=True)

@@ -54,6 +54,7 @@ class SpandrelRestorer:
     """
 
     Options = SpandrelOptions
+    one_pass: Literal[True] = True
 
     def __init__(self, weights: str | None = None, **options: Any) -> None:
         given = self.Options.of(options)
@@ -101,10 +102,10 @@ class SpandrelRestorer:
     @torch.no_grad()
     def _answer(self, tile: Image) -> np.ndarray:
         x = torch.from_numpy(np.ascontiguousarray(tile)).to(self.device).permute(2, 0, 1)[None]
-        y = self.model(x.to(self.dtype).div(255))[0].float().clamp(0, 1).mul(255)
-        answer = y.permute(1, 2, 0).cpu().numpy()
-        if not np.isfinite(answer).all():  # as bytes it would be black
+        y = self.model(x.to(self.dtype).div(255))[0].float().cpu()
+        if not y.isfinite().all():  # as bytes they would be black, or white
             raise NotFiniteError("the model gave values that are not finite")
+        answer = y.clamp(0, 1).mul(255).permute(1, 2, 0).numpy()
         if answer.shape[:2] != tile.shape[:2]:
             answer = cv2.resize(answer, (tile.shape[1], tile.shape[0]), interpolation=cv2.INTER_AREA)
         return answer

@@ -149,6 +149,13 @@ def test_the_same_pixels_in_any_batch_with_a_controlnet(tmp_path):
         assert np.array_equal(alone, together[i])
 
 
+def test_a_controlnet_of_a_file_fits_a_model_made_in_python(tmp_path):
+    pipe = AutoPipelineForImage2Image.from_pretrained(saved("sdxl"), local_files_only=True)
+    pipe.unet.register_to_config(block_out_channels=tuple(pipe.unet.config.block_out_channels))
+    folder = control(tmp_path / "control", "sdxl")
+    DiffusersRestorer(pipe, steps=STEPS, scheduler=EULER, controlnet={"weights": str(folder)})
+
+
 def wrong(tmp_path, what):
     """Family, options, and what the error must say."""
     if what == "missing":

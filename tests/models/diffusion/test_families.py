@@ -16,9 +16,10 @@ import diffusers
 
 from qrefine.models.base import FixedSizes, NoiseLevels
 from qrefine.models.diffusion.families import WIDE, aspect_buckets, like_native, native_side, native_sizes
+from qrefine.models.diffusion.img2img import DiffusersRestorer
 from qrefine.models.diffusion.levels import active_steps, levels_of
 from tests.models.diffusion.table import NATIVE, STEPS, STRENGTHS, row, tiny
-from tests.models.diffusion.tiny import FAMILIES
+from tests.models.diffusion.tiny import FAMILIES, saved
 
 TOKENS = {"sd": 77, "sdxl": 77, "sd3": 77 + 256, "flux": 512}
 
@@ -49,6 +50,7 @@ def test_a_family_is_run_as_its_authors_run_it(family):
         ("sdxl", {"guidance_scale": 1.0}, 1),
         ("zimage", {"guidance_scale": 4.0}, 2),
         ("qwen", {"true_cfg_scale": 1}, 1),
+        ("flux", {"true_cfg_scale": 4.0}, 2),
     ],
 )
 def test_guidance_of_the_settings_goes_before_the_familys(family, call, passes):
@@ -184,6 +186,40 @@ def test_a_prompt_that_is_cut_is_counted_and_reported_once(caplog):
     (line,) = [record.getMessage() for record in caplog.records]
     assert "reads the first 77 tokens" in line
     assert "76 characters" in line
+
+
+def flux(tmp_path, guidance_embeds, **options):
+    pipe = diffusers.FluxPipeline.from_pretrained(saved("flux"), local_files_only=True)
+    config = {**pipe.transformer.config, "guidance_embeds": guidance_embeds}
+    pipe.register_modules(transformer=diffusers.FluxTransformer2DModel.from_config(config))
+    pipe.save_pretrained(tmp_path / "flux")
+    return DiffusersRestorer(str(tmp_path / "flux"), buckets=[[64, 64]], steps=4, device="cpu", **options)
+
+
+@pytest.mark.parametrize(
+    ("distilled", "call", "tokens"),
+    [(False, {}, 512), (True, {}, 256), (True, {"max_sequence_length": 64}, 64)],
+)
+def test_flux_schnell_reads_half_of_the_text_and_the_settings_may_say_how_much(tmp_path, distilled, call, tokens):
+    model = flux(tmp_path, not distilled, call=call)
+    assert model.text("a")["prompt_embeds"].shape[1] == tokens
+    assert model.text.tokens("a" * 2000)[0] == tokens
+    image = np.zeros((64, 64, 3), np.uint8)
+    (result,) = model([image], [np.ones((64, 64), np.float32)], ["a"], [0])
+    assert (result != image).any()
+
+
+def test_text_settings_reach_the_encoders_of_stable_diffusion():
+    image, plane = np.zeros((64, 64, 3), np.uint8), np.ones((64, 64), np.float32)
+    results = []
+    for skipped in (None, 1):
+        model = tiny("sdxl", buckets=[[64, 64]], steps=2, call={"clip_skip": skipped})
+        stock = model.pipe.encode_prompt("a", device="cpu", clip_skip=skipped, do_classifier_free_guidance=False)[
+            0
+        ]
+        assert torch.equal(model.text("a")["prompt_embeds"], stock)
+        results += model([image], [plane], ["a"], [0])
+    assert not np.array_equal(*results)
 
 
 def test_what_stands_first_survives_the_cut():

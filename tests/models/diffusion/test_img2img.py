@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -274,6 +276,28 @@ def test_two_backends_on_the_same_weights_share_their_networks():
     assert one.pipe.scheduler is not two.pipe.scheduler
 
 
+@pytest.mark.parametrize("family", ["sdxl", "qwen"])
+def test_threads_with_models_of_their_own_give_the_same_pixels(family):
+    """As in a run in this process: each worker's thread loads its models and uses them."""
+    images, planes = pictures()
+    options = {"steps": 3, "batch_size": 1, "buckets": [[64, 64]], "device": "cpu"}
+    backend = Backend(name="diffusers", weights=str(saved(family)), options=options)
+    expected = load_restorer(backend)(images, planes, PROMPTS, SEEDS)
+    together = Barrier(2)
+
+    def work(_):
+        torch.set_num_threads(1)
+        together.wait()
+        model = load_restorer(backend)
+        together.wait()
+        return [model(images, planes, PROMPTS, SEEDS) for _ in range(2)]
+
+    with ThreadPoolExecutor(2) as pool:
+        for rounds in pool.map(work, range(2)):
+            for results in rounds:
+                assert all(np.array_equal(a, b) for a, b in zip(results, expected, strict=True))
+
+
 def test_out_of_memory_halves_the_batch_and_remembers(caplog):
     model = restorer("sdxl", batch_size=4)
     images, planes = pictures()
@@ -392,12 +416,19 @@ def test_a_missing_or_wrong_model_is_one_line_that_says_what_was_looked_for_and_
     [
         ("sd", {"scheduler": None}, "PNDMScheduler does not make one model call per step"),
         ("sdxl", {"scheduler": "HeunDiscreteScheduler"}, "HeunDiscreteScheduler"),
+        ("sdxl", {"scheduler": "FlowMatchEulerDiscreteScheduler"}, "is not for StableDiffusionXLImg2Img"),
+        ("sd3", {"scheduler": "UniPCMultistepScheduler"}, "UniPCMultistepScheduler is not for StableDiffusion3"),
+        ("sdxl", {"scheduler": "LCMScheduler", "steps": 60}, "is smaller than `num_inference_steps`: 60"),
+        ("flux", {"call": {"max_sequence_length": 600}}, "cannot be greater than 512"),
         ("sdxl", {"scheduler": "NoScheduler"}, "'NoScheduler' is no scheduler of diffusers"),
         ("sdxl", {"steps": 0}, "steps: .*allowed: >= 1 and <= 1000"),
         ("sdxl", {"buckets": [[64, 60]]}, r"bucket \[64, 60\]: expected \[height, width\] in multiples of 64"),
         ("sdxl", {"buckets": []}, "buckets: .* at least 1 item"),
         ("sdxl", {"call": {"guidanec_scale": 3}}, "takes no 'guidanec_scale'"),
         ("sdxl", {"call": {"strength": 1}}, "takes no 'strength'"),
+        ("sdxl", {"call": {"negative_prompt": "blurred"}}, "takes no 'negative_prompt'"),
+        ("sdxl", {"call": {"num_images_per_prompt": 2}}, "takes no 'num_images_per_prompt'"),
+        ("sdxl", {"call": {"denoising_start": 0.5}}, "takes no 'denoising_start'"),
         ("sdxl", {"dtype": "int8"}, "dtype: Input should be 'bfloat16', 'float16' or 'float32', got 'int8'"),
         ("sdxl", {"crops": True}, "crops: unknown option"),
         ("sdxl", {"batch_size": -1}, "batch_size: .*allowed: >= 1 and <= 1024"),

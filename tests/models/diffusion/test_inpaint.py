@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import PIL.Image
 import pytest
@@ -9,10 +11,10 @@ import torch
 
 pytest.importorskip("diffusers", reason="the extra qrefine[diffusion] is not installed")
 
-from diffusers import AutoPipelineForImage2Image, AutoPipelineForInpainting
+from diffusers import AutoPipelineForImage2Image, AutoPipelineForInpainting, StableDiffusionInpaintPipeline
 
 from qrefine.config import Backend, parse_config
-from qrefine.errors import UserError
+from qrefine.errors import NotFiniteError, UserError
 from qrefine.models.diffusion.img2img import DiffusersRestorer
 from qrefine.models.diffusion.inpaint import NativeInpainter
 from qrefine.models.diffusion.levels import active_steps
@@ -74,6 +76,18 @@ def test_native_inpainting_is_what_diffusers_does_by_hand(family, batch_size):
         assert (result != image)[plane > 0].mean() > 0.5
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("cls", [NativeInpainter, DiffusersRestorer])
+def test_values_that_are_not_finite_are_an_error_and_no_pixels(tmp_path, cls, value):
+    images, planes = pictures()
+    folder = shutil.copytree(saved("sdxl"), tmp_path / "sdxl")  # a network of its own
+    model = cls(str(folder), steps=5, device="cpu")
+    with torch.no_grad():
+        model.pipe.vae.decoder.conv_out.bias[0] = value
+    with pytest.raises(NotFiniteError):
+        model(images[:1], planes[:1], PROMPTS[:1], SEEDS[:1])
+
+
 def test_white_is_repainted_and_black_is_kept():
     images, planes = pictures()
     (result,) = NativeInpainter(str(saved("sdxl")), steps=5, device="cpu")(
@@ -89,6 +103,18 @@ def test_the_same_pixels_in_any_batch():
     for i in range(3):
         (alone,) = model([images[i]], [planes[i]], [PROMPTS[i]], [SEEDS[i]])
         assert np.array_equal(alone, together[i])
+
+
+def test_a_network_for_inpainting_alone_is_taken_by_this_backend_only(tmp_path):
+    stock = AutoPipelineForInpainting.from_pretrained(saved("sd"), local_files_only=True)
+    torch.manual_seed(0)
+    unet = type(stock.unet).from_config({**stock.unet.config, "in_channels": 9})
+    StableDiffusionInpaintPipeline(**{**stock.components, "unet": unet}).save_pretrained(tmp_path)
+    images, planes = pictures()
+    (result,) = NativeInpainter(str(tmp_path), steps=4, device="cpu")(images[:1], planes[:1], ["a"], [0])
+    assert (result != images[0])[planes[0] > 0].any()
+    with pytest.raises(UserError, match="name the backend diffusers_inpaint"):
+        load_restorer(Backend(name="diffusers", weights=str(tmp_path), options={"device": "cpu"}))
 
 
 def test_whole_images_by_default_and_crops_where_asked():

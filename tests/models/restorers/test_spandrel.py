@@ -10,9 +10,14 @@ import pytest
 import torch
 from torch import nn
 
-from qrefine.config import Backend
-from qrefine.errors import UserError
+from qrefine.config import Backend, parse_config
+from qrefine.errors import NotFiniteError, UserError
 from qrefine.models.registry import load_restorer
+from qrefine.quality.map import QualityMap
+from qrefine.sample import Sample
+from qrefine.stages.inpaint import Inpaint
+from qrefine.stages.refiner import Refiner
+from qrefine.stages.stage import run_stages
 from tests.models.restorers.spandrel_here import needs_spandrel
 
 
@@ -24,7 +29,7 @@ class Descriptor:
 
     def __init__(self):
         self.sizes, self.tried = [], []
-        self.memory = 10**9
+        self.memory, self.bias = 10**9, 0.0
 
     def eval(self):
         return self
@@ -37,7 +42,7 @@ class Descriptor:
         if x.shape[-1] > self.memory:
             raise torch.OutOfMemoryError("CUDA out of memory")
         self.sizes.append(tuple(x.shape))
-        return nn.functional.interpolate(x / 2, scale_factor=2)
+        return nn.functional.interpolate(x / 2 + self.bias, scale_factor=2)
 
 
 class MaskedDescriptor(Descriptor):
@@ -95,6 +100,25 @@ def test_strength_mixes_and_zero_is_exact(checkpoint):
     assert np.abs(result[40:60] - 0.75 * image[40:60]).max() <= 0.5
     (still,) = load(checkpoint)([image], [np.zeros((80, 80), np.float32)], [""], [0])
     assert still is image
+
+
+def test_a_checkpoint_that_inpaints_and_enhances_runs_once(checkpoint):
+    backend = {"name": "spandrel", "weights": str(checkpoint), "options": {"device": "cpu"}}
+    config = parse_config({"inpaint": backend, "enhance": {"blind": backend}, "accept": {"risk": None}})
+    refiner = Refiner(config)
+    restorer = next(stage for stage in refiner.stages if isinstance(stage, Inpaint)).restorer
+    image = picture(64, 64)
+    (result,) = run_stages(refiner.stages[:-2], [Sample(decoded=image, before=QualityMap(np.full((4, 4), 0.1)))])
+    assert result.stages == ("inpaint", "enhance_blind")
+    assert len(restorer.model.tried) == 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_values_that_are_not_finite_are_an_error_and_no_pixels(checkpoint, value):
+    model = load(checkpoint)
+    model.model.bias = value
+    with pytest.raises(NotFiniteError):
+        model([picture(20, 20)], [np.ones((20, 20), np.float32)], [""], [0])
 
 
 def test_out_of_memory_halves_the_tile_and_remembers(checkpoint):
