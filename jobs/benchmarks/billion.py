@@ -48,10 +48,10 @@ def run(options: Options) -> list[Figure]:
         parts = parts_of_a_shard(rows)
         folder = options.folder / str(rows)
         name = f"{rows:.0e} rows, {rows // SHARD_ROWS * parts:,} parts"
-        size = _in_process("make", folder, rows, parts)["bytes"]
+        size = in_process("make", folder, rows, parts)["bytes"]
         figures.append(Figure(f"{name}: the log", size / 1e6, "MB"))
         for what in ("plan", "commit", "night"):
-            found = _in_process(what, folder, rows, parts)
+            found = in_process(what, folder, rows, parts)
             memory = found["memory"] / 1e9
             goal = GOALS[what] if rows == 10**9 else ""
             note = f"{found['cpu']:.3g} s of CPU in the whole process"
@@ -71,7 +71,7 @@ def parts_of_a_shard(rows: int) -> int:
     return -(-SHARD_BYTES // int(max(CONFIG.stream.block_mb * 2**20, min(total / MOST_PARTS, LARGEST_BLOCK))))
 
 
-def _in_process(what: str, folder: Path, rows: int, parts: int) -> dict[str, float]:
+def in_process(what: str, folder: Path, rows: int, parts: int) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.billion", what, str(folder), str(rows), str(parts)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
