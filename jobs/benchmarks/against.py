@@ -47,7 +47,7 @@ GOALS = {"ray_guide": "1.3", "loader": "0.98", "daft_script": "1"}
 JOBS = {
     "scoring": Job(RefineConfig(stages=(), judges=()), 32, GOALS),
     "refining": Job(RefineConfig(judges=()), 16, GOALS),
-    "models of 0 ms": Job(sleeping(0.0), 128, {**GOALS, "loader": "0.9"}),  # the pipelines alone
+    "models of 0 ms": Job(sleeping(0.0), 64, {**GOALS, "loader": "0.9"}),  # the pipelines alone
     "scores": Job(RefineConfig(judges=()), 32, {"pyiqa_loader": "3"}, "score"),  # the networks differ
 }
 

@@ -23,9 +23,8 @@ from qrefine.table.parts import PREFIX
 from qrefine.table.schema import table_schema
 from qrefine.table.table import Table, open_table
 from qrefine.work import refine, write
-from tests.work import runs
+from tests.work import repeated, runs
 from tests.work.kill_points import (
-    MOST_REPEATED,
     SAMPLES,
     SHARDS,
     Count,
@@ -207,7 +206,13 @@ def test_kills_at_points_all_over_a_run_lose_nothing_and_double_nothing(tmp_path
     count = kill_points(8, tmp_path)
     assert count.killed >= 8
     assert count == Count(8, count.killed, count.repeated, count.most_repeated, 0, 0, 0, 0, 0)
-    assert 0 < count.most_repeated <= MOST_REPEATED
+
+
+@pytest.mark.slow
+def test_a_kill_repeats_no_more_than_is_said(tmp_path: Path) -> None:
+    found = repeated.kills(4, tmp_path)
+    assert all(kill.committed > 0 for kill in found)
+    assert 0 < max(kill.repeated for kill in found) <= repeated.MOST
 
 
 def hold(moment: float) -> None:
