@@ -30,6 +30,7 @@ SHARDS = 8
 ROUNDS = 3
 PROCESSES = os.cpu_count() or 2
 COLUMNS = ["key", "status", "quality_before", "quality_after"]
+LEAST = 1e-3  # seconds that a run's images take, however its start-up varies
 CLOSE = 1e-4  # of q: batches and threads may change the last bits
 
 
@@ -113,7 +114,9 @@ def measured(name: str, versions: Mapping[Peer, str], options: Options) -> list[
     candidates = _runs(job.command, peers, settings, corpora, folder)
     turns = take_turns(candidates, few, many, options.of(ROUNDS, 1))
     start = {tool: median(turn.small for turn in its) for tool, its in turns.items()}
-    rates = {tool: [(many - few) / (turn.large - start[tool]) for turn in its] for tool, its in turns.items()}
+    rates = {
+        tool: [(many - few) / max(turn.large - start[tool], LEAST) for turn in its] for tool, its in turns.items()
+    }
     figures = []
     for executor in EXECUTORS:
         ours = f"qrefine, {executor}"

@@ -30,7 +30,7 @@ def loops(options: Options) -> list[Figure]:
     figures = []
     jobs = {"scoring": (RefineConfig(stages=(), judges=()), 24), "refining": (RefineConfig(judges=()), 8)}
     for name, (config, full) in jobs.items():
-        samples = options.of(full, 2)
+        samples = options.of(full, 16)
         shards = _corpus(options, name, SHARDS, samples)
         job = job_over(shards, samples, with_executor(config, "local"))
         rate = marginal_rates({name: job}, samples, SHARDS * samples)[name]

@@ -20,18 +20,17 @@ def named(tmp_path, measure):
     return [figure.name for figure in figures]
 
 
-def test_it_measures_the_loops_in_miniature(tmp_path):
-    assert named(tmp_path, quick.loops) == ["scoring / bare processes", "refining / bare processes"]
-
-
 def test_it_measures_the_start_and_the_table_in_miniature(tmp_path):
     assert named(tmp_path, quick.start) == ["start to finish of one image"]
     assert named(tmp_path, quick.table) == ["commit to a table of 1e+04 rows", "memory of planning its resume"]
 
 
+def test_make_runs_it():
+    assert "\nbench-quick: setup\n\t$(BIN)/python jobs/bench.py quick\n" in (ROOT / "Makefile").read_text()
+
+
 @pytest.mark.slow
-def test_the_make_target_prints_all_six():
-    assert "\n\t$(BIN)/python jobs/bench.py quick\n" in (ROOT / "Makefile").read_text()
+def test_it_prints_all_six():
     command = [sys.executable, "jobs/bench.py", "quick", "--tiny"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
