@@ -150,7 +150,7 @@ def _runs(
         def work(count: int) -> None:
             out = str(_emptied(folder / f"qrefine, {executor}"))
             options = ["-c", str(settings), "--set", f"stream.executor={executor}"]
-            _process([sys.executable, "-m", "qrefine.cli", command, *corpora[count], out, *options])
+            command_seconds([sys.executable, "-m", "qrefine.cli", command, *corpora[count], out, *options])
 
         return work
 
@@ -158,7 +158,7 @@ def _runs(
         def work(count: int) -> None:
             out = str(_emptied(folder / peer.name))
             arguments = [peer.name, str(settings), out, str(PROCESSES), *corpora[count]]
-            _process([peer.python, "-m", "benchmarks.peers", *arguments])
+            command_seconds([peer.python, "-m", "benchmarks.peers", *arguments])
 
         return work
 
@@ -185,11 +185,6 @@ def _compare(name: str, ours: pa.Table, theirs: pa.Table) -> None:
     for a, b in zip(ours, theirs, strict=True):
         if any(abs(a[column] - b[column]) > CLOSE for column in columns if column.startswith("quality")):
             raise RuntimeError(f"{name}: other scores of {a['key']} than qrefine's")
-
-
-def _process(command: Sequence[str]) -> None:
-    path = os.pathsep.join((str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")))
-    command_seconds(command, {**os.environ, "PYTHONPATH": path})
 
 
 def _emptied(folder: Path) -> Path:

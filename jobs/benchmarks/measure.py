@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -32,10 +34,16 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def command_seconds(command: Sequence[str], environment: Mapping[str, str] | None = None) -> float:
+def child_environment() -> dict[str, str]:
+    """In which other processes find these modules."""
+    path = os.pathsep.join((str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")))
+    return {**os.environ, "PYTHONPATH": path}
+
+
+def command_seconds(command: Sequence[str]) -> float:
     """Wall time of a command; raises RuntimeError with what it said if it fails."""
     started = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=child_environment())
     if done.returncode:
         raise RuntimeError(f"{' '.join(command[1:4])} ended with {done.returncode}: {done.stderr.strip()[-2000:]}")
     return time.perf_counter() - started
