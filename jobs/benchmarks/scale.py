@@ -111,7 +111,7 @@ def gpus(options: Options) -> list[Figure]:
         for drifting in (False, True)[: 1 + (count == most)]:
             mix = "drifting" if drifting else "stable"
             paths = write_corpus(
-                options.folder / f"{mix}-{count}", shards=options.of(24, 4), samples=options.of(8, 8) * count,
+                options.folder / f"{mix}-{count}", shards=options.of(24, 4), samples=options.of(16, 8) * count,
                 side=64, needy=NEEDY, drifting=drifting,
             )  # fmt: skip
             for topology in ("colocated", "pooled")[: 1 + (count == most and count >= len(POOLED))]:
