@@ -169,6 +169,7 @@ def _work(part: Path, seconds: float) -> tuple[float, int]:
 def _cluster(gpus: int) -> Iterator[None]:
     """A local Ray with the given number of logical GPUs."""
     ray.init(
+        address="local",  # not one that was started on this machine before
         num_cpus=gpus + SPARE_CPUS,
         num_gpus=gpus,
         include_dashboard=False,
