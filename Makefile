@@ -1,4 +1,4 @@
-# make setup | demo | test | test-slow | test-browser | test-storage | test-gpu | lint | notebooks | clean
+# make setup | demo | test | test-slow | test-browser | test-storage | test-gpu | bench-quick | lint | notebooks | clean
 # python3 if it will do, else the newest that is there
 FITS = import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))
 PYTHON ?= $(or $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do \
@@ -6,7 +6,7 @@ PYTHON ?= $(or $(shell for python in python3 python3.14 python3.13 python3.12 py
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test test-slow test-browser test-storage test-gpu lint notebooks clean
+.PHONY: setup demo test test-slow test-browser test-storage test-gpu bench-quick lint notebooks clean
 
 setup: $(STAMP)
 
@@ -40,6 +40,10 @@ test-storage: setup
 
 test-gpu: setup
 	$(BIN)/pytest -m gpu
+
+# six figures, in five minutes on two cores: what a change may have cost
+bench-quick: setup
+	$(BIN)/python jobs/bench.py quick
 
 lint: setup
 	$(BIN)/ruff format --check .

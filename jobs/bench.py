@@ -1,5 +1,6 @@
 """Benchmarks: every figure is a ratio from one run, or comes with what it was measured against.
 
+python jobs/bench.py quick                     (make bench-quick: what a change may have cost, in five minutes)
 python jobs/bench.py NAME ... [--photos GLOB] [--out bench.json]
 python jobs/bench.py diffusion --model sdxl    (on a GPU; options of its own)
 python jobs/bench.py gpu --out gpu.json        (all that a GPU is asked, in eight minutes)
@@ -20,7 +21,7 @@ from benchmarks.measure import as_json, say, show
 from benchmarks.options import Options
 from training.pictures import shards
 
-BENCHMARKS = ("efficiency", "against", "scale", "savings", "scorer", "startup", "reading", "billion")
+BENCHMARKS = ("quick", "efficiency", "against", "scale", "savings", "scorer", "startup", "reading", "billion")
 LEAST_SIDE = 256  # of the photographs that a corpus is made of
 PACKAGES = ("qrefine", "ray", "torch", "pyarrow", "deltalake", "webdataset")
 

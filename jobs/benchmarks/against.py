@@ -1,7 +1,8 @@
 """2. Against other tools: the same scoring job and the same refinement, as users would write them.
 
-Every run is a separate process, and its start-up is subtracted. Before any rate is reported, the outputs of the
-last runs are compared: keys, statuses and scores must equal ours, or the benchmark fails.
+Every run is a separate process. Tools take turns; the start-up, a run of two images, is a figure of its own and
+subtracted from the others. Before any rate is reported, the outputs of the last runs are compared: keys, statuses
+and scores must equal ours, or the benchmark fails.
 """
 
 from __future__ import annotations
@@ -12,27 +13,43 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 import yaml
 
 from benchmarks.corpus import write_corpus
-from benchmarks.measure import Figure, marginal_rates, say
+from benchmarks.measure import Figure, command_seconds, say, take_turns
 from benchmarks.options import Options
-from benchmarks.runs import sleeping
+from benchmarks.runs import EXECUTORS, sleeping
 from qrefine.config import RefineConfig
 from qrefine.table.table import open_table
 
 SHARDS = 8
+ROUNDS = 3
 PROCESSES = os.cpu_count() or 2
 COLUMNS = ["key", "status", "quality_before", "quality_after"]
+LEAST = 1e-3  # seconds that a run's images take, however its start-up varies
 CLOSE = 1e-4  # of q: batches and threads may change the last bits
-# settings, images per shard (enough that the difference of two runs is seconds), goal
+
+
+@dataclass(frozen=True)
+class Job:
+    """``samples`` per shard are enough that two runs differ by seconds; ``goals`` are ours over each peer."""
+
+    config: RefineConfig
+    samples: int
+    goals: Mapping[str, str]
+    command: str = "refine"
+
+
+GOALS = {"ray_guide": "1.3", "loader": "0.98", "daft_script": "1"}
 JOBS = {
-    "scoring": (RefineConfig(stages=(), judges=()), 32, "1.5"),
-    "refining": (RefineConfig(judges=()), 16, "1.3"),
-    "models of 0 ms": (sleeping(0.0), 128, "1"),  # the pipelines alone
+    "scoring": Job(RefineConfig(stages=(), judges=()), 32, GOALS),
+    "refining": Job(RefineConfig(judges=()), 16, GOALS),
+    "models of 0 ms": Job(sleeping(0.0), 64, {**GOALS, "loader": "0.9"}),  # the pipelines alone
+    "scores": Job(RefineConfig(judges=()), 32, {"pyiqa_loader": "3"}, "score"),  # the networks differ
 }
 
 
@@ -61,83 +78,113 @@ PEERS = (
     Peer("ray_guide", ("ray", "pyarrow")),
     Peer("loader", ("webdataset", "torch", "pyarrow")),
     Peer("daft_script", ("daft", "pyarrow"), "QREFINE_BENCH_DAFT"),  # it needs an older pyarrow than ours
+    Peer("pyiqa_loader", ("pyiqa", "webdataset", "torch"), "QREFINE_BENCH_PYIQA"),  # it needs torchvision
 )
 
 
 def run(options: Options) -> list[Figure]:
-    """Our images/s over each peer's: scoring (no stage runs), refining, refining with models of no time."""
+    """Our images/s over each peer's: scoring (no stage runs), refining, refining with models of no time; and
+    `qrefine score` over a script with the scorer that people use otherwise."""
     versions = {peer: version for peer in PEERS if (version := peer.version())}
     for peer in PEERS:
         if peer not in versions:
             say(f"{peer.name} is left out: {', '.join(peer.packages)} are not all in {peer.python}")
+    return [figure for name in JOBS for figure in measured(name, versions, options)]
+
+
+def measured(name: str, versions: Mapping[Peer, str], options: Options) -> list[Figure]:
+    """The figures of one job: medians and extremes of the rounds."""
+    job = JOBS[name]
+    peers = [peer for peer in versions if peer.name in job.goals]
+    if not peers:
+        return []
+    folder = options.folder / name.replace(" ", "-")
+    folder.mkdir()
+    settings = folder / "config.yaml"
+    settings.write_text(yaml.safe_dump(job.config.digested()))
+    corpora = {
+        shards * samples: write_corpus(
+            folder / f"{samples}", shards=shards, samples=samples, side=options.of(512, 96), needy=0.25,
+            photos=options.photos,
+        )
+        # one image per process for the start-up; then the size that is measured
+        for shards, samples in ((PROCESSES, 1), (SHARDS, options.of(job.samples, 2)))
+    }  # fmt: skip
+    few, many = corpora
+    candidates = _runs(job.command, peers, settings, corpora, folder)
+    turns = take_turns(candidates, few, many, options.of(ROUNDS, 1))
+    start = {tool: median(turn.small for turn in its) for tool, its in turns.items()}
+    rates = {
+        tool: [(many - few) / max(turn.large - start[tool], LEAST) for turn in its] for tool, its in turns.items()
+    }
     figures = []
-    for job, (config, full, goal) in JOBS.items():
-        folder = options.folder / job.replace(" ", "-")
-        folder.mkdir()
-        settings = folder / "config.yaml"
-        settings.write_text(yaml.safe_dump(config.digested()))
-        corpora = {
-            shards * samples: write_corpus(
-                folder / f"{samples}", shards=shards, samples=samples, side=options.of(512, 96), needy=0.25,
-                photos=options.photos,
-            )
-            # one image per process for the start-up; then the size that is measured
-            for shards, samples in ((PROCESSES, 1), (SHARDS, options.of(full, 2)))
-        }  # fmt: skip
-        few, many = corpora
-        rates = marginal_rates(_runs(list(versions), settings, corpora, folder), few, many, rounds=1)
-        ours = open_table(str(folder / "qrefine")).to_pyarrow_table(columns=COLUMNS)
-        for peer in versions:
-            _compare(peer.name, ours, ds.dataset(folder / peer.name).to_table(columns=COLUMNS))
-        best = max(rate for name, rate in rates.items() if name != "qrefine")
-        figures.append(Figure(f"{job}: qrefine / the best of the others", rates["qrefine"] / best, "x", goal))
-        figures += [
-            Figure(
-                f"{job}: qrefine / {peer.name}", rates["qrefine"] / rates[peer.name], "x", "1",
-                f"{rates['qrefine']:.2f} and {rates[peer.name]:.2f} images/s; {version}",
-            )
-            for peer, version in versions.items()
-        ]  # fmt: skip
+    for executor in EXECUTORS:
+        ours = f"qrefine, {executor}"
+        for peer in peers:
+            _compare(peer.name, _rows(folder / ours), _rows(folder / peer.name))
+            ratios = [a / b for a, b in zip(rates[ours], rates[peer.name], strict=True)]
+            note = f"{_spread(ratios)}; {median(rates[ours]):.2f} and {median(rates[peer.name]):.2f} images/s"
+            figures.append(
+                Figure(
+                    f"{name}: {ours} / {peer.name}", median(ratios), "x", job.goals[peer.name],
+                    f"{note}; {versions[peer]}",
+                )
+            )  # fmt: skip
+    figures += [
+        Figure(f"{name}: start-up, {tool}", start[tool], "s", "", _spread([turn.small for turn in its]))
+        for tool, its in turns.items()
+    ]
     return figures
 
 
+def _spread(values: Sequence[float]) -> str:
+    return f"{min(values):.3g} to {max(values):.3g}"
+
+
 def _runs(
-    peers: Sequence[Peer], settings: Path, corpora: Mapping[int, Sequence[str]], folder: Path
+    command: str, peers: Sequence[Peer], settings: Path, corpora: Mapping[int, Sequence[str]], folder: Path
 ) -> dict[str, Callable[[int], object]]:
     """By tool, a function that processes the given number of images into an empty folder."""
 
-    def ours(count: int) -> None:
-        arguments = ["refine", *corpora[count], str(_emptied(folder / "qrefine")), "-c", str(settings)]
-        _process([sys.executable, "-m", "qrefine.cli", *arguments])
+    def ours(executor: str) -> Callable[[int], object]:
+        def work(count: int) -> None:
+            out = str(_emptied(folder / f"qrefine, {executor}"))
+            options = ["-c", str(settings), "--set", f"stream.executor={executor}"]
+            command_seconds([sys.executable, "-m", "qrefine.cli", command, *corpora[count], out, *options])
+
+        return work
 
     def theirs(peer: Peer) -> Callable[[int], object]:
         def work(count: int) -> None:
             out = str(_emptied(folder / peer.name))
             arguments = [peer.name, str(settings), out, str(PROCESSES), *corpora[count]]
-            _process([peer.python, "-m", "benchmarks.peers", *arguments])
+            command_seconds([peer.python, "-m", "benchmarks.peers", *arguments])
 
         return work
 
-    return {"qrefine": ours, **{peer.name: theirs(peer) for peer in peers}}
+    return {
+        **{f"qrefine, {executor}": ours(executor) for executor in EXECUTORS},
+        **{peer.name: theirs(peer) for peer in peers},
+    }
+
+
+def _rows(folder: Path) -> pa.Table:
+    """What a run wrote, of the columns that are compared those that are there."""
+    if (folder / "_delta_log").exists():
+        return open_table(str(folder)).to_pyarrow_table(columns=COLUMNS)
+    rows = ds.dataset(folder)
+    return rows.to_table(columns=[name for name in COLUMNS if name in rows.schema.names])
 
 
 def _compare(name: str, ours: pa.Table, theirs: pa.Table) -> None:
-    """Raises RuntimeError unless both tables have the same samples, statuses and scores."""
-    ours, theirs = (table.select(COLUMNS).sort_by("key").to_pylist() for table in (ours, theirs))
-    if [(row["key"], row["status"]) for row in ours] != [(row["key"], row["status"]) for row in theirs]:
+    """Raises RuntimeError unless theirs has our samples, and the same statuses and scores where it has any."""
+    columns = theirs.column_names
+    ours, theirs = (table.select(columns).sort_by("key").to_pylist() for table in (ours, theirs))
+    if [(row["key"], row.get("status")) for row in ours] != [(row["key"], row.get("status")) for row in theirs]:
         raise RuntimeError(f"{name}: other keys or statuses than qrefine's")
     for a, b in zip(ours, theirs, strict=True):
-        if any(abs(a[column] - b[column]) > CLOSE for column in COLUMNS[2:]):
+        if any(abs(a[column] - b[column]) > CLOSE for column in columns if column.startswith("quality")):
             raise RuntimeError(f"{name}: other scores of {a['key']} than qrefine's")
-
-
-def _process(command: Sequence[str]) -> None:
-    path = os.pathsep.join((str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")))
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path}
-    )
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command[1:4])} ended with {done.returncode}: {done.stderr[-2000:]}")
 
 
 def _emptied(folder: Path) -> Path:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.listing import listing
-from benchmarks.measure import Figure, say
+from benchmarks.measure import Figure, child_environment, say
 from benchmarks.options import Options
 from qrefine.config import RefineConfig
 from qrefine.corpus.units import Shard
@@ -38,6 +38,7 @@ SHARD_BYTES = 500_000_000
 CHANGED = 1000  # every so many shards one changed, and one lacks its last part
 AT_ONCE = 100_000  # parts in a commit while the log is made
 CONFIG = RefineConfig()
+DIGEST = CONFIG.digest
 GOALS = {"plan": "60", "commit": "5", "night": "120", "memory": "8"}  # at 10^9 rows
 
 
@@ -48,10 +49,10 @@ def run(options: Options) -> list[Figure]:
         parts = parts_of_a_shard(rows)
         folder = options.folder / str(rows)
         name = f"{rows:.0e} rows, {rows // SHARD_ROWS * parts:,} parts"
-        size = _in_process("make", folder, rows, parts)["bytes"]
+        size = in_process("make", folder, rows, parts)["bytes"]
         figures.append(Figure(f"{name}: the log", size / 1e6, "MB"))
         for what in ("plan", "commit", "night"):
-            found = _in_process(what, folder, rows, parts)
+            found = in_process(what, folder, rows, parts)
             memory = found["memory"] / 1e9
             goal = GOALS[what] if rows == 10**9 else ""
             note = f"{found['cpu']:.3g} s of CPU in the whole process"
@@ -71,9 +72,9 @@ def parts_of_a_shard(rows: int) -> int:
     return -(-SHARD_BYTES // int(max(CONFIG.stream.block_mb * 2**20, min(total / MOST_PARTS, LARGEST_BLOCK))))
 
 
-def _in_process(what: str, folder: Path, rows: int, parts: int) -> dict[str, float]:
+def in_process(what: str, folder: Path, rows: int, parts: int) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.billion", what, str(folder), str(rows), str(parts)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=child_environment())
     if done.returncode:
         raise RuntimeError(f"{what} of {rows} rows: {done.stderr.strip()[-2000:]}")
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -112,9 +113,7 @@ def record(shard: int, piece: int, pieces: int, generation: str = "20260101T0000
         "status": "kept",
         "quality_after": 0.25 + piece / 128,
     }
-    low |= {"config": CONFIG.digest, "shard_version": version(shard)} | (
-        {"shard_rows": SHARD_ROWS} if last else {}
-    )
+    low |= {"config": DIGEST, "shard_version": version(shard)} | ({"shard_rows": SHARD_ROWS} if last else {})
     high = low | {"index": end - 1, "status": "refined", "quality_after": 0.96875}
     nulls = dict.fromkeys(low, 0) | {"shard_rows": end - first - last}
     stats = {"numRecords": end - first, "minValues": low, "maxValues": high, "nullCount": nulls}
@@ -141,7 +140,7 @@ def make(folder: Path, rows: int, parts: int) -> dict[str, float]:
         if len(waiting) >= AT_ONCE:
             table.commit(waiting, run="make")
             waiting = []
-    table.commit(waiting, run="make", config=CONFIG.digest)
+    table.commit(waiting, run="make", config=DIGEST)
     write_checkpoint(table.log)
     for commit in (folder / "_delta_log").glob("*.json"):
         commit.unlink()  # as engines do with what lies behind a checkpoint
@@ -166,9 +165,9 @@ def commit(folder: Path, rows: int, parts: int) -> dict[str, float]:
     """One part more, and the checkpoint that every hundredth commit writes."""
     table = Table.open(Store.at(str(folder)))
     began = time.perf_counter()
-    table.commit([record(rows, 0, parts, "20260102T000000-0123abcd")], run="commit", config=CONFIG.digest)
+    table.commit([record(rows, 0, parts, "20260102T000000-0123abcd")], run="commit", config=DIGEST)
     took = time.perf_counter() - began
-    table.commit([], [record(rows, 0, parts, "20260102T000000-0123abcd").path], run="commit", config=CONFIG.digest)
+    table.commit([], [record(rows, 0, parts, "20260102T000000-0123abcd").path], run="commit", config=DIGEST)
     began = time.perf_counter()
     write_checkpoint(table.log)
     return {"seconds": took, "with a checkpoint": took + time.perf_counter() - began}
@@ -193,7 +192,7 @@ def night(folder: Path, rows: int, parts: int) -> dict[str, float]:
     assert not settle_jobs(view.changes, view.pieces, dropped, journal, versions)
     removed = removed_parts(view.pieces, dropped, journal)
     compaction_jobs(view.pieces, removed, journal, versions)  # found, not done: rewriting is work
-    table.commit(journal.records(), sorted(removed), run="night", config=CONFIG.digest)
+    table.commit(journal.records(), sorted(removed), run="night", config=DIGEST)
     journal.discard()
     table.vacuum()
     return {"seconds": time.perf_counter() - began, "of it the comparison": compared}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -68,11 +69,14 @@ def write_corpus(
     return paths
 
 
+@lru_cache(2 * DISTINCT)
 def _scene(side: int, seed: tuple[int, int]) -> Image:
-    """Overlapping discs with sharp edges."""
+    """Overlapping discs with sharp edges; drawing them takes longer than scoring them."""
     generator = torch.Generator().manual_seed(seed[0] * TRIED + seed[1])
     pixels = scenes.leaves(1, side, generator)[0].permute(1, 2, 0).numpy()
-    return np.rint(pixels * 255).astype(np.uint8)
+    scene = np.rint(pixels * 255).astype(np.uint8)
+    scene.setflags(write=False)
+    return scene
 
 
 def _fitted(photo: Image, side: int) -> Image:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-from benchmarks.measure import Figure
+from benchmarks.measure import Figure, child_environment
 
 PAGE = 1000
 OBJECT = (
@@ -73,7 +73,7 @@ def listing(shards: int) -> list[Figure]:
     """Figures of a listing of so many shards."""
     with _served(shards) as port:
         command = [sys.executable, "-m", "benchmarks.listing", "list", str(port)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=child_environment())
     if done.returncode:
         raise RuntimeError(f"the listing failed: {done.stderr.strip()[-2000:]}")
     found = json.loads(done.stdout.splitlines()[-1])
@@ -89,7 +89,7 @@ def listing(shards: int) -> list[Figure]:
 @contextmanager
 def _served(shards: int) -> Iterator[int]:
     command = [sys.executable, "-m", "benchmarks.listing", "serve", str(shards)]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=child_environment())
     try:
         assert server.stdout is not None
         yield int(server.stdout.readline())

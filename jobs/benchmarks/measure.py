@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -31,24 +34,57 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
+def child_environment() -> dict[str, str]:
+    """In which other processes find these modules."""
+    path = os.pathsep.join((str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")))
+    return {**os.environ, "PYTHONPATH": path}
+
+
+def command_seconds(command: Sequence[str]) -> float:
+    """Wall time of a command; raises RuntimeError with what it said if it fails."""
+    started = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=child_environment())
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command[1:4])} ended with {done.returncode}: {done.stderr.strip()[-2000:]}")
+    return time.perf_counter() - started
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Wall seconds of a candidate's small and large run in one round."""
+
+    small: float
+    large: float
+
+
+def take_turns(
+    candidates: Mapping[str, Callable[[int], object]], small: int, large: int, rounds: int
+) -> dict[str, list[Turn]]:
+    """Each candidate's turns; ``candidate(n)`` processes n images. Every round begins with another candidate."""
+    turns: dict[str, list[Turn]] = {name: [] for name in candidates}
+    names = list(candidates)
+    for round_ in range(rounds):
+        for name in [*names[round_ % len(names) :], *names[: round_ % len(names)]]:
+            few, many = (
+                seconds(lambda count=count, name=name: candidates[name](count))  # type: ignore[misc]
+                for count in (small, large)
+            )
+            turns[name].append(Turn(few, many))
+            say(f"round {round_ + 1}: {name}, {small} and {large} images: {few:.2f} and {many:.2f} s")
+    return turns
+
+
 def marginal_rates(
     candidates: Mapping[str, Callable[[int], object]], small: int, large: int, rounds: int = 2
 ) -> dict[str, float]:
     """Images/s of each candidate beyond its start-up: (large - small) / (time of large - time of small).
 
-    ``candidate(n)`` processes n images. Candidates take turns, and the best of the rounds counts for each size:
-    other load on the machine only adds time. Raises ValueError if a large run was no slower than a small one.
+    The best of the rounds counts for each size: other load on the machine only adds time. Raises ValueError if a
+    large run was no slower than a small one.
     """
-    best: dict[tuple[str, int], float] = {}
-    for round_ in range(rounds):
-        for name, candidate in candidates.items():
-            for count in (small, large):
-                took = seconds(lambda candidate=candidate, count=count: candidate(count))  # type: ignore[misc]
-                best[name, count] = min(took, best.get((name, count), took))
-                say(f"round {round_ + 1}: {name}, {count} images: {took:.2f} s")
     rates = {}
-    for name in candidates:
-        more = best[name, large] - best[name, small]
+    for name, turns in take_turns(candidates, small, large, rounds).items():
+        more = min(turn.large for turn in turns) - min(turn.small for turn in turns)
         if more <= 0:
             raise ValueError(f"{name}: {large} images took no longer than {small}; take more images")
         rates[name] = (large - small) / more

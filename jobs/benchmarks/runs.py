@@ -29,6 +29,7 @@ from qrefine.work.refine import Summary
 from qrefine.work.write import Target, write
 
 BATCHES = (1, 8, 32)  # batch sizes tried by a bare loop
+EXECUTORS = ("local", "ray")  # `auto` takes the first for small inputs
 
 
 def sleeping(seconds: float, stream: dict[str, Any] | None = None) -> RefineConfig:
@@ -45,6 +46,10 @@ def sleeping(seconds: float, stream: dict[str, Any] | None = None) -> RefineConf
             "stream": stream or {},
         }
     )
+
+
+def with_executor(config: RefineConfig, executor: str) -> RefineConfig:
+    return config.model_copy(update={"stream": config.stream.model_copy(update={"executor": executor})})
 
 
 def whole_job(shards: Sequence[str], config: RefineConfig) -> Summary:

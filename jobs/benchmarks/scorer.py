@@ -13,6 +13,7 @@ import torch
 
 from benchmarks.measure import Figure, say, seconds
 from benchmarks.options import Options
+from benchmarks.peers.pyiqa_loader import random_paq2piq
 from qrefine.models.mappers.roi_pool import RoiPoolMapper, RoIPoolModel
 from qrefine.quality.map import Image
 
@@ -54,15 +55,7 @@ def run(options: Options) -> list[Figure]:
 
 
 def _pyiqa(folder: Path) -> Callable[[list[Image]], object]:
-    """pyiqa's network. It would download ImageNet weights; random ones are enough to measure speed."""
-    import pyiqa
-    from torchvision.models import ResNet18_Weights, resnet18
-
-    cached = folder / "checkpoints" / Path(ResNet18_Weights.IMAGENET1K_V1.url).name
-    cached.parent.mkdir()
-    torch.save(resnet18().state_dict(), cached)
-    torch.hub.set_dir(folder)
-    metric = pyiqa.create_metric("paq2piq", pretrained=False)
+    metric = random_paq2piq(folder)
 
     def score(images: list[Image]) -> object:
         stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255

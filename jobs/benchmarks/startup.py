@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
 from benchmarks.corpus import write_corpus
-from benchmarks.measure import Figure, seconds
+from benchmarks.measure import Figure, command_seconds
 from benchmarks.options import Options
 
 IMPORTS = ("qrefine.cli", "ray.data", "torch", "qrefine.api")
@@ -39,17 +38,11 @@ def run(options: Options) -> list[Figure]:
                 *shard,
             ]
             table = options.folder / f"table-{executor}-{samples}"
-            took = [seconds(lambda c=command, t=table, k=k: _run([*c, f"{t}-{k}"])) for k in range(rounds)]  # type: ignore[misc]
+            took = [command_seconds([*command, f"{table}-{k}"]) for k in range(rounds)]
             name = f"`qrefine refine` of a shard of {samples} images, executor {executor}"
             figures.append(Figure(name, min(took), "s", goal if samples == 16 else ""))
-    empty = min(seconds(lambda: _run([sys.executable, "-c", "pass"])) for _ in range(3))
+    empty = min(command_seconds([sys.executable, "-c", "pass"]) for _ in range(3))
     for module in IMPORTS:
-        took = [seconds(lambda m=module: _run([sys.executable, "-c", f"import {m}"])) for _ in range(3)]  # type: ignore[misc]
+        took = [command_seconds([sys.executable, "-c", f"import {module}"]) for _ in range(3)]
         figures.append(Figure(f"import {module}", min(took) - empty, "s"))
     return figures
-
-
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{command[1:4]} ended with {done.returncode}: {done.stderr.strip()[-500:]}")

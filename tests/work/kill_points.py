@@ -1,4 +1,4 @@
-"""Kill a run at many points and count what is lost: ``python -m tests.work.kill_points [POINTS]``.
+"""Kill a run at many points and count what is lost or repeated: ``python -m tests.work.kill_points [POINTS]``.
 
 Half of the points are lines of the commit protocol, spread evenly over a run from its first to its last; the
 others lie at random moments of a commit to the log. About half of the resumes are killed once more, at random.
@@ -30,10 +30,12 @@ SLOWEST_COMMIT_S = 0.012
 
 @dataclass(frozen=True)
 class Count:
-    """What the loop found; all but the first two must be 0."""
+    """What the loop found; from ``lost`` on all must be 0."""
 
     points: int
     killed: int  # processes, those of resumes among them
+    repeated: int  # samples that were processed and not committed when their process was killed
+    most_repeated: int  # by one kill
     lost: int
     twice: int
     wrong: int  # samples whose image or status is not an undisturbed run's
@@ -89,37 +91,48 @@ def kill_points(points: int, folder: Path, seed: int = 0) -> Count:
     assert len(expected) == SHARDS * SAMPLES
     assert Counter(status for status, _ in expected.values()).keys() == {"refined", "kept", "failed"}
     sums: Counter[str] = Counter()
+    most = 0
     for point in range(points):
         table = folder / f"table-{point}"
         arguments = [str(corpus), str(table)]
+        tally = folder / f"tally-{point}"
         if point % 2:
-            code = runs.finish(arguments, runs.die_in_commit, 1 + point // 2 % 4, rng.uniform(0, SLOWEST_COMMIT_S))
+            moment = (1 + point // 2 % 4, rng.uniform(0, SLOWEST_COMMIT_S))
+            code = runs.finish(arguments, runs.die_in_commit, *moment, tally=tally)
         else:
-            code = runs.finish(arguments, runs.die_at_line, 1 + lines * point // points)
+            code = runs.finish(arguments, runs.die_at_line, 1 + lines * point // points, tally=tally)
+        repeated = 0
         while code == -signal.SIGKILL:
             sums["killed"] += 1
-            sums["unopened"] += not opens(table)
+            there = committed(table)
+            sums["unopened"] += there is None
+            processed = tally.stat().st_size if tally.exists() else 0
+            cost = processed - repeated - (there or 0)
+            repeated, most = repeated + cost, max(most, cost)
             again = rng.random() < 0.5
-            code = runs.finish(arguments, runs.die_at_line, rng.randrange(1, lines) if again else 0)
+            line = rng.randrange(1, lines) if again else 0
+            code = runs.finish(arguments, runs.die_at_line, line, tally=tally)
+        sums["repeated"] += repeated
         assert code == 0, f"point {point}: exit code {code}"
         found, twice = read(table)
         sums["twice"] += twice
         sums["lost"] += len(expected.keys() - found.keys())
         sums["wrong"] += sum(found[place] != expected[place] for place in expected.keys() & found.keys())
         sums["leftovers"] += unnamed(table)
-    names = ("killed", "lost", "twice", "wrong", "unopened", "leftovers")
-    return Count(points, **{name: sums[name] for name in names})
+    names = ("killed", "repeated", "lost", "twice", "wrong", "unopened", "leftovers")
+    return Count(points, most_repeated=most, **{name: sums[name] for name in names})
 
 
-def opens(table: Path) -> bool:
-    """Whether what a killed run left can be read and holds nothing twice; it may be that there is no table yet."""
+def committed(table: Path) -> int | None:
+    """Rows that a killed run left, 0 where there is no table yet; None if it cannot be read or holds one twice."""
     if not list(table.glob("_delta_log/*.json")):
-        return True
+        return 0
     try:
-        return read(table)[1] == 0
+        found, twice = read(table)
     except Exception as error:  # whatever it is, the table does not open
         print(f"{table}: {error}", file=sys.stderr)
-        return False
+        return None
+    return None if twice else len(found)
 
 
 if __name__ == "__main__":
@@ -127,4 +140,7 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
         count = kill_points(int(sys.argv[1]) if len(sys.argv) > 1 else 200, Path(scratch))
     print(f"{count} in {time.monotonic() - started:.0f} s")
-    sys.exit(bool(count.lost or count.twice or count.wrong or count.unopened or count.leftovers))
+    mean = count.repeated / count.killed
+    print(f"a kill repeats {mean:.1f} of {SHARDS * SAMPLES} samples, at most {count.most_repeated}; parts have 4")
+    bad = (count.lost, count.twice, count.wrong, count.unopened, count.leftovers)
+    sys.exit(any(bad))

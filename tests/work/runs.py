@@ -21,6 +21,7 @@ from qrefine import api
 from qrefine.cli import app
 from qrefine.config import load_config
 from qrefine.nightly import run as atomic_run
+from qrefine.sample import Sample
 from qrefine.storage import store
 from qrefine.table import checkpoint, journal, lease, log, parts, table
 from qrefine.work import committer, local, refine, write
@@ -54,13 +55,15 @@ def start(
     settings: Sequence[str] = STUB,
     environment: Mapping[str, str] | None = None,
     said: Path | None = None,
+    tally: Path | None = None,
 ) -> Any:
     """A process that runs ``qrefine refine`` on the arguments; ``before(*given)`` is called in it first.
 
-    What it says goes to the file ``said``.
+    What it says goes to the file ``said``; ``tally`` grows by a byte for each sample that it processes.
     """
     process = CHILDREN.Process(
-        target=_refine, args=(list(arguments), list(settings), dict(environment or {}), said, before, given)
+        target=_refine,
+        args=(list(arguments), list(settings), dict(environment or {}), said, tally, before, given),
     )
     process.start()
     return process
@@ -82,6 +85,7 @@ def _refine(
     settings: list[str],
     environment: dict[str, str],
     said: Path | None,
+    tally: Path | None,
     before: Callable[..., None] | None,
     given: tuple[Any, ...],
 ) -> None:
@@ -92,10 +96,23 @@ def _refine(
     with open(said or os.devnull, "a") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    if tally is not None:
+        _count_processed(tally)
     committer.SHARE = 1.0  # commits are as frequent as parts, however much time they take of so short a run
     if before is not None:
         before(*given)
     app.main()
+
+
+def _count_processed(tally: Path) -> None:
+    process = local.process
+
+    def counted(samples: Sequence[Sample], *arguments: Any) -> list[Sample]:
+        with tally.open("ab", buffering=0) as file:
+            file.write(b"." * len(samples))
+        return process(samples, *arguments)
+
+    local.process = counted  # type: ignore[assignment]
 
 
 def die() -> None:

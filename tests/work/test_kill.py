@@ -23,8 +23,17 @@ from qrefine.table.parts import PREFIX
 from qrefine.table.schema import table_schema
 from qrefine.table.table import Table, open_table
 from qrefine.work import refine, write
-from tests.work import runs
-from tests.work.kill_points import SAMPLES, SHARDS, Count, Found, kill_points, read, unnamed, write_corpus
+from tests.work import repeated, runs
+from tests.work.kill_points import (
+    SAMPLES,
+    SHARDS,
+    Count,
+    Found,
+    kill_points,
+    read,
+    unnamed,
+    write_corpus,
+)
 
 CHECKPOINT_EVERY = 3
 KILL_SHARDS, KILL_SAMPLES = 6, 8
@@ -196,7 +205,14 @@ def test_a_replacement_is_made_or_it_is_not(
 def test_kills_at_points_all_over_a_run_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     count = kill_points(8, tmp_path)
     assert count.killed >= 8
-    assert count == Count(8, count.killed, 0, 0, 0, 0, 0)
+    assert count == Count(8, count.killed, count.repeated, count.most_repeated, 0, 0, 0, 0, 0)
+
+
+@pytest.mark.slow
+def test_a_kill_repeats_no_more_than_is_said(tmp_path: Path) -> None:
+    found = repeated.kills(4, tmp_path)
+    assert all(kill.committed > 0 for kill in found)
+    assert 0 < max(kill.repeated for kill in found) <= repeated.MOST
 
 
 def hold(moment: float) -> None:

@@ -18,8 +18,8 @@ def test_candidates_take_turns():
     calls = []
     candidates = {name: lambda count, name=name: calls.append((name, count)) for name in "ab"}
     with pytest.raises(ValueError, match="took no longer"):
-        marginal_rates(candidates, 5, 5, rounds=1)
-    assert [name for name, _ in calls] == ["a", "a", "b", "b"]
+        marginal_rates(candidates, 5, 5, rounds=2)
+    assert [name for name, _ in calls] == ["a", "a", "b", "b", "b", "b", "a", "a"]
 
 
 def test_figures_are_shown_and_kept(capsys):
