@@ -16,6 +16,7 @@ from itertools import islice
 from qrefine.config import RefineConfig
 from qrefine.corpus.formats import SIGNATURE_BYTES
 from qrefine.errors import UserError
+from qrefine.storage.ahead import ahead
 from qrefine.storage.errors import storage_error
 from qrefine.storage.store import Store
 from qrefine.table.export.card import CARD, PICTURE, card, most_improved, picture_of
@@ -27,7 +28,6 @@ from qrefine.table.export.output import MANIFEST, Counts, File, Manifest, Output
 from qrefine.table.export.request import Request
 from qrefine.table.export.rows import Reader, lanes
 from qrefine.table.export.samples import Job
-from qrefine.table.export.scan import ahead
 from qrefine.table.export.select import Selection, select
 from qrefine.table.export.sources import Sources
 from qrefine.table.images import PLACE, SourceError, image_bytes
@@ -148,7 +148,8 @@ def _written(
     write = layout(request.format, request.source_layout, request.pairs)
     threads = min(THREADS, 2 * (os.cpu_count() or 1))
     files: list[File] = []
-    for done, found in ahead(lambda lane: write(job, lane), lanes(selection, request.samples), threads):
+    work = ahead(lambda lane: write(job, lane), lanes(selection, request.samples), threads, 2 * threads)
+    for done, found in work:
         files += done
         counts.add(found)
         notify(sum(file.samples for file in files))
