@@ -19,6 +19,7 @@ from qrefine.errors import UserError
 from qrefine.storage.ahead import ahead
 from qrefine.storage.errors import storage_error
 from qrefine.storage.store import Store
+from qrefine.table.beside import Beside
 from qrefine.table.export.card import CARD, PICTURE, card, most_improved, picture_of
 from qrefine.table.export.content import Content, describe
 from qrefine.table.export.images import common_format
@@ -58,11 +59,12 @@ def export(
     selection = select(table, pieces, request.choice, refined=request.pairs is not None)
     if not selection.total:
         raise UserError(_nothing(table, selection, request))
-    content = describe(table, pieces, selection, config.images.suffix)
+    beside = Beside(table.store)
+    content = describe(table, pieces, selection, config.images.suffix, beside)
     counts = Counts()
     sources = _sources(table, pieces, selection, content, request, config)
     usable = _usable(selection, sources, counts, request)
-    reader = Reader(table, pieces, usable)
+    reader = Reader(table, pieces, usable, beside)
     job = Job(
         reader=reader,
         sources=sources,
