@@ -6,9 +6,7 @@ except where the metadata names one: that row says that the file does not exist.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
@@ -22,6 +20,7 @@ from qrefine.corpus.tar import FILES, Member
 from qrefine.corpus.units import File, Shard, slices
 from qrefine.errors import one_line
 from qrefine.sample import Sample
+from qrefine.storage.ahead import ahead
 from qrefine.storage.reader import ResumingReader
 from qrefine.storage.store import Store
 
@@ -77,18 +76,7 @@ def read_folder(
         sample = _sample(store, unit.url, index, *samples[index], config, retries)
         return replace(sample, shard_rows=len(samples)) if index == len(samples) - 1 else sample
 
-    waiting: deque[Future[Sample]] = deque()
-    with ThreadPoolExecutor(READERS, thread_name_prefix="qrefine-files") as pool:
-        try:
-            for index in filter(wanted, range(len(samples))):
-                waiting.append(pool.submit(read, index))
-                if len(waiting) > READERS:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+    return ahead(read, filter(wanted, range(len(samples))), READERS)
 
 
 def _sample(

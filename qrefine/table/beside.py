@@ -57,6 +57,11 @@ class Beside:
         """The judges' column names, without ``_before`` and ``_after``."""
         return tuple(self._tables)
 
+    def fields(self, schema: pa.Schema) -> list[pa.Field]:
+        """The columns here that a table of this schema does not have itself."""
+        columns = [column for name in self.names for column in pair_of(name)]
+        return [pa.field(column, pa.float32()) for column in columns if column not in schema.names]
+
     def columns(self, wanted: Iterable[str]) -> list[str]:
         """Those of the wanted columns that lie here."""
         mine = {column for name in self.names for column in pair_of(name)}

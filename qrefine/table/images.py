@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from functools import lru_cache
 from typing import Any
@@ -27,6 +25,7 @@ from qrefine.corpus.listing import units_of
 from qrefine.corpus.readers import read_unit
 from qrefine.errors import UserError, one_line
 from qrefine.sample import Sample
+from qrefine.storage.ahead import ahead
 from qrefine.storage.store import Store
 from qrefine.table.pieces import READERS
 
@@ -157,44 +156,32 @@ def with_images(
 
     A row whose image cannot be had is left out, and ``lost`` is told why. A failed row has none and passes.
     """
-    with closing(_ahead(rows, sources)) as ready:
-        for table, row, future in ready:
+
+    def fetched(table: pa.Table) -> tuple[pa.Table, dict[str, Any] | None, bytes | SourceError | None]:
+        stored = pc.struct_field(table["image"], "bytes").null_count == 0
+        row = None if stored else table.select(PLACE).to_pylist()[0]
+        if row is None or row["status"] == "failed":
+            return table, None, None
+        try:
+            return table, row, sources(row) if row["status"] == "kept" and has_offset(row) else None
+        except SourceError as error:
+            return table, row, error
+
+    with closing(ahead(fetched, rows, READERS)) as ready:
+        for table, row, data in ready:
             if row is None:
                 yield table
                 continue
             try:
-                data = image_bytes(row, sources=sources) if future is None else future.result()
+                data = image_bytes(row, sources=sources) if data is None else data
             except SourceError as error:
-                lost(error)
+                data = error
+            if isinstance(data, SourceError):
+                lost(data)
                 continue
             kind = table.schema.field("image").type
             image = pa.array([{"bytes": data, "path": None}], kind)
             yield table.set_column(table.column_names.index("image"), "image", image)
-
-
-Waiting = tuple[pa.Table, dict[str, Any] | None, "Future[bytes] | None"]
-
-
-def _ahead(rows: Iterable[pa.Table], sources: Sources) -> Generator[Waiting, None, None]:
-    """Each row, and the request for its image where a range holds it; READERS of them are on their way."""
-    waiting: deque[Waiting] = deque()
-    with ThreadPoolExecutor(READERS, thread_name_prefix="qrefine-images") as pool:
-        try:
-            for table in rows:
-                stored = pc.struct_field(table["image"], "bytes").null_count == 0
-                row = None if stored else table.select(PLACE).to_pylist()[0]
-                if row is not None and row["status"] == "failed":
-                    row = None
-                ranged = row is not None and row["status"] == "kept" and has_offset(row)
-                waiting.append((table, row, pool.submit(sources, row) if ranged and row is not None else None))
-                if len(waiting) > READERS:
-                    yield waiting.popleft()
-            while waiting:
-                yield waiting.popleft()
-        finally:
-            for _, _, future in waiting:
-                if future is not None:
-                    future.cancel()
 
 
 def _why(error: BaseException) -> str:

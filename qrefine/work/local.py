@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from threading import local
 from types import TracebackType
-from typing import TypeVar
 
 from typing_extensions import Self
 
 from qrefine.config import RefineConfig
 from qrefine.sample import Sample
 from qrefine.stages.stage import Stage
+from qrefine.storage.ahead import ahead
 from qrefine.table.parts import PartRecord
 from qrefine.work.executor import Job, Result
 from qrefine.work.meter import Meter, NoMeter
 from qrefine.work.plans import ShardPlan, read_plan
 from qrefine.work.process import process
 from qrefine.work.write import ShardRows, Target, Writer, all_failed, to_rows, write
-
-Item = TypeVar("Item")
 
 
 class LocalExecutor:
@@ -67,7 +63,7 @@ class LocalExecutor:
         # a GPU holds one copy of the models
         workers = 1 if _has_gpu() else self.workers
         writer = Writer(target)
-        for rows in _in_order(work, _batches(plans, config, size), workers):
+        for rows in ahead(work, _batches(plans, config, size), workers):
             yield from writer.append(rows)
             if alone:  # what is done must not be lost with the next sample
                 yield from writer.close()
@@ -78,7 +74,7 @@ class LocalExecutor:
             yield from write(all_failed(batch, reason), target)
 
     def each(self, call: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[list[Result]]:
-        for result in _in_order(call, jobs, self.workers):
+        for result in ahead(call, jobs, self.workers):
             yield [result]
 
     def _stages(self, config: RefineConfig) -> list[Stage]:
@@ -92,18 +88,6 @@ class LocalExecutor:
             self._own.stages, self._own.config = build_stages(MODEL_STAGES, config), config
         stages: list[Stage] = self._own.stages
         return stages
-
-
-def _in_order(call: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """Results in the order of the items; at most one item per worker is read ahead."""
-    waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="qrefine-worker") as pool:
-        for item in items:
-            waiting.append(pool.submit(call, item))
-            if len(waiting) > workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 def _has_gpu() -> bool:

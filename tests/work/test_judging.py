@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,9 @@ from qrefine.corpus.images import decode
 from qrefine.errors import UserError
 from qrefine.nightly.changes import Again
 from qrefine.report.page import write_report
+from qrefine.storage.store import Store
+from qrefine.table.export.request import Request
+from qrefine.table.export.run import export
 from qrefine.table.images import image_bytes
 from qrefine.table.table import Table, open_table
 from tests.support import PLAIN, write_shards
@@ -142,6 +147,31 @@ def test_rows_that_are_made_again_are_judged_again(made: tuple[Path, Path], tmp_
     (summary,) = judge(str(table), [NAME], CONFIG)
     assert (summary.judged, summary.again) == (ROWS, ROWS)
     assert {place: after for place, (_, after) in scores(table).items()} == pytest.approx(expected(table))
+
+
+@pytest.mark.parametrize("asked", [{}, {"format": "parquet"}, {"pairs": "restoration"}, {"pairs": "preference"}])
+def test_exports_tell_its_scores(table: Path, tmp_path: Path, asked: dict[str, Any]) -> None:
+    judge(str(table), [NAME], CONFIG)
+    request = Request(**{"format": "parquet" if asked.get("pairs") == "preference" else "webdataset", **asked})
+    export(Table.open(Store.at(str(table))), Store.at(str(tmp_path / "out")), request)
+    told = exported(tmp_path / "out")
+    assert told
+    for row in told:
+        before = scores(table)[row["shard"], row["index"]][0]
+        assert row["brightness_before"] == pytest.approx(before)
+
+
+def exported(out: Path) -> list[dict[str, Any]]:
+    """The columns that are told of each sample."""
+    rows = [row for path in out.glob("*.parquet") for row in pl.read_parquet(path).to_dicts()]
+    for path in out.glob("*.tar"):
+        with tarfile.open(path) as tar:
+            for member in tar:
+                if member.name.endswith(".json"):
+                    file = tar.extractfile(member)
+                    assert file is not None
+                    rows.append(json.load(file)["qrefine"])
+    return rows
 
 
 def test_the_report_shows_it_and_a_column_that_is_there_is_refused(table: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from qrefine.corpus.formats import SUFFIXES
 from qrefine.corpus.names import image_rank
+from qrefine.table.beside import Beside
 from qrefine.table.export.scan import scan
 from qrefine.table.export.select import Selection
 from qrefine.table.export.shapes import Common, Shape, fields_of, fitted, parsed
@@ -77,13 +78,16 @@ def other_members(suffixes: Iterable[str], preferred: str | None = None) -> list
     return [suffix for suffix in others if suffix != image]
 
 
-def describe(table: Table, pieces: Sequence[Piece], selection: Selection, preferred: str | None) -> Content:
+def describe(
+    table: Table, pieces: Sequence[Piece], selection: Selection, preferred: str | None, beside: Beside
+) -> Content:
     """What the selected rows have in common, in one pass over their columns without images."""
     told = [name for name in table.schema.names if name not in NOT_TOLD]
+    told += [field.name for field in beside.fields(table.schema)]
     columns = [*told, "prompt", "metadata", *(["members"] if "members" in table.schema.names else [])]
     paths = sorted({piece.path for piece in pieces if piece.shard in selection.rows})
     all_ = _Seen()
-    for part in scan(table, paths, columns, partial(_seen, selection, told, preferred)):
+    for part in scan(table, paths, columns, partial(_seen, selection, told, preferred), beside):
         for seen in part:
             all_.add(seen)
     gaps = tuple(name for name in told if all_.nulls[name])

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from qrefine.table.beside import Beside
 from qrefine.table.export.scan import scan
 from qrefine.table.export.select import Indexes, Selection
 from qrefine.table.merge import Source, in_order
@@ -28,9 +29,12 @@ class Lane(NamedTuple):
 class Reader:
     """Reads the selected rows of a table, shard by shard; memory holds a row group of each part that is open."""
 
-    def __init__(self, table: Table, pieces: Sequence[Piece], selection: Selection) -> None:
-        self._table = table
-        self.schema = table.schema
+    def __init__(
+        self, table: Table, pieces: Sequence[Piece], selection: Selection, beside: Beside | None = None
+    ) -> None:
+        self._table, self._beside = table, beside
+        self._added = beside.fields(table.schema) if beside else []
+        self.schema = pa.schema([*table.schema, *self._added])
         self._selected = selection.rows
         ordered = sorted(pieces, key=lambda piece: (piece.shard, piece.first, piece.path))
         self._pieces = {shard: list(its) for shard, its in groupby(ordered, key=lambda piece: piece.shard)}
@@ -50,10 +54,13 @@ class Reader:
         return found
 
     def rows(self, shard: str) -> Iterator[pa.Table]:
-        """The selected rows of a shard by ascending index, each a table of one row."""
+        """The selected rows of a shard by ascending index, each a table of one row; judges' scores too."""
         wanted = (pc.field("shard") == shard) & pc.field("index").isin(pa.array(self._selected[shard]))
         sources = [Source(piece.path, piece.first, wanted) for piece in self._pieces[shard]]
+        added = [field.name for field in self._added]
         for run in in_order(self._table.store, sources):
+            if self._beside is not None:
+                run = self._beside.added_to(run, added)
             yield from (run.slice(row, 1) for row in range(run.num_rows))
 
 

@@ -16,8 +16,10 @@ from itertools import islice
 from qrefine.config import RefineConfig
 from qrefine.corpus.formats import SIGNATURE_BYTES
 from qrefine.errors import UserError
+from qrefine.storage.ahead import ahead
 from qrefine.storage.errors import storage_error
 from qrefine.storage.store import Store
+from qrefine.table.beside import Beside
 from qrefine.table.export.card import CARD, PICTURE, card, most_improved, picture_of
 from qrefine.table.export.content import Content, describe
 from qrefine.table.export.images import common_format
@@ -27,7 +29,6 @@ from qrefine.table.export.output import MANIFEST, Counts, File, Manifest, Output
 from qrefine.table.export.request import Request
 from qrefine.table.export.rows import Reader, lanes
 from qrefine.table.export.samples import Job
-from qrefine.table.export.scan import ahead
 from qrefine.table.export.select import Selection, select
 from qrefine.table.export.sources import Sources
 from qrefine.table.images import PLACE, SourceError, image_bytes
@@ -58,11 +59,12 @@ def export(
     selection = select(table, pieces, request.choice, refined=request.pairs is not None)
     if not selection.total:
         raise UserError(_nothing(table, selection, request))
-    content = describe(table, pieces, selection, config.images.suffix)
+    beside = Beside(table.store)
+    content = describe(table, pieces, selection, config.images.suffix, beside)
     counts = Counts()
     sources = _sources(table, pieces, selection, content, request, config)
     usable = _usable(selection, sources, counts, request)
-    reader = Reader(table, pieces, usable)
+    reader = Reader(table, pieces, usable, beside)
     job = Job(
         reader=reader,
         sources=sources,
@@ -148,7 +150,8 @@ def _written(
     write = layout(request.format, request.source_layout, request.pairs)
     threads = min(THREADS, 2 * (os.cpu_count() or 1))
     files: list[File] = []
-    for done, found in ahead(lambda lane: write(job, lane), lanes(selection, request.samples), threads):
+    work = ahead(lambda lane: write(job, lane), lanes(selection, request.samples), threads, 2 * threads)
+    for done, found in work:
         files += done
         counts.add(found)
         notify(sum(file.samples for file in files))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from qrefine.storage.ahead import ahead
 from qrefine.storage.retry import retrying
 from qrefine.table.beside import ROW, Beside
 from qrefine.table.schema import with_added
@@ -47,23 +46,7 @@ def scan(
             )
             return [reduce(whole(rows)) for rows in groups]
 
-    return ahead(lambda path: retrying(lambda: read(path), path), paths, READERS)
-
-
-def ahead(work: Callable[[Any], T], items: Iterable[Any], threads: int) -> Iterator[T]:
-    """``map`` in threads, in order; at most twice ``threads`` results wait to be taken."""
-    waiting: deque[Future[T]] = deque()
-    with ThreadPoolExecutor(threads, thread_name_prefix="qrefine-export") as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) > 2 * threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+    return ahead(lambda path: retrying(lambda: read(path), path), paths, READERS, 2 * READERS)
 
 
 def _complete(rows: pa.Table, columns: Sequence[str], schema: pa.Schema) -> pa.Table:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from qrefine.errors import UserError
-from qrefine.table.beside import Beside, pair_of
+from qrefine.table.beside import Beside
 from qrefine.table.export.scan import scan
 from qrefine.table.pieces import Piece
 from qrefine.table.table import Table
@@ -112,8 +112,7 @@ def _is_number(kind: pa.DataType) -> bool:
 def _schema(table: Table, beside: Beside) -> pa.Schema:
     """The columns that a choice may name: without images, with the scores of judges that were added later."""
     own = table.schema.remove(table.schema.get_field_index("image"))
-    added = [(column, pa.float32()) for name in beside.names for column in pair_of(name)]
-    return pa.schema([*own, *(pa.field(name, kind) for name, kind in added if name not in own.names)])
+    return pa.schema([*own, *beside.fields(own)])
 
 
 def _groups(column: pa.ChunkedArray, per: str) -> pa.DictionaryArray:

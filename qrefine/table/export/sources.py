@@ -18,7 +18,7 @@ from qrefine.corpus.listing import list_shards
 from qrefine.corpus.readers import is_archive
 from qrefine.corpus.units import Shard, inner
 from qrefine.errors import UserError
-from qrefine.table.export.scan import ahead
+from qrefine.storage.ahead import ahead
 from qrefine.table.images import CHANGED, GONE
 from qrefine.table.lease import FOLDER
 from qrefine.table.pieces import Piece, has_changed, recorded_versions
@@ -45,7 +45,7 @@ class Sources:
         saved = {digest: _saved(table, digest, given) for digest in set(digests.values())}
         listed = {place.container for shard in wanted if (place := inner(shard))}
         urls = [*sorted(listed), *(shard for shard in wanted if inner(shard) is None)]
-        found = ahead(lambda url: _units(url, given), urls, CHECKS)
+        found = ahead(lambda url: _units(url, given), urls, CHECKS, 2 * CHECKS)
         units = {unit.url: unit for some in found for unit in some}
         lost = {shard: reason for shard in wanted if (reason := _lost(units.get(shard), recorded[shard]))}
         return cls({shard: saved.get(digests.get(shard, ""), given) for shard in wanted}, units, lost)
