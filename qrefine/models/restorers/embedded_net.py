@@ -55,9 +55,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         normed = self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return x + self.second(
-            self.first(normed).relu_()
-        )  # the sum in x's layout, which later layers' bits follow
+        # the sum is not in place: it has x's layout, on which later layers' last bits depend
+        return x + self.second(self.first(normed).relu_())
 
 
 class UNet(nn.Module):
