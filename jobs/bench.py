@@ -21,7 +21,9 @@ from benchmarks.measure import as_json, say, show
 from benchmarks.options import Options
 from training.pictures import shards
 
-BENCHMARKS = ("quick", "efficiency", "against", "scale", "savings", "scorer", "startup", "reading", "billion")
+BENCHMARKS = (
+    "quick", "efficiency", "against", "scale", "savings", "scorer", "startup", "reading", "billion", "cpu",
+)  # fmt: skip
 LEAST_SIDE = 256  # of the photographs that a corpus is made of
 PACKAGES = ("qrefine", "ray", "torch", "pyarrow", "deltalake", "webdataset")
 

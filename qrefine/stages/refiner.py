@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from qrefine.config import Backend, RefineConfig, load_config, sample_seed
+from qrefine.models.heap import keep_memory
 from qrefine.models.registry import draws_anew, load_comparator, load_judge, load_mapper, load_restorer
 from qrefine.quality.map import Image, Mapper, QualityMap
 from qrefine.sample import Decision, Sample
@@ -42,6 +43,7 @@ def build_stages(names: Sequence[str], config: RefineConfig) -> list[Stage]:
     Stages that the configuration leaves out are skipped; judges follow acceptance. Raises UserError for an
     unknown model.
     """
+    keep_memory()
     cache: dict[str, object] = {}
     blind = config.enhance.blind
     builders: dict[str, Callable[[], Stage]] = {

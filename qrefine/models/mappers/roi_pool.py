@@ -152,7 +152,9 @@ def pool_axis(features: Tensor, ranges: Tensor, dim: int) -> Tensor:
 
 
 class RoiPoolOptions(BatchOptions):
-    bfloat16: bool = Field(False, description="1.7 times as fast on CPUs with AMX; changes features by 0.7 %")
+    bfloat16: bool = Field(
+        False, description="1.7 times as fast on CPUs with AMX, slower on others; changes features by 0.7 %"
+    )
 
 
 class RoiPoolMapper:

@@ -23,7 +23,9 @@ OVERLAP = 96  # pixels over which neighbouring tiles are blended
 
 
 class EmbeddedOptions(DeviceOptions):
-    bfloat16: bool = Field(False, description="4 times as fast on CPUs with AMX; may change a value by one level")
+    bfloat16: bool = Field(
+        False, description="4 times as fast on CPUs with AMX, slower on others; may change a value by one level"
+    )
     tile: int = Field(1024, ge=OVERLAP + STRIDE, le=16384, description="largest side in pixels restored at once")
 
 

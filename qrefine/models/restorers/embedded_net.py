@@ -55,7 +55,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         normed = self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return x + self.second(F.relu(self.first(normed)))
+        # the sum is not in place: it has x's layout, on which later layers' last bits depend
+        return x + self.second(self.first(normed).relu_())
 
 
 class UNet(nn.Module):
@@ -86,7 +87,7 @@ class UNet(nn.Module):
             x = down(x)
         x = self.before[-1](x)
         for up, after, skip in zip(reversed(self.up), reversed(self.after), reversed(skips), strict=True):
-            x = after(F.pixel_shuffle(up(x), 2) + skip)
+            x = after(F.pixel_shuffle(up(x), 2).add_(skip))
         correction = F.pixel_shuffle(self.last(x).float(), 2) * _SCALE
         return pixels + (strength * GATE).clamp(max=1) * correction
 
@@ -122,7 +123,7 @@ class Teller(nn.Module):
 
 def _layer(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     convolution = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
 class RestorerNet(nn.Module):

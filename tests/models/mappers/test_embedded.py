@@ -74,6 +74,15 @@ def test_the_pass_in_place_is_the_networks_own_to_the_bit(net, shape):
     assert torch.equal(patch_features(net, image, 5, torch.device("cpu")), expected)
 
 
+@settings(deadline=None, max_examples=15)
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 3))
+def test_cells_cut_from_bytes_change_no_bit_on_any_size(net, height, width, turns):
+    image = np.rot90(noise(height, width), turns)  # also of arrays that are not contiguous
+    with torch.inference_mode():
+        expected = net.patches(tensor(image.copy()), 3)
+    assert torch.equal(patch_features(net, image, 3, torch.device("cpu")), expected)
+
+
 def test_tiles_are_the_whole_image(net):
     image = noise(1500, 2600) // 2
     image[400:1100, 700:1900] = photo("astronaut", 64)[10, 10]  # flat, where the bands' logarithms are steep

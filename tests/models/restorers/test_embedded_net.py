@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from qrefine.models.restorers.embedded_net import KINDS, RestorerNet, Teller, UNet, own
+from qrefine.models.restorers.embedded_net import KINDS, RestorerNet, Teller, UNet, cells_of, own
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +79,45 @@ def test_the_teller_looks_where_the_strength_asks(scene):
     assert told.shape == (1, len(KINDS) + 1)
     elsewhere = (told - teller(changed, 1 - strength)).abs().max()
     assert (told - same).abs().max() < 0.2 * elsewhere
+
+
+def plain(net, pixels, strength):
+    """The U-Net by its docstrings, every operation into memory of its own."""
+
+    def block(b, x):
+        normed = b.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return x + b.second(torch.relu(b.first(normed)))
+
+    def blocks(of, x):
+        for b in of:
+            x = block(b, x)
+        return x
+
+    x, skips = net.stem(cells_of(pixels, strength)), []
+    for before, down in zip(net.before, net.down, strict=False):
+        skips.append(blocks(before, x))
+        x = down(skips[-1])
+    x = blocks(net.before[-1], x)
+    for up, after, skip in zip(reversed(net.up), reversed(net.after), reversed(skips), strict=True):
+        x = blocks(after, torch.nn.functional.pixel_shuffle(up(x), 2) + skip)
+    correction = torch.nn.functional.pixel_shuffle(net.last(x).float(), 2) * 0.3
+    return pixels + (strength * 4).clamp(max=1) * correction
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (48, 80), (160, 32)])
+@pytest.mark.parametrize("half", [False, True])
+def test_in_place_operations_change_no_bit_and_keep_the_gradients(shape, half):
+    net = lively(3)
+    pixels, strength = torch.rand(1, 3, *shape), torch.rand(1, 1, *shape)
+    answers = []
+    for run in (net, lambda *given: plain(net, *given)):
+        net.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            answer = run(pixels, strength)
+        answer.square().sum().backward()
+        answers.append([answer, *(parameter.grad.clone() for parameter in net.parameters())])
+    assert torch.equal(answers[0][0], answers[1][0])
+    for ours, theirs in zip(*(found[1:] for found in answers), strict=True):  # their sums come in another order
+        torch.testing.assert_close(
+            ours, theirs, rtol=0.05 if half else 1e-4, atol=(0.05 if half else 1e-4) * theirs.abs().max().item()
+        )
