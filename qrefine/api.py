@@ -16,6 +16,9 @@ from qrefine.nightly.changes import Again
 from qrefine.nightly.run import AtomicRun, NightSummary
 from qrefine.stages.refiner import changing_backends
 from qrefine.storage.store import Store
+from qrefine.table.export.output import Manifest
+from qrefine.table.export.request import Request
+from qrefine.table.export.run import export as write_export
 from qrefine.table.lease import Lease, new_run
 from qrefine.table.schema import judge_column, table_schema
 from qrefine.table.table import Table
@@ -113,6 +116,33 @@ def nightly(
     """
     with _begun(inputs, output, config, debug, notify, choose) as run:
         return AtomicRun(run, inputs, again or Again(), prune=prune).work()
+
+
+def export(
+    table: str,
+    output: str,
+    request: Request | None = None,
+    config: RefineConfig | None = None,
+    *,
+    version: int | None = None,
+    debug: bool = False,
+    notify: Callable[[int], None] = lambda samples: None,
+) -> Manifest:
+    """Write a table's images as a training set into an empty folder; ``notify`` gets the number of samples so far.
+
+    Threads of this process do it, or tasks on Ray where ``stream.executor`` or the environment asks for it: the
+    files are the same. Raises UserError for problems that the user must fix.
+    """
+    config = config or RefineConfig()
+    found = Table.open(Store.at(table, config.storage_options), version)
+    write = partial(write_export, found, Store.at(output, config.storage_options), request, config, notify=notify)
+    where = config.stream.executor
+    if where == "local" or (where == "auto" and not _asks_for_ray(config)):
+        return write()
+    from qrefine.stream.executor import RayExecutor  # ray takes seconds to import
+
+    with RayExecutor(config, debug) as executor:
+        return write(each=executor.each)
 
 
 @contextmanager

@@ -170,21 +170,18 @@ def export(
 ) -> None:
     """Write a table's images as a training set, in the order of their shards, with a card and a manifest.
 
-    Failed rows have no image and are left out. Every sample of webdataset has the same members. Exported shards
+    Failed rows have no image and are left out. On Ray (stream.executor, RAY_ADDRESS) shards are written side by
+    side on its nodes, the same bytes. Every sample of webdataset has the same members. Exported shards
     are an input for refine. Code 3: source shards that are needed are gone or have changed; their samples are left
     out.
     """
     effective = load_config(config, settings or ())
-    from qrefine.storage.store import Store
+    from qrefine import api
     from qrefine.table.export.request import chosen
-    from qrefine.table.export.run import export as write
     from qrefine.table.export.select import Choice
-    from qrefine.table.table import Table
 
     request = chosen(format, Choice(where, top, by, per, lower_is_better), images, layout, members, pairs, samples)
-    options = effective.storage_options
-    found = Table.open(Store.at(table, options), version)
-    manifest = write(found, Store.at(output, options), request, effective)
+    manifest = api.export(table, output, request, effective, version=version)
     print("\n".join(export_lines(manifest, output.rstrip("/"))))
     raise typer.Exit(3 if manifest.left_out else 0)
 

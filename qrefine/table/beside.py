@@ -8,11 +8,14 @@ since has no score until it is judged again. Other engines' vacuum leaves folder
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from functools import lru_cache
+from typing import Any
 
 import pyarrow as pa
 
 from qrefine.storage.store import Store
+from qrefine.table.merge import part_reader
 from qrefine.table.schema import judge_column, table_schema
 from qrefine.table.table import Table
 
@@ -48,14 +51,31 @@ class Beside:
 
     def __init__(self, store: Store) -> None:
         found = {name: store.join(f"{JUDGES}/{name}") for name in _names(store)}
-        self._tables = {name: Table.open(place) for name, place in found.items() if Table.exists(place)}
-        self._parts = {name: _by_shard(table) for name, table in self._tables.items()}
+        tables = {name: Table.open(place) for name, place in found.items() if Table.exists(place)}
+        self._stores = {name: table.store for name, table in tables.items()}
+        self._parts = {name: _by_shard(table) for name, table in tables.items()}
         self._scores = lru_cache(CACHED_SHARDS)(self._read)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_stores": self._stores, "_parts": self._parts}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._scores = lru_cache(CACHED_SHARDS)(self._read)
+
+    def of(self, shards: Iterable[str]) -> Beside:
+        """The same for some shards alone: what another process needs for its share."""
+        wanted, some = list(shards), copy(self)
+        some._parts = {
+            name: {shard: parts[shard] for shard in wanted if shard in parts}
+            for name, parts in self._parts.items()
+        }
+        return some
 
     @property
     def names(self) -> tuple[str, ...]:
         """The judges' column names, without ``_before`` and ``_after``."""
-        return tuple(self._tables)
+        return tuple(self._stores)
 
     def fields(self, schema: pa.Schema) -> list[pa.Field]:
         """The columns here that a table of this schema does not have itself."""
@@ -81,9 +101,9 @@ class Beside:
         return rows
 
     def _read(self, name: str, shard: str) -> pa.Table:
-        columns, table = [*ROW, *pair_of(name)], self._tables[name]
-        found = [table.read(path, columns) for path in self._parts[name].get(shard, ())]
-        return pa.concat_tables([table.schema.empty_table().select(columns), *found])
+        columns, read = [*ROW, *pair_of(name)], part_reader(self._stores[name])
+        found = [read(path, columns) for path in self._parts[name].get(shard, ())]
+        return pa.concat_tables([beside_schema(name).empty_table().select(columns), *found])
 
 
 def _names(store: Store) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from itertools import groupby
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qrefine.table.beside import Beside
-from qrefine.table.export.scan import scan
+from qrefine.table.export.scan import Place, scan
 from qrefine.table.export.select import Indexes, Selection
 from qrefine.table.merge import Source, in_order
 from qrefine.table.pieces import Piece
@@ -32,12 +33,20 @@ class Reader:
     def __init__(
         self, table: Table, pieces: Sequence[Piece], selection: Selection, beside: Beside | None = None
     ) -> None:
-        self._table, self._beside = table, beside
+        self._table, self._beside = Place(table.store, table.schema), beside
         self._added = beside.fields(table.schema) if beside else []
         self.schema = pa.schema([*table.schema, *self._added])
         self._selected = selection.rows
         ordered = sorted(pieces, key=lambda piece: (piece.shard, piece.first, piece.path))
         self._pieces = {shard: list(its) for shard, its in groupby(ordered, key=lambda piece: piece.shard)}
+
+    def of(self, shards: Sequence[str]) -> Reader:
+        """The same for some shards alone: what another process needs for its share."""
+        some = copy(self)
+        some._selected = {shard: self._selected[shard] for shard in shards}
+        some._pieces = {shard: self._pieces[shard] for shard in shards}
+        some._beside = self._beside and self._beside.of(shards)
+        return some
 
     def indexes(self, shard: str) -> Indexes:
         return self._selected[shard]

@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
+from typing import NamedTuple
 
 from qrefine.config import RefineConfig
 from qrefine.corpus.formats import SIGNATURE_BYTES
@@ -23,11 +25,11 @@ from qrefine.table.beside import Beside
 from qrefine.table.export.card import CARD, PICTURE, card, most_improved, picture_of
 from qrefine.table.export.content import Content, describe
 from qrefine.table.export.images import common_format
-from qrefine.table.export.layouts import layout
+from qrefine.table.export.layouts import Write, layout
 from qrefine.table.export.names import output_names
 from qrefine.table.export.output import MANIFEST, Counts, File, Manifest, Output, digest
 from qrefine.table.export.request import Request
-from qrefine.table.export.rows import Reader, lanes
+from qrefine.table.export.rows import Lane, Reader, lanes
 from qrefine.table.export.samples import Job
 from qrefine.table.export.select import Selection, select
 from qrefine.table.export.sources import Sources
@@ -47,11 +49,14 @@ def export(
     config: RefineConfig | None = None,
     *,
     notify: Callable[[int], None] = lambda samples: None,
+    each: Each | None = None,
 ) -> Manifest:
     """Write what is asked for into an empty folder; raises UserError, for what can be known before it is written.
 
     ``config`` has the options of the source shards' store, and quality and compression of images that are encoded.
-    ``notify`` is called with the number of samples so far.
+    ``notify`` is called with the number of samples so far. ``each`` does the lanes, such as an executor's; without
+    it threads of this process do. The files are the same: a lane knows their names, and done twice it writes them
+    twice.
     """
     request, config = request or Request(), config or RefineConfig()
     request.check()
@@ -77,7 +82,7 @@ def export(
         tars=output_names(list(usable.rows)) if request.source_layout else {},
     )
     try:
-        files = _written(job, usable, request, counts, notify)
+        files = _written(job, usable, request, counts, notify, each or _threads)
         manifest = _manifest(table, selection, job, request, counts, files)
         _finish(job, table, pieces, usable, request, config, manifest)
     except OSError as error:
@@ -145,17 +150,48 @@ def _suffix(reader: Reader, selection: Selection, request: Request, config: Refi
 
 
 def _written(
-    job: Job, selection: Selection, request: Request, counts: Counts, notify: Callable[[int], None]
+    job: Job,
+    selection: Selection,
+    request: Request,
+    counts: Counts,
+    notify: Callable[[int], None],
+    each: Each,
 ) -> tuple[File, ...]:
+    """The files in order. Counts are added in the order of the lanes too, whatever the order they are done in."""
     write = layout(request.format, request.source_layout, request.pairs)
+    todo = (Part(n, job.of(lane.shards), lane) for n, lane in enumerate(lanes(selection, request.samples)))
+    done: dict[int, tuple[list[File], Counts]] = {}
+    samples = 0
+    for some in each(partial(_part, write), todo):
+        for number, files, found in some:
+            done[number] = files, found
+            samples += sum(file.samples for file in files)
+        notify(samples)
+    for number in sorted(done):
+        counts.add(done[number][1])
+    return tuple(file for number in sorted(done) for file in done[number][0])
+
+
+class Part(NamedTuple):
+    """A lane with its number and its share of the job."""
+
+    number: int
+    job: Job
+    lane: Lane
+
+
+Done = tuple[int, list[File], Counts]
+Each = Callable[[Callable[[Part], Done], Iterable[Part]], Iterator[list[Done]]]
+"""Calls a function on every part, in any order, and yields some results at a time."""
+
+
+def _part(write: Write, part: Part) -> Done:
+    return part.number, *write(part.job, part.lane)
+
+
+def _threads(call: Callable[[Part], Done], parts: Iterable[Part]) -> Iterator[list[Done]]:
     threads = min(THREADS, 2 * (os.cpu_count() or 1))
-    files: list[File] = []
-    work = ahead(lambda lane: write(job, lane), lanes(selection, request.samples), threads, 2 * threads)
-    for done, found in work:
-        files += done
-        counts.add(found)
-        notify(sum(file.samples for file in files))
-    return tuple(files)
+    return ([done] for done in ahead(call, parts, threads, 2 * threads))
 
 
 def _manifest(

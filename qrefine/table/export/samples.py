@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -65,6 +66,16 @@ class Job:
     samples: int  # in a file
     suffix: str | None  # of all images; None: each as it is
     tars: dict[str, str]  # by shard: its own file, in the source's layout
+
+    def of(self, shards: Sequence[str]) -> Job:
+        """The same for some shards alone: what another process needs for its share."""
+        return replace(
+            self,
+            reader=self.reader.of(shards),
+            sources=self.sources and self.sources.only(shards),
+            content=replace(self.content, refined=Counter()),
+            tars={shard: self.tars[shard] for shard in shards if shard in self.tars},
+        )
 
     def rows(self, shard: str, counts: Counts) -> Iterator[Row]:
         """The selected rows of a shard, each with its image, and with what is needed of its source."""

@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from qrefine.storage.ahead import ahead
 from qrefine.storage.retry import retrying
+from qrefine.storage.store import Store
 from qrefine.table.beside import ROW, Beside
 from qrefine.table.schema import with_added
-from qrefine.table.table import Table
 
 READERS = 8
 T = TypeVar("T")
 
 
+class Parts(Protocol):
+    """What reading a table's parts takes: a `Table`, or a `Place`."""
+
+    @property
+    def store(self) -> Store: ...
+
+    @property
+    def schema(self) -> pa.Schema: ...
+
+
+class Place(NamedTuple):
+    """A table without its log, which may be large: what another process needs to read parts that it knows."""
+
+    store: Store
+    schema: pa.Schema
+
+
 def scan(
-    table: Table,
+    table: Parts,
     paths: Iterable[str],
     columns: Sequence[str],
     reduce: Callable[[pa.Table], T],

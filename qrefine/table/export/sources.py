@@ -50,6 +50,11 @@ class Sources:
         lost = {shard: reason for shard in wanted if (reason := _lost(units.get(shard), recorded[shard]))}
         return cls({shard: saved.get(digests.get(shard, ""), given) for shard in wanted}, units, lost)
 
+    def only(self, shards: Iterable[str]) -> Sources:
+        """The same for some shards alone."""
+        wanted = list(shards)
+        return Sources({s: self.configs[s] for s in wanted}, {s: self.units[s] for s in wanted}, {})
+
     def has_members(self, shard: str) -> bool:
         """Whether the shard's samples have members: rows of Parquet files have none."""
         unit = self.units[shard]
