@@ -85,6 +85,25 @@ def dies_once(call: Callable[[Any], Any], flag: Path, part: Any) -> Any:
     return done
 
 
+@pytest.mark.parametrize(
+    "asked", [Request(samples=1), Request(format="parquet", samples=1)], ids=["tar", "parquet"]
+)
+def test_a_table_without_images_fetches_them_and_a_lost_source_is_told_the_same(
+    tmp_path: Path, asked: Request
+) -> None:
+    corpus, table = tmp_path / "corpus", str(tmp_path / "table")
+    write_corpus(corpus)
+    api.score([str(corpus)], table, CONFIG)
+    assert written(table, tmp_path / "there", asked, ON_RAY) == written(table, tmp_path / "here", asked, CONFIG)
+    (corpus / "b.tar").unlink()
+    here = api.export(table, str(tmp_path / "lost"), asked, CONFIG)
+    there = api.export(table, str(tmp_path / "lost there"), asked, ON_RAY)
+    assert here.samples
+    assert sum(here.left_out.values()) > 2
+    assert there == here
+    assert files(tmp_path / "lost there") == files(tmp_path / "lost")
+
+
 def test_bad_requests_are_one_line_there_too(table: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nothing to export"):
         api.export(table, str(tmp_path / "out"), Request(choice=Choice("quality_before > 7")), ON_RAY)

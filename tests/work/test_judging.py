@@ -27,6 +27,7 @@ from qrefine.report.page import write_report
 from qrefine.storage.store import Store
 from qrefine.table.export.request import Request
 from qrefine.table.export.run import export
+from qrefine.table.export.select import Choice
 from qrefine.table.images import image_bytes
 from qrefine.table.table import Table, open_table
 from tests.support import PLAIN, write_shards
@@ -159,6 +160,22 @@ def test_exports_tell_its_scores(table: Path, tmp_path: Path, asked: dict[str, A
     for row in told:
         before = scores(table)[row["shard"], row["index"]][0]
         assert row["brightness_before"] == pytest.approx(before)
+
+
+@pytest.mark.parametrize("format_", ["webdataset", "parquet"])
+def test_exports_choose_by_its_scores(table: Path, tmp_path: Path, format_: str) -> None:
+    judge(str(table), [NAME], CONFIG)
+    values = {place: after for place, (_, after) in scores(table).items() if after is not None}
+    bar = sorted(values.values())[ROWS // 2]
+    brightest = sorted(values, key=lambda place: (-values[place], place))[: ROWS // 4]
+    for name, choice, places in (
+        ("where", Choice(where=f"brightness_after > {bar}"), {place for place in values if values[place] > bar}),
+        ("top", Choice(top=0.25, by="brightness_after"), set(brightest)),
+    ):
+        out = tmp_path / name
+        export(Table.open(Store.at(str(table))), Store.at(str(out)), Request(format=format_, choice=choice))
+        told = {(row["shard"], row["index"]): row["brightness_after"] for row in exported(out)}
+        assert told == pytest.approx({place: values[place] for place in places})
 
 
 def exported(out: Path) -> list[dict[str, Any]]:
