@@ -10,7 +10,7 @@ from functools import partial
 
 from qrefine.config import RefineConfig
 from qrefine.corpus.listing import list_shards
-from qrefine.errors import UserError
+from qrefine.errors import BrokenRunError, UserError
 from qrefine.models.registry import check_backends
 from qrefine.nightly.changes import Again
 from qrefine.nightly.run import AtomicRun, NightSummary
@@ -141,8 +141,11 @@ def export(
         return write()
     from qrefine.stream.executor import RayExecutor  # ray takes seconds to import
 
-    with RayExecutor(config, debug) as executor:
-        return write(each=executor.each)
+    try:
+        with RayExecutor(config, debug) as executor:
+            return write(each=executor.each)
+    except BrokenRunError as error:
+        raise BrokenRunError(f"{error} into another folder, or empty this one: {output}") from error
 
 
 @contextmanager

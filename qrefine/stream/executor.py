@@ -81,9 +81,7 @@ class RayExecutor:
                 yield ray.get(ready)
         except RayError as error:
             reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-            raise BrokenRunError(
-                f"a part of the work failed on Ray: {reason}; run the same command again"
-            ) from error
+            raise BrokenRunError(f"a part of the work failed on Ray: {reason}; run it again") from error
 
 
 def _apply(call: Callable[[Job], Result], job: Job) -> Result:

@@ -32,6 +32,6 @@ def test_each_job_gives_its_result_once() -> None:
 def test_a_job_that_fails_for_good_ends_the_run() -> None:
     with (
         RayExecutor(load_config(None, PLAIN)) as executor,
-        pytest.raises(BrokenRunError, match="job 1 cannot be done; run the same command again"),
+        pytest.raises(BrokenRunError, match="job 1 cannot be done; run it again"),
     ):
         list(executor.each(fail, [1]))
