@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from evaluate_acceptance import Verdict, verdicts
+from qrefine.cli.demo import demo_samples
 from qrefine.config import RefineConfig, load_config
+from qrefine.corpus.images import decode
 from qrefine.quality.map import Image
 from qrefine.sample import Sample
 from qrefine.stages.accept import Accept
@@ -111,6 +113,32 @@ def test_clean_photographs_come_back_as_they_are(photos: list[Image]) -> None:
     for image, result in zip(photos, Refiner(CONFIG)(photos), strict=True):
         assert result.decision != "accepted"
         assert np.array_equal(result.image, image)
+
+
+@pytest.mark.parametrize("damaged", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_the_demo_changes_no_undamaged_picture_and_makes_no_other_worse(damaged: bool) -> None:
+    images = {str(s["__key__"]): decode(s["png"], CONFIG.images) for s in demo_samples()}  # type: ignore[arg-type]
+    some = {key: image for key, image in images.items() if key.endswith("-0") != damaged}
+    assert len(some) == (24 if damaged else 6)
+    refiner, better = Refiner(CONFIG), 0
+    for key, image in some.items():
+        result, truth = refiner([image])[0].image, images[f"{key[:-2]}-0"]
+        gain = offers.psnr(result, truth) - offers.psnr(image, truth)
+        assert np.array_equal(result, image) or (damaged and gain > -offers.LOSES), key
+        better += gain > 1
+    assert better >= 5 * damaged
+
+
+def test_what_is_erased_in_one_place_is_harm() -> None:
+    before = photo(size=2 * SIDE)
+    after = before.copy()
+    after[40:60, 40:60] = cv2.blur(before[40:60, 40:60], (9, 9))
+    offer = Offer("styles", "erased", before, before, after)
+    assert offers.psnr(after, before) > offers.UNHARMED
+    assert offers.worst_block(after, before) < offers.UNHARMED_BLOCK
+    assert offers.harmful(offer, after)
+    assert not offers.harmful(offer, before)
+    assert offers.worst_block(before, before) == 99
 
 
 def test_one_command_measures_all_of_it() -> None:
