@@ -1,6 +1,7 @@
 """Calibrates the judge: thresholds by risk, written into its weights file.
 
-Conformal risk control (Angelopoulos et al., arXiv 2208.02814).
+Risk-controlling prediction sets (Bates et al., arXiv 2101.02703): where conformal risk control (arXiv 2208.02814)
+bounds the risk on average, this bounds it with 95 % confidence.
 
 python jobs/calibrate_judge.py --pack train.pack --judge judge.safetensors --restorer restorer.safetensors
 
@@ -8,14 +9,15 @@ Candidates come from kinds of liars, looks and damage that training saw, over th
 art: the held-out ones are never looked at. A candidate's loss at a threshold is 1 where acceptance as a whole,
 with this mapper, would write what is harmful (see ``training.offers``), at this threshold or a stricter one, so
 that it cannot rise with the threshold.
-For each family the threshold is the least at which (losses + 1) / (n + 1) is within the risk, and of these the
-strictest counts.
+For each family the threshold is the least at which so few losses would be improbable if more than the risk were
+harmful, and of these the strictest counts.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections import defaultdict
@@ -48,18 +50,23 @@ from training.pack import Pack
 
 RISKS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 THRESHOLDS = 1 - np.geomspace(0.7, 0.0002, 60)
+DOUBT = 0.05
+"""Chance that a threshold holds less than it says."""
+
 SIDE = 256
 
 
 def candidates(pack: Pack, restore: offers.Restore, each: int, looks_each: int) -> Iterable[Offer]:
-    """Liars, looks and art that are "repaired", and honest repairs; training's side only."""
+    """Liars; undamaged looks, art and photographs that are "repaired"; honest repairs. Training's side only."""
     photos = [pictures.middle(photo, SIDE) for photo in pack.photos("train")]
+    whole = {f"photograph {i}": pieces(photo, SIDE) for i, photo in enumerate(pack.photos("train"))}
     looks = pictures.looks_by_family(looks_each, SIDE, photos, held_out=False)
     art = {f"art {i}": pieces(image, SIDE) for i, image in enumerate(pack.art())}
     return chain(
         offers.lying(photos, lies.training_names(), tuple(KINDS), each, "liars"),
         offers.styled(looks, restore, "styles"),
         offers.styled(art, restore, "art"),
+        offers.styled(whole, restore, "photographs"),
         offers.repaired(photos, RESTORED, 2 * each, restore, "repairs"),
     )
 
@@ -115,15 +122,20 @@ def loss_by_threshold(offer: Offer, better: NDArray[np.float32], mapper: Mapper)
     return np.logical_or.accumulate(harm[::-1])[::-1]
 
 
+def shown(losses: int, candidates: int, risk: float) -> bool:
+    """Whether so few losses have a chance of DOUBT or less where the true share is ``risk``: a binomial test."""
+    chances = (math.comb(candidates, k) * risk**k * (1 - risk) ** (candidates - k) for k in range(losses + 1))
+    return sum(chances) <= DOUBT
+
+
 def curve(losses: dict[str, list[NDArray[np.bool_]]], risks: Sequence[float]) -> list[tuple[float, float]]:
     """(risk, threshold), the strictest over families; risks that a family is too small to show are left out."""
     found = []
     for risk in risks:
         worst = -1.0
         for rows in losses.values():
-            bound = (np.sum(rows, axis=0) + 1) / (len(rows) + 1)
-            within = np.flatnonzero(bound <= risk)
-            worst = max(worst, float(THRESHOLDS[within[0]]) if len(within) else 2.0)
+            within = [i for i, harm in enumerate(np.sum(rows, axis=0)) if shown(int(harm), len(rows), risk)]
+            worst = max(worst, float(THRESHOLDS[within[0]]) if within else 2.0)
         if worst <= 1:
             found.append((risk, round(worst, 5)))
     return found
