@@ -55,8 +55,8 @@ def export(
 
     ``config`` has the options of the source shards' store, and quality and compression of images that are encoded.
     ``notify`` is called with the number of samples so far. ``each`` does the lanes, such as an executor's; without
-    it threads of this process do. The files are the same: a lane knows their names, and done twice it writes them
-    twice.
+    it threads of this process do. The files are the same either way: a lane knows their names, so one that is done
+    again writes them again.
     """
     request, config = request or Request(), config or RefineConfig()
     request.check()
