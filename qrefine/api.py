@@ -136,13 +136,11 @@ def export(
     config = config or RefineConfig()
     found = Table.open(Store.at(table, config.storage_options), version)
     write = partial(write_export, found, Store.at(output, config.storage_options), request, config, notify=notify)
-    where = config.stream.executor
-    if where == "local" or (where == "auto" and not _asks_for_ray(config)):
+    executor = choose_executor(config, debug, size=0)  # Ray only where it is asked for: large exports need none
+    if isinstance(executor, LocalExecutor):
         return write()
-    from qrefine.stream.executor import RayExecutor  # ray takes seconds to import
-
     try:
-        with RayExecutor(config, debug) as executor:
+        with executor:
             return write(each=executor.each)
     except BrokenRunError as error:
         raise BrokenRunError(f"{error} into another folder, or empty this one: {output}") from error
