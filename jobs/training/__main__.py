@@ -16,13 +16,19 @@ from training.loop import Schedule, Task, train  # noqa: E402
 from training.pack import build  # noqa: E402
 from training.sources import Supply  # noqa: E402
 
-BATCH = {"mapper": (16, 512), "restorer": (8, 288), "judge": (12, 384)}
+BATCH = {"mapper": (16, 384), "restorer": (8, 288), "judge": (12, 320)}
 """Crops that are made at once by task: on a CPU, on a GPU."""
 
-PARTS = {"mapper": (1, 2), "restorer": (1, 3), "judge": (1, 3)}
-"""Steps that they are dealt out to."""
+PARTS = {"mapper": (1, 4), "restorer": (1, 6), "judge": (1, 4)}
+"""Batches that they are dealt out to."""
 
-LR = {"mapper": (2e-3, 3e-3), "restorer": (1.2e-3, 1.5e-3), "judge": (1.5e-3, 2e-3)}
+REUSE = {"mapper": 3, "restorer": 4, "judge": 4}
+"""Steps that each of them serves."""
+
+ROOM = {"mapper": 1024, "restorer": 4096, "judge": 4096}
+"""Samples of each shape that a GPU keeps: some 10 GB to a task. The mapper's come in 18 shapes."""
+
+LR = {"mapper": (2e-3, 2e-3), "restorer": (1.2e-3, 1.2e-3), "judge": (1.5e-3, 1.5e-3)}
 """Highest learning rate by task: on a CPU, on a GPU."""
 
 SIZES = {"mapper": ((192,), (160, 192, 256)), "restorer": ((128,), (128, 160, 192))}
@@ -73,6 +79,7 @@ def _training_options(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("--batch-size", type=int, default=0)
     parser.add_argument("--lr", type=float, default=0)
     parser.add_argument("--bfloat16", action=argparse.BooleanOptionalAction, help="default: on a GPU alone")
+    parser.add_argument("--reuse", type=int, help="steps that a sample serves; 1: a resumed run is the same run")
     parser.add_argument("--looks", type=int, default=0, help="pictures that the bank keeps")
     parser.add_argument("--processes", type=int, default=1, help="that make looks")
     parser.add_argument("--threads", type=int, default=0, help="of torch on the CPU")
@@ -103,7 +110,8 @@ def _train(given: argparse.Namespace) -> None:
         torch.set_num_threads(given.threads)
     run = Schedule(
         given.steps, given.minutes, given.lr or LR[name][gpu], seed=given.seed, device=given.device,
-        bfloat16=given.bfloat16, parts=PARTS[name][gpu], ema_decay=EMA[name], began=_BEGAN,
+        bfloat16=given.bfloat16, parts=PARTS[name][gpu],
+        reuse=REUSE[name] if given.reuse is None else given.reuse, room=ROOM[name] if gpu else 512, ema_decay=EMA[name], began=_BEGAN,
         warmup=400 if gpu else 200,
     )  # fmt: skip
     looks = given.looks or (6000 if gpu else 500)

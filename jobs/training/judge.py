@@ -172,7 +172,8 @@ class JudgeTask:
         clean = clean[torch.from_numpy(rng.permutation(count)).to(clean.device)]
         clean = toned(clean, torch.Generator(clean.device).manual_seed(int(rng.integers(2**62))), 0.3)
         nets = [net for net in (self.snapshots.pick(rng) for _ in range(3)) if net is not None]
-        sample = triples(clean, mix, nets, int(rng.integers(2**62)), 4 if count >= 64 else 2)
+        group = 5 if count >= 256 else 4 if count >= 64 else 2  # samples that share what is drawn
+        sample = triples(clean, mix, nets, int(rng.integers(2**62)), group)
         return sample, label(self.features, sample.truth, sample.before, sample.after)
 
     def loss(self, net: nn.Module, samples: Samples, step: int) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,8 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from training import tensors
-
-Samples = Mapping[str, Tensor]
+from training.replay import Replay, Samples
 
 
 class Task(Protocol):
@@ -53,7 +52,9 @@ class Schedule:
 
     ``minutes`` count from ``began`` (``time.monotonic``), and over all pieces of a run that was resumed.
     ``parts``: steps that one batch of samples serves, dealt out to them: on a GPU making samples is bound by
-    launches, and twice as many take hardly longer. ``reserve``: seconds at the end for writing what was learned.
+    launches, and twice as many take hardly longer. ``reuse``: how often a sample is served, from a pool of ``room``
+    (``replay``); a run that is resumed begins with an empty pool. ``reserve``: seconds at the end for writing what
+    was learned.
     ``warmup``: steps. ``saving``: seconds between checkpoints. ``bfloat16``: None is on a GPU alone; CPUs without
     AMX are ten times slower at it.
     """
@@ -70,6 +71,8 @@ class Schedule:
     device: str = "cpu"
     bfloat16: bool | None = None
     parts: int = 1
+    reuse: int = 1
+    room: int = 8192
     reserve: float = 6.0
     saving: float = 60.0
     began: float = field(default_factory=time.monotonic)
@@ -127,7 +130,7 @@ def train(
     began = run.began if not state.step else time.monotonic() - state.seconds
     bfloat16 = device.type != "cpu" if run.bfloat16 is None else run.bfloat16
     log, saved, first = _Log(task, run, state), time.monotonic(), True
-    generator = torch.Generator(device)
+    generator, pool = torch.Generator(device), Replay(run.room) if run.reuse > 1 else None
     state.seconds = max(state.seconds, time.monotonic() - began)
     while (progress := run.progress(state.step, state.seconds)) < 1:
         lr = run.lr_at(state.step, progress)
@@ -137,7 +140,7 @@ def train(
         rng = np.random.default_rng((run.seed, state.step))
         with torch.no_grad():
             samples = task.samples(state.step, rng, generator)
-        for part in parts(samples, run.parts):
+        for part in parts(samples, run.parts) if pool is None else served(pool, samples, run, rng):
             with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
                 loss = task.loss(net, part, state.step)
             optimiser.zero_grad(set_to_none=True)
@@ -169,6 +172,15 @@ def _filled(net: nn.Module, path: Path, architecture: str) -> None:
 def parts(samples: Samples, count: int) -> list[Samples]:
     """The samples dealt out to ``count`` batches, every count-th to one: kinds that lie together are spread."""
     return [{name: value[first::count] for name, value in samples.items()} for first in range(count)]
+
+
+def served(pool: Replay, samples: Samples, run: Schedule, rng: np.random.Generator) -> Iterator[Samples]:
+    """As many batches from the pool as serve each of ``samples`` ``run.reuse`` times on average."""
+    pool.put(samples)
+    first = next(iter(samples.values()))
+    pixels = first.shape[0] * first.shape[2] * first.shape[3] / run.parts
+    for _ in range(run.parts * run.reuse):
+        yield pool.draw(pixels, rng)
 
 
 def _step(net: nn.Module, optimiser: torch.optim.Optimizer, clip: float) -> None:

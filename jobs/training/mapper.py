@@ -68,7 +68,7 @@ class MapperTask:
         return MapperNet()
 
     def samples(self, step: int, rng: np.random.Generator, generator: torch.Generator) -> Samples:
-        """``pixels`` (b, 3, s, s); ``target`` (b, n, n, 1 + families), the mean severities of n x n patches."""
+        """``pixels`` (b, 3, s, s); ``target`` (b, 1 + families, n, n), the mean severities of n x n patches."""
         self.sources.refill()
         self.snapshots.refresh()
         size = int(rng.choice(self.settings.sizes))
@@ -88,11 +88,11 @@ class MapperTask:
             share = F.avg_pool2d(left / severity[of].clamp_min(1e-3), CELL).clamp_max(1)
             pixels[of], severity[of], families[of] = mended, left, families[of] * share
         target = torch.cat([F.adaptive_avg_pool2d(severity, n), F.adaptive_avg_pool2d(families, n)], 1)
-        return {"pixels": pixels, "target": target.permute(0, 2, 3, 1)}
+        return {"pixels": pixels, "target": target}
 
     def loss(self, net: nn.Module, samples: Samples, step: int) -> Tensor:
         """Cross-entropy of each patch's mean severity: proper for a mean, steep near 0, where mild damage is."""
-        pixels, target = samples["pixels"], samples["target"]
+        pixels, target = samples["pixels"], samples["target"].permute(0, 2, 3, 1)
         logits = net(pixels.contiguous(memory_format=torch.channels_last), target.shape[1]).float()
         errors = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((0, 1, 2))
         return errors[0] + CAUSES * errors[1:].sum()

@@ -18,9 +18,10 @@ from training.strengths import estimated_quality, simulated_strength, stage_one
 
 RECIPE = Recipe(
     weights={
-        "blur": 5, "noise": 4, "compression": 4.5, "resampling": 5, "surface": 2, "content": 0.5, "mixture": 2.5,
+        "blur": 5.5, "noise": 3, "compression": 4, "resampling": 4.5, "surface": 1.5, "content": 0.3, "mixture": 2,
+        "webp": 0.8, "jpeg": 0.5, "downsample": 1, "checkerboard": 0.5, "upsampler": 0.8, "gaussian_blur": 0.5,
     },
-    clean=0.12, whole=0.6, second=0.15, mild=0.2,
+    clean=0.1, whole=0.6, second=0.15, mild=0.2,
     sources={"photos": 0.62, "looks": 0.2, "art": 0.1, "scenes": 0.08},
 )  # fmt: skip
 """Mostly what can be undone; little of what cannot (patches swapped, shapes bent)."""

@@ -8,15 +8,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from qrefine.models.restorers import embedded_net as shipped
-from qrefine.models.restorers.embedded import EmbeddedRestorer
 from training import tensors
 from training.restorer_net import ARCHITECTURE, RestorerNet
+
+if TYPE_CHECKING:
+    from qrefine.models.restorers.embedded import EmbeddedRestorer
 
 Restore = Callable[[Tensor, Tensor], Tensor]
 """Pixels (b, 3, h, w) in [0, 1] and strength (b, 1, h, w) -> restored pixels, of 8-bit levels."""
@@ -69,6 +72,8 @@ class Snapshots:
 def _loaded(path: Path, device: str) -> Restore:
     weights, notes = tensors.load(path)
     if notes.get("architecture") == shipped.ARCHITECTURE:
+        from qrefine.models.restorers.embedded import EmbeddedRestorer  # it needs more than torch, numpy and pillow
+
         return partial(_by_product, EmbeddedRestorer(str(path), device=device))
     if notes.get("architecture") != ARCHITECTURE:
         raise ValueError(f"expected weights of {ARCHITECTURE}, found {notes.get('architecture')}")
