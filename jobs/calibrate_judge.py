@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -31,8 +30,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 from qrefine.config import RefineConfig
 from qrefine.models.judges.comparator import EmbeddedComparator

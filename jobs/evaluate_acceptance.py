@@ -10,7 +10,6 @@ that ends farther from it, or an undamaged picture that changes to below 45 dB. 
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -22,8 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
-
+from evaluation.markdown import show
 from qrefine.config import Backend, InpaintSettings, RefineConfig, load_config
 from qrefine.models.registry import load_restorer
 from qrefine.quality.map import Image
@@ -199,12 +197,6 @@ def generative(config: RefineConfig, photos: Sequence[Image], effort: Effort, gi
                  [v.offer.truth, v.offer.before, v.offer.after, v.result])
                 for v, o in zip(found, outcomes, strict=True) if v.offer.kind == kind
             ], side=256, wide=2080)  # fmt: skip
-
-
-def show(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A Markdown table under its title."""
-    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads), *(f"| {' | '.join(row)} |" for row in rows)]
-    print(f"**{title}**\n\n" + "\n".join(lines) + "\n", flush=True)
 
 
 def seconds(config: RefineConfig) -> str:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from training import damage, lies, repairs
 from training.classical import gaussian, levels
-from training.lies import Case, Draw
+from training.lies.base import Case, Draw
 
 Net = Callable[[Tensor, Tensor], Tensor]
 """A restorer: images (b, 3, h, w) and strength (b, 1, h, w) in [0, 1] -> images."""

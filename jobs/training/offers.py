@@ -19,7 +19,7 @@ from torch import Tensor
 
 from training import lies, repairs
 from training.degradations_cv2 import degrade
-from training.lies import Case, Draw
+from training.lies.base import Case, Draw
 
 Image = NDArray[np.uint8]
 Plane = NDArray[np.float32]

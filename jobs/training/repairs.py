@@ -14,7 +14,7 @@ from torch import Tensor
 
 from training import classical
 from training.classical import box, gaussian, luma
-from training.lies import Case, Draw, Make
+from training.lies.base import Case, Draw, Make
 
 
 def truth(case: Case, draw: Draw) -> Tensor:

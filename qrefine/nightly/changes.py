@@ -12,7 +12,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 
 import pyarrow as pa
@@ -21,6 +20,7 @@ from fsspec.utils import glob_translate
 
 from qrefine.corpus.listing import PINNED, SHARD_NAME, expand_braces
 from qrefine.corpus.units import Shard, inner, recut
+from qrefine.storage.ahead import ahead
 from qrefine.storage.store import canonical
 from qrefine.table.ledger import Ledger, Rows
 from qrefine.table.pieces import READERS, Piece, ReadColumns, has_changed, recorded_versions
@@ -136,13 +136,12 @@ def select_rows(
             candidates.setdefault(piece.path, set()).add(piece.shard)
     found: dict[str, list[AgainRows]] = {}
     counts: Counter[str] = Counter()
-    with ThreadPoolExecutor(READERS, thread_name_prefix="qrefine-select") as pool:
-        for path, rows in zip(candidates, pool.map(lambda path: read(path, LIGHT), candidates), strict=True):
-            for shard in candidates[path]:
-                its = rows.filter(pc.equal(rows["shard"], shard))
-                selected = _select(its, again, config, counts)
-                if selected.rows:
-                    found.setdefault(shard, []).append(selected)
+    for path, rows in zip(candidates, ahead(lambda path: read(path, LIGHT), candidates, READERS), strict=True):
+        for shard in candidates[path]:
+            its = rows.filter(pc.equal(rows["shard"], shard))
+            selected = _select(its, again, config, counts)
+            if selected.rows:
+                found.setdefault(shard, []).append(selected)
     return replace(changes, again={shard: _joined(parts) for shard, parts in found.items()}, counts=counts)
 
 

@@ -7,9 +7,7 @@ part of very many rows is streamed batch by batch instead.
 from __future__ import annotations
 
 import json
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +16,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from qrefine.config import Bounds
+from qrefine.storage.ahead import ahead
 from qrefine.storage.errors import storage_error
 from qrefine.storage.store import Store
 from qrefine.table.beside import ROW, Beside
@@ -73,23 +72,16 @@ class TableScan:
 
     def chunks(self, columns: Sequence[str]) -> Iterator[Chunk]:
         """All rows, these columns only, part by part in the order of their names."""
-        ahead: deque[Future[Chunk]] = deque()
-        with ThreadPoolExecutor(READERS, thread_name_prefix="qrefine-scan") as pool:
-            try:
-                for part in self.parts:
-                    if part.rows > STREAMED_ROWS:
-                        yield from self._stream(part.path, columns)
-                        continue
-                    ahead.append(pool.submit(self._read, part.path, columns))
-                    if len(ahead) > READ_AHEAD:
-                        yield ahead.popleft().result()
-                while ahead:
-                    yield ahead.popleft().result()
-            except OSError as error:
-                raise storage_error(self.root, error) from error
-            finally:
-                for future in ahead:
-                    future.cancel()
+
+        def read(part: Part) -> Iterable[Chunk]:
+            many = part.rows > STREAMED_ROWS  # read where it is consumed, batch by batch
+            return self._stream(part.path, columns) if many else [self._read(part.path, columns)]
+
+        try:
+            for found in ahead(read, self.parts, READERS, READ_AHEAD):
+                yield from found
+        except OSError as error:
+            raise storage_error(self.root, error) from error
 
     def rows(self, part: str, positions: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
         """Single rows of a part by their positions, in that order; reads the row groups that hold them."""

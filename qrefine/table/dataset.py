@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from qrefine.config import RefineConfig
+from qrefine.storage.ahead import ahead
 from qrefine.storage.store import Store
 from qrefine.table.images import PLACE, Sources, image_bytes, opened
 from qrefine.table.pieces import READERS
@@ -47,8 +47,7 @@ class TableDataset:
         light = pa.schema([field for field in found.schema if field.name not in HEAVY])
         holds = None if where is None else parse_where(where, light).expression
         paths = sorted({piece.path for piece in found.pieces()})
-        with ThreadPoolExecutor(READERS, thread_name_prefix="qrefine-dataset") as pool:
-            rows = [*pool.map(lambda path: self._read(path, holds), paths)]
+        rows = [*ahead(lambda path: self._read(path, holds), paths, READERS)]
         kinds = [(name, light.field(name).type) for name in dict.fromkeys([*PLACE, *self._columns])]
         empty = pa.schema(
             [*kinds, ("stored", pa.bool_()), ("part", pa.string()), ("row", pa.int64())]

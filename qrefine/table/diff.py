@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from qrefine.storage.ahead import ahead
 from qrefine.table.pieces import READERS
 from qrefine.table.table import Table
 
@@ -70,6 +70,5 @@ def _count(mask: pa.ChunkedArray) -> int:
 
 
 def _rows(table: Table, paths: Iterable[str]) -> pa.Table:
-    with ThreadPoolExecutor(READERS, thread_name_prefix="qrefine-diff") as pool:
-        found = list(pool.map(lambda path: table.read(path, COLUMNS), paths))
+    found = ahead(lambda path: table.read(path, COLUMNS), paths, READERS)
     return pa.concat_tables([table.schema.empty_table().select(list(COLUMNS)), *found])

@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
@@ -24,6 +23,7 @@ from qrefine.config import RefineConfig
 from qrefine.corpus.images import ImageError, decode
 from qrefine.models.registry import load_judge
 from qrefine.stages.judge import JudgeOf, score_pair
+from qrefine.storage.ahead import ahead
 from qrefine.storage.store import Store
 from qrefine.table.beside import CARRIED, ROW, beside_schema, beside_store, pair_of
 from qrefine.table.images import PLACE, SourceError, Sources, with_images
@@ -199,8 +199,7 @@ def _read(table: Table) -> pa.Table:
 
     paths: Sequence[str] = sorted({piece.path for piece in table.pieces()})
     empty = pa.schema([table.schema.field(name) for name in ROW]).append(pa.field("path", pa.string()))
-    with ThreadPoolExecutor(READERS, thread_name_prefix="qrefine-judge") as pool:
-        return pa.concat_tables([empty.empty_table(), *pool.map(one, paths)])
+    return pa.concat_tables([empty.empty_table(), *ahead(one, paths, READERS)])
 
 
 _own = threading.local()

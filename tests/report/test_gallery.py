@@ -55,6 +55,17 @@ def test_a_choice_does_not_depend_on_the_parts(
     assert {name: places(picks) for name, picks in choose(synthetic).items()} == expected
 
 
+def test_parts_come_in_their_order_whether_they_are_streamed_or_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan_module, "STREAMED_ROWS", 20)
+    monkeypatch.setattr(scan_module, "BATCH_ROWS", 13)
+    scan = TableScan(Store.at(str(synthetic_table(tmp_path / "table", shards=3, rows=70, part_rows=30))))
+    assert {part.rows for part in scan.parts} == {30, 10}
+    rows = [(chunk.part, chunk.first + i) for chunk in scan.chunks(["index"]) for i in range(chunk.rows.num_rows)]
+    assert rows == [(part.path, i) for part in scan.parts for i in range(part.rows)]
+
+
 def test_the_random_view_is_uniform(tmp_path: Path) -> None:
     table = synthetic_table(tmp_path / "table", shards=1, rows=400, part_rows=400)
     indexes = [index for _, index in places(choose(table, count=100)["random"])]

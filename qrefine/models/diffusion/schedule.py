@@ -66,6 +66,7 @@ class StrengthSchedule:
     job: StrengthJob
     timesteps: torch.Tensor
     _draws: bool
+    _waited: torch.Tensor  # latents that were reset to the source after the last step
 
     def begin(self, job: StrengthJob) -> None:
         """Set the batch of the next pipeline call."""
@@ -117,10 +118,24 @@ class StrengthSchedule:
         previous, *rest = super().step(  # type: ignore[misc]
             model_output, timestep, sample, *args, return_dict=False, **kwargs
         )
-        waits, source = self.job.waiting.pop(0)
+        self._waited, source = self.job.waiting.pop(0)
         self.job.at += 1
-        previous = torch.where(waits, source.to(previous.dtype), previous).contiguous()
+        previous = torch.where(self._waited, source.to(previous.dtype), previous).contiguous()
         return SchedulerOutput(prev_sample=previous) if as_object else (previous, *rest)
+
+    def multistep_uni_c_bh_update(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """UniPC's corrector."""
+        corrected = super().multistep_uni_c_bh_update(*args, **kwargs)  # type: ignore[misc]
+        return self._corrected(corrected, kwargs["this_sample"])
+
+    def stochastic_adams_moulton_update(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """SA-Solver's corrector."""
+        corrected = super().stochastic_adams_moulton_update(*args, **kwargs)  # type: ignore[misc]
+        return self._corrected(corrected, kwargs["this_sample"])
+
+    def _corrected(self, corrected: torch.Tensor, sample: torch.Tensor) -> torch.Tensor:
+        """A corrector does the last step again; a latent that waited had no part in it and begins as the source."""
+        return torch.where(self._waited, sample, corrected)
 
 
 def differential(scheduler: Any, steps: int) -> Any:

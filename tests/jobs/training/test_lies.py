@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from training import lies, repairs
-from training.lies import Case, Draw
+from training.lies.base import Case, Draw
 
 
 def _case(size: int = 64) -> Case:

@@ -120,3 +120,33 @@ def test_a_latent_waits_as_the_noised_source_and_zero_ends_as_the_source(name):
         if (~waits).any():
             assert not torch.equal(latents[~waits], waiting[~waits])
     assert torch.equal(latents[:, :, 0, 0], source[:, :, 0, 0])
+
+
+def run(scheduler, steps, total, source):
+    """Latents after ``total`` steps of a model whose answer depends on each latent alone."""
+    scheduler = differential(scheduler, total)
+    scheduler.set_timesteps(total)
+    scheduler.begin(StrengthJob(steps, total, [7], lambda x: x))
+    at = total - int(steps.max())
+    scheduler.set_begin_index(at)
+    latents = scheduler.add_noise(source, torch.zeros(1), scheduler.timesteps[at : at + 1])
+    for t in scheduler.timesteps[at:]:
+        (latents,) = scheduler.step(torch.sin(3 * latents), t, latents, return_dict=False)[:1]
+    return latents
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("UniPCMultistepScheduler", {"solver_order": 1}),
+        ("SASolverScheduler", {"predictor_order": 1, "corrector_order": 1, "tau_func": lambda t: 0}),
+        ("DPMSolverMultistepScheduler", {"solver_order": 1}),
+    ],
+)
+def test_a_corrector_changes_no_latent_before_its_first_step(name, options):
+    source = torch.rand(1, 3, 2, 2)
+    mixed = run(getattr(diffusers, name)(**options), torch.tensor([[[0, 1], [3, 6]]]), 6, source)
+    for place, k in (((0, 1), 1), ((1, 0), 3), ((1, 1), 6)):
+        alone = run(getattr(diffusers, name)(**options), torch.full((1, 2, 2), k), 6, source)
+        assert torch.equal(mixed[..., *place], alone[..., *place]), k
+    assert torch.equal(mixed[..., 0, 0], source[..., 0, 0])

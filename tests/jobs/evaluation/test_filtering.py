@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from evaluation.filtering import damaged, rows
 from tests.support import photo
 from training.figures import Image, Plane
-from training.filtering import damaged, rows
 
 SOURCES = {"light": [photo("coffee", 96) // 2 + 127] * 6, "dark": [photo("coffee", 96) // 4] * 6}
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-Image = NDArray[np.uint8]
-Plane = NDArray[np.float32]
+from qrefine.config import Bounds, RefineConfig
+from qrefine.models.mappers.embedded import EmbeddedMapper
+from qrefine.models.restorers.embedded import EmbeddedRestorer
+from qrefine.quality.map import QualityMap
+from qrefine.quality.regions import flatten, strength
+from qrefine.stages.refiner import Refiner
+from training.figures import Image, Plane
 
 
 @dataclass(frozen=True)
@@ -31,36 +32,18 @@ class Product:
 
 
 def load(mapper: str | None, restorer: str | None, judge: str | None) -> Product:
-    """The embedded models with the given weights; without: the package's.
-
-    Raises ValueError where a judge is given that the refiner has no place for.
-    """
-    from qrefine.config import Bounds, RefineConfig
-    from qrefine.models.mappers.embedded import EmbeddedMapper
-    from qrefine.models.restorers.embedded import EmbeddedRestorer
-    from qrefine.quality.regions import strength
-    from qrefine.stages.refiner import Refiner
-
-    settings: dict[str, Any] = {
+    """The embedded models with the given weights, by default the package's; ValueError for others."""
+    settings = {
         "mapper": {"weights": mapper},
         "inpaint": {"weights": restorer},
         "enhance": {"blind": {"weights": restorer}},
+        "accept": {"judge": {"weights": judge}},
     }
-    if judge is not None:
-        if (
-            "judge"
-            not in getattr(RefineConfig.model_fields.get("accept"), "annotation", RefineConfig).model_fields
-        ):
-            raise ValueError("--judge: the refiner of this version takes no judge")
-        settings["accept"] = {"judge": {"weights": judge}}
     seen, mended = EmbeddedMapper(mapper), EmbeddedRestorer(restorer)
     refiner, bounds = Refiner(RefineConfig.model_validate(settings)), Bounds()
 
     def scores(images: Sequence[Image]) -> list[Plane]:
-        maps: list[Plane] = []
-        for start in range(0, len(images), 8):
-            maps += [quality.values for quality in seen(list(images[start : start + 8]))]
-        return maps
+        return [quality.values for quality in seen(images)]
 
     def restore(image: Image, plane: Plane) -> Image:
         return mended([image], [plane], [""], [0])[0]
@@ -78,7 +61,4 @@ def flat(values: Plane, size: tuple[int, int]) -> Plane:
     """A map at the image's size: as the product interpolates it; at that size already, as it is."""
     if values.shape == size:
         return values
-    from qrefine.quality.map import QualityMap
-    from qrefine.quality.regions import flatten
-
     return flatten(QualityMap(values), *size)

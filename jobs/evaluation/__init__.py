@@ -1,0 +1,1 @@
+"""What the embedded networks are measured by: pictures, damage, tables of figures. Not in the wheel."""
