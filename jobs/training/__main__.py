@@ -53,6 +53,11 @@ def _parser() -> argparse.ArgumentParser:
     scores.add_argument("--steps", type=int, default=500)
     scores.add_argument("--seed", type=int, default=0)
     scores.add_argument("--out", type=Path, required=True)
+    mean = commands.add_parser("average", help="mean weights of two trainings, one begun with the other's")
+    mean.add_argument("first", type=Path)
+    mean.add_argument("second", type=Path)
+    mean.add_argument("--share", type=float, default=0.5, help="of the second")
+    mean.add_argument("--out", type=Path, required=True)
     smoke = commands.add_parser("smoke", help="some steps of every task, and a sheet of damage")
     smoke.add_argument("--pack", type=Path, required=True)
     smoke.add_argument("--seconds", type=float, default=20, help="for each task")
@@ -135,6 +140,10 @@ def main() -> int:
             from training.scores import fit
 
             print(fit(given.scores, given.out, given.init, given.steps, given.seed))
+        elif given.command == "average":
+            from training.average import average
+
+            print(average(given.first, given.second, given.share, given.out))
         elif given.command == "smoke":
             from training.smoke import smoke
 
