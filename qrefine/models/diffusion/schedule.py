@@ -134,7 +134,7 @@ class StrengthSchedule:
         return self._corrected(corrected, kwargs["this_sample"])
 
     def _corrected(self, corrected: torch.Tensor, sample: torch.Tensor) -> torch.Tensor:
-        """A corrector does the last step again; a latent that waited had no part in it and begins as the source."""
+        """A corrector does the last step again. What waited had no part in it: it begins as the source."""
         return torch.where(self._waited, sample, corrected)
 
 

@@ -146,7 +146,7 @@ def run(scheduler, steps, total, source):
 def test_a_corrector_changes_no_latent_before_its_first_step(name, options):
     source = torch.rand(1, 3, 2, 2)
     mixed = run(getattr(diffusers, name)(**options), torch.tensor([[[0, 1], [3, 6]]]), 6, source)
-    for place, k in (((0, 1), 1), ((1, 0), 3), ((1, 1), 6)):
+    for y, x, k in ((0, 1, 1), (1, 0, 3), (1, 1, 6)):
         alone = run(getattr(diffusers, name)(**options), torch.full((1, 2, 2), k), 6, source)
-        assert torch.equal(mixed[..., *place], alone[..., *place]), k
+        assert torch.equal(mixed[..., y, x], alone[..., y, x]), k
     assert torch.equal(mixed[..., 0, 0], source[..., 0, 0])
