@@ -32,7 +32,6 @@ app = typer.Typer(
     name="qrefine",
     help="Quality-guided refinement of text-to-image corpora.",
     epilog="Exit codes: 0 done; 2 something to fix; 3 done, but shards failed; 4 the table is in use.",
-    no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -193,7 +192,7 @@ def main() -> None:
         level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
     try:
-        code = app(standalone_mode=False)
+        code = app(sys.argv[1:] or ["--help"], prog_name="qrefine", standalone_mode=False)
     except UserError as error:
         if debug:
             raise
@@ -201,8 +200,8 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = _complain("interrupted; what is committed stays: the same command continues", INTERRUPTED)
     except UsageError as error:
-        error.show()
-        code = error.exit_code
+        hint = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
+        code = _complain(error.format_message() + hint, error.exit_code)
     sys.exit(code or 0)
 
 

@@ -46,6 +46,15 @@ def test_failed_shards_end_with_code_3(tmp_path: Path) -> None:
         (["refine", "x", "out", *SETTINGS, "--set", "inpaint.weights=no.safetensors"], "not at"),
         (["refine", "x", "out", "--config", "nowhere.yaml"], "nowhere.yaml"),
         (["refine", "nope://bucket/x.tar", "out", *SETTINGS], "nope"),
+        (["refine", "x", "out", "--config"], "Option '--config' requires an argument."),
+        (
+            ["plan", "x", "--samples", "2"],
+            "'--samples': Input should be greater than or equal to 8 (see qrefine plan --help)",
+        ),
+        (["plan", "x", "--samples", "few"], "'--samples': Input should be a valid integer"),
+        (["plan"], "Missing argument 'INPUT...'."),
+        (["plam"], "No such command 'plam'."),
+        (["score", "x", "out", "--retry"], "No such option: --retry"),
     ],
 )
 def test_what_a_person_must_mend_is_one_line_and_code_2(
@@ -58,6 +67,13 @@ def test_what_a_person_must_mend_is_one_line_and_code_2(
     assert done.stderr.startswith("qrefine: ")
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_without_arguments_it_lists_its_commands() -> None:
+    done = qrefine()
+    assert done.returncode == 0
+    assert "Usage: qrefine [OPTIONS] COMMAND" in done.stdout
+    assert done.stderr == ""
 
 
 def test_a_table_of_other_columns_is_refused(tmp_path: Path) -> None:
