@@ -7,7 +7,7 @@ their prompts as text, and the arguments that the settings name.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,22 @@ CLIP_TOKENS = 77  # its encoders read no more; those of other encoders can be se
 WIDE = (1.0, 9 / 7, 19 / 13, 7 / 4, 5 / 2)
 
 
+def _plain(pipe: Any, prompt: str) -> tuple[str, int]:
+    return prompt, 0
+
+
+def _template(pipe: Any, prompt: str) -> tuple[str, int]:
+    return pipe.prompt_template_encode.format(prompt), pipe.prompt_template_encode_start_idx
+
+
+def _chat(pipe: Any, prompt: str) -> tuple[str, int]:
+    message = [{"role": "user", "content": prompt}]
+    text = pipe.tokenizer.apply_chat_template(
+        message, tokenize=False, add_generation_prompt=True, enable_thinking=True
+    )
+    return text, 0
+
+
 @dataclass(frozen=True)
 class Family:
     """``outputs`` of encode_prompt, by their argument names in the pipeline's call; None: not passed.
@@ -28,7 +44,8 @@ class Family:
     ``call``: arguments of the pipeline's call. ``guided_by``: the argument that, above ``unguided``, costs a
     second forward call in each step for the negative prompt. ``negative``: the negative prompt where none is set.
     ``tokens``: the tokenizers and how many tokens of a prompt their encoders read; the first one that is there
-    counts. ``shapes``: aspect ratios, long by short side, of the images it was trained on. ``side``: its native
+    counts. ``written``: what the tokenizer gets for a prompt, and how many tokens at its begin do not count.
+    ``shapes``: aspect ratios, long by short side, of the images it was trained on. ``side``: its native
     size in pixels where the model's configuration does not tell it.
     """
 
@@ -38,6 +55,7 @@ class Family:
     unguided: float = 1.0
     negative: str | None = None
     tokens: tuple[tuple[str, int], ...] = (("tokenizer", CLIP_TOKENS),)
+    written: Callable[[Any, str], tuple[str, int]] = _plain
     shapes: tuple[float, ...] = WIDE
     side: int | None = None
 
@@ -70,17 +88,20 @@ FAMILIES: Mapping[str, Family] = {
         tokens=(("tokenizer_2", 256),),
     ),
     # guidance and negative prompt: card of Qwen-Image and example of QwenImageImg2ImgPipeline; without a negative
-    # prompt true_cfg_scale does nothing. Side: the card's square. Tokens: default of encode_prompt
+    # prompt true_cfg_scale does nothing. Side: the card's square. Tokens: default of encode_prompt; they include
+    # the end of the template, but not its begin
     "QwenImage": Family(
         ("prompt_embeds", "prompt_embeds_mask"),
         {TRUE_CFG: 4.0},
         TRUE_CFG,
         negative=" ",
         tokens=(("tokenizer", 1024),),
+        written=_template,
         side=1328,
     ),
-    # guidance: example of ZImageImg2ImgPipeline, for the distilled Turbo. The undistilled model's card says 3 to 5
-    "ZImage": Family(_PAIR, {CFG: 0.0}, unguided=0.0, tokens=(("tokenizer", 512),)),
+    # guidance: example of ZImageImg2ImgPipeline, for the distilled Turbo. The undistilled model's card says 3 to
+    # 5. Tokens: default of encode_prompt; they include the chat template
+    "ZImage": Family(_PAIR, {CFG: 0.0}, unguided=0.0, tokens=(("tokenizer", 512),), written=_chat),
 }
 
 

@@ -75,13 +75,17 @@ class PromptEncoder:
     def tokens(self, prompt: str) -> tuple[int, int]:
         """How many tokens of a prompt the model reads, and how many there are; (0, 0) where that is not known.
 
-        Of a prompt of more than MOST_CHARS characters only so many are counted.
+        With those of the model's template where they take the place of the prompt's. Of a prompt of more than
+        MOST_CHARS characters only so many are counted.
         """
-        for name, limit in self.family.tokens if self.family else ():
+        if self.family is None:
+            return 0, 0
+        for name, limit in self.family.tokens:
             if (tokenizer := getattr(self.pipe, name, None)) is not None:
                 if limit > CLIP_TOKENS:
                     limit = self.encoding.get("max_sequence_length", limit)
-                count = len(tokenizer(prompt[:MOST_CHARS], truncation=False).input_ids)
+                text, uncounted = self.family.written(self.pipe, prompt[:MOST_CHARS])
+                count = len(tokenizer(text, truncation=False).input_ids) - uncounted
                 return min(count, limit), count
         return 0, 0
 

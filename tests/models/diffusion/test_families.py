@@ -188,6 +188,20 @@ def test_a_prompt_that_is_cut_is_counted_and_reported_once(caplog):
     assert "76 characters" in line
 
 
+@pytest.mark.parametrize(("family", "most"), [("sdxl", 77), ("qwen", 1024), ("zimage", 512)])
+def test_tokens_of_a_template_count_as_the_encoder_counts_them(family, most):
+    text = tiny(family, buckets=[[64, 64]]).text
+    frame = text.tokens("")[1]
+    for letters in (1, most - frame, most - frame + 1):
+        kept, count = text.tokens("a" * letters)
+        embedding = text("a" * letters)
+        if family != "sdxl":  # which pads all to 77
+            mask, embeds = embedding.get("prompt_embeds_mask"), embedding["prompt_embeds"]
+            assert kept == (len(embeds[0]) if mask is None else int(mask.sum()))
+        assert count == frame + letters
+        assert text.cut == (count > most)
+
+
 def flux(tmp_path, guidance_embeds, **options):
     pipe = diffusers.FluxPipeline.from_pretrained(saved("flux"), local_files_only=True)
     config = {**pipe.transformer.config, "guidance_embeds": guidance_embeds}
