@@ -8,9 +8,6 @@ from pathlib import Path
 
 from qrefine.models.weights import sha256
 
-FIGURES = ("<!-- figures -->", "<!-- /figures -->")
-"""What lies between is replaced by the evaluation."""
-
 
 @dataclass(frozen=True)
 class ModelCard:
@@ -34,20 +31,11 @@ def write_card(card: ModelCard, weights: Path) -> Path:
         f"| file | size | sha256 |\n|---|---|---|\n| `{weights.name}` | {size:.2f} MB | `{sha256(weights)}` |",
         f"## Data\n\n{card.data}",
         f"## Recipe\n\n{card.recipe}",
-        f"## Figures\n\n{FIGURES[0]}\n{card.figures}\n{FIGURES[1]}",
+        f"## Figures\n\n{card.figures}",
         f"## Limits\n\n{card.limits}",
     ]
     path.write_text("\n\n".join(parts) + "\n")
     return path
-
-
-def set_figures(path: Path, figures: str) -> None:
-    """Puts ``figures`` in the place of those in the card at ``path``. ValueError where it has no such place."""
-    text = path.read_text()
-    pattern = re.compile(re.escape(FIGURES[0]) + ".*?" + re.escape(FIGURES[1]), re.DOTALL)
-    if not pattern.search(text):
-        raise ValueError(f"{path}: the card has no place for figures ({FIGURES[0]} ... {FIGURES[1]})")
-    path.write_text(pattern.sub(lambda _: f"{FIGURES[0]}\n{figures}\n{FIGURES[1]}", text))
 
 
 def stated_digest(path: Path) -> str:

@@ -301,9 +301,6 @@ EXTRA: dict[str, Kind] = _registry({
 FAMILIES = tuple(dict.fromkeys(kind.family for kind in KINDS.values()))
 """blur, noise, compression, resampling, surface, content, mixture."""
 
-RESTORABLE = tuple(name for name, kind in KINDS.items() if kind.family in FAMILIES[:4])
-"""The 13 kinds that a restorer is measured by."""
-
 
 def degrade(images: Tensor, kinds: Sequence[str], severity: Tensor, generator: torch.Generator) -> Tensor:
     """``images`` (b, 3, h, w), each with damage of its kind at its severity (b,); "" leaves it as it is.
