@@ -108,7 +108,8 @@ def both(weights: str | None, share: float) -> Look:
         return mapper([image])[0].values
 
     def count(image: Image) -> int:
-        return patch_count(*image.shape[:2], settings.grid, settings.patch)
+        height, width = image.shape[:2]
+        return patch_count(height, width, settings.grid, settings.patch)
 
     def shrunk(image: Image) -> Image:
         height, width = (round(side * share) for side in image.shape[:2])
