@@ -46,7 +46,7 @@ from training.offers import Offer
 from training.pack import Pack
 
 RISKS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
-THRESHOLDS = 1 - np.geomspace(0.7, 0.0002, 60)
+THRESHOLDS = 1 / (1 + np.exp(-np.arange(-1.5, 8.6, 0.1)))
 DOUBT = 0.05
 """Chance that a threshold holds less than it says."""
 
@@ -174,7 +174,7 @@ def main() -> None:
     families = {family: len(rows) for family, rows in losses.items()}
     for family, rows in losses.items():
         harm = np.sum(rows, axis=0)
-        told = ", ".join(f"{harm[i]} at {THRESHOLDS[i]:.3f}" for i in range(0, len(THRESHOLDS), 4))
+        told = ", ".join(f"{harm[i]} at {THRESHOLDS[i]:.3f}" for i in range(0, len(THRESHOLDS), 8))
         print(f"{family}: {len(rows)} candidates; harmful and accepted {told}")
     write(given.judge, found, families)
     print(f"{time.perf_counter() - began:.0f} s")

@@ -84,7 +84,7 @@ def _training_options(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("--batch-size", type=int, default=0)
     parser.add_argument("--lr", type=float, default=0)
     parser.add_argument("--bfloat16", action=argparse.BooleanOptionalAction, help="default: on a GPU alone")
-    parser.add_argument("--reuse", type=int, help="steps that a sample serves; 1: a resumed run is the same run")
+    parser.add_argument("--reuse", type=int, default=0, help="times that a sample is served; 1: no pool")
     parser.add_argument("--looks", type=int, default=0, help="pictures that the bank keeps")
     parser.add_argument("--processes", type=int, default=1, help="that make looks")
     parser.add_argument("--threads", type=int, default=0, help="of torch on the CPU")
@@ -115,9 +115,8 @@ def _train(given: argparse.Namespace) -> None:
         torch.set_num_threads(given.threads)
     run = Schedule(
         given.steps, given.minutes, given.lr or LR[name][gpu], seed=given.seed, device=given.device,
-        bfloat16=given.bfloat16, parts=PARTS[name][gpu],
-        reuse=REUSE[name] if given.reuse is None else given.reuse, room=ROOM[name] if gpu else 512, ema_decay=EMA[name], began=_BEGAN,
-        warmup=400 if gpu else 200,
+        bfloat16=given.bfloat16, parts=PARTS[name][gpu], reuse=given.reuse or REUSE[name],
+        room=ROOM[name] if gpu else 512, ema_decay=EMA[name], began=_BEGAN, warmup=400 if gpu else 200,
     )  # fmt: skip
     looks = given.looks or (6000 if gpu else 500)
     supply = Supply(given.pack, given.device, looks, given.processes, seed=given.seed)

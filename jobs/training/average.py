@@ -14,7 +14,7 @@ from training import tensors
 
 
 def average(first: Path, second: Path, share: float, out: Path) -> str:
-    """Writes ``share`` of ``second``'s weights plus the rest of ``first``'s, as float16; gives a line that says so.
+    """Writes ``share`` of ``second``'s weights plus the rest of ``first``'s, as float16; gives a line about it.
 
     ValueError where ``share`` is not in [0, 1] or the two are of different networks.
     """
@@ -28,5 +28,7 @@ def average(first: Path, second: Path, share: float, out: Path) -> str:
         name: torch.lerp(value.float(), other[name].float(), share).half() if value.is_floating_point() else value
         for name, value in one.items()
     }
-    tensors.save(out, mixed, {"architecture": notes.get("architecture", ""), "average": f"{share:g} of the second"})
+    tensors.save(
+        out, mixed, {"architecture": notes.get("architecture", ""), "average": f"{share:g} of the second"}
+    )
     return f"{share:g} of {second} and {1 - share:g} of {first} -> {out}"

@@ -52,11 +52,10 @@ class Schedule:
 
     ``minutes`` count from ``began`` (``time.monotonic``), and over all pieces of a run that was resumed.
     ``parts``: steps that one batch of samples serves, dealt out to them: on a GPU making samples is bound by
-    launches, and twice as many take hardly longer. ``reuse``: how often a sample is served, from a pool of ``room``
-    (``replay``); a run that is resumed begins with an empty pool. ``reserve``: seconds at the end for writing what
-    was learned.
-    ``warmup``: steps. ``saving``: seconds between checkpoints. ``bfloat16``: None is on a GPU alone; CPUs without
-    AMX are ten times slower at it.
+    launches, and twice as many take hardly longer. ``reuse``: how often a sample is served, from a pool of
+    ``room`` (``replay``); a run that is resumed begins with an empty pool. ``reserve``: seconds at the end for
+    writing what was learned. ``warmup``: steps. ``saving``: seconds between checkpoints. ``bfloat16``: None is on
+    a GPU alone; CPUs without AMX are ten times slower at it.
     """
 
     steps: int = 0

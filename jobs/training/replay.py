@@ -1,7 +1,7 @@
 """Samples that are made once and served several times, mirrored and turned anew each time.
 
-Making a damaged picture and its truth takes longer than learning from it. A pool of the last samples lets a network
-take several steps for each batch that is made, and mixes samples that were made together.
+Making a damaged picture and its truth takes longer than learning from it. A pool of the last samples lets a
+network take several steps for each batch that is made, and mixes samples that were made together.
 """
 
 from __future__ import annotations

@@ -72,7 +72,8 @@ class Snapshots:
 def _loaded(path: Path, device: str) -> Restore:
     weights, notes = tensors.load(path)
     if notes.get("architecture") == shipped.ARCHITECTURE:
-        from qrefine.models.restorers.embedded import EmbeddedRestorer  # it needs more than torch, numpy and pillow
+        # pydantic comes with it, and training has torch, numpy and pillow alone
+        from qrefine.models.restorers.embedded import EmbeddedRestorer
 
         return partial(_by_product, EmbeddedRestorer(str(path), device=device))
     if notes.get("architecture") != ARCHITECTURE:
