@@ -28,7 +28,6 @@ def average(first: Path, second: Path, share: float, out: Path) -> str:
         name: torch.lerp(value.float(), other[name].float(), share).half() if value.is_floating_point() else value
         for name, value in one.items()
     }
-    tensors.save(
-        out, mixed, {"architecture": notes.get("architecture", ""), "average": f"{share:g} of the second"}
-    )
+    steps = str(sum(int(each.get("steps", 0)) for each in (notes, others)))
+    tensors.save(out, mixed, {"architecture": notes.get("architecture", ""), "steps": steps})
     return f"{share:g} of {second} and {1 - share:g} of {first} -> {out}"

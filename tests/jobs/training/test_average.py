@@ -23,7 +23,7 @@ def test_weights_lie_between_in_their_share(tmp_path: Path) -> None:
     assert found["a"].tolist() == [0.25, 3.5]
     assert found["a"].dtype == torch.float16
     assert found["count"] == 3
-    assert notes["architecture"] == "line-1"
+    assert notes == {"architecture": "line-1", "steps": "18"}
 
 
 def test_other_networks_and_shares_are_refused(tmp_path: Path) -> None:
