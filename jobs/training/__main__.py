@@ -9,6 +9,7 @@ _BEGAN = time.monotonic()  # before torch is imported: the clock of --minutes st
 import argparse  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
 
 import torch  # noqa: E402
 
@@ -82,9 +83,9 @@ def _training_options(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("--device", default=_device())
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch-size", type=int, default=0)
-    parser.add_argument("--lr", type=float, default=0)
+    parser.add_argument("--lr", type=float)
     parser.add_argument("--bfloat16", action=argparse.BooleanOptionalAction, help="default: on a GPU alone")
-    parser.add_argument("--reuse", type=int, default=0, help="times that a sample is served; 1: no pool")
+    parser.add_argument("--reuse", type=int, help="times that a sample is served; 1: no pool")
     parser.add_argument("--looks", type=int, default=0, help="pictures that the bank keeps")
     parser.add_argument("--processes", type=int, default=1, help="that make looks")
     parser.add_argument("--threads", type=int, default=0, help="of torch on the CPU")
@@ -109,15 +110,23 @@ def task_of(name: str, supply: Supply, batch_size: int = 0, restorers: tuple[Pat
     return JudgeTask(supply, JudgeSettings(batch_size=batch_size), restorers)
 
 
+def schedule_of(name: str, device: str, began: float, **given: Any) -> Schedule:
+    """The schedule of the task called ``name`` on a device; what is ``given`` and is not None comes first."""
+    gpu = not device.startswith("cpu")
+    usual = {
+        "lr": LR[name][gpu], "parts": PARTS[name][gpu], "reuse": REUSE[name], "room": ROOM[name] if gpu else 512,
+        "ema_decay": EMA[name], "warmup": 400 if gpu else 200,
+    }  # fmt: skip
+    chosen = {key: value for key, value in given.items() if value is not None}
+    return Schedule(device=device, began=began, **usual | chosen)
+
+
 def _train(given: argparse.Namespace) -> None:
     name, gpu = given.command, not given.device.startswith("cpu")
     if given.threads:
         torch.set_num_threads(given.threads)
-    run = Schedule(
-        given.steps, given.minutes, given.lr or LR[name][gpu], seed=given.seed, device=given.device,
-        bfloat16=given.bfloat16, parts=PARTS[name][gpu], reuse=given.reuse or REUSE[name],
-        room=ROOM[name] if gpu else 512, ema_decay=EMA[name], began=_BEGAN, warmup=400 if gpu else 200,
-    )  # fmt: skip
+    options = {key: getattr(given, key) for key in ("steps", "minutes", "lr", "seed", "bfloat16", "reuse")}
+    run = schedule_of(name, given.device, _BEGAN, **options)
     looks = given.looks or (6000 if gpu else 500)
     supply = Supply(given.pack, given.device, looks, given.processes, seed=given.seed)
     task = task_of(name, supply, given.batch_size, tuple(getattr(given, "restorer", ())))
@@ -146,7 +155,7 @@ def main() -> int:
         elif given.command == "smoke":
             from training.smoke import smoke
 
-            smoke(task_of, given.pack, given.seconds, given.device, given.out, given.processes)
+            smoke(task_of, schedule_of, given.pack, given.seconds, given.device, given.out, given.processes)
         else:
             _train(given)
     except ValueError as error:

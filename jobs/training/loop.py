@@ -131,15 +131,17 @@ def train(
     log, saved, first = _Log(task, run, state), time.monotonic(), True
     generator, pool = torch.Generator(device), Replay(run.room) if run.reuse > 1 else None
     state.seconds = max(state.seconds, time.monotonic() - began)
-    while (progress := run.progress(state.step, state.seconds)) < 1:
-        lr = run.lr_at(state.step, progress)
-        for group in optimiser.param_groups:
-            group["lr"] = lr
+    while run.progress(state.step, state.seconds) < 1:
         generator.manual_seed(hash((run.seed, state.step)) % 2**62)
         rng = np.random.default_rng((run.seed, state.step))
         with torch.no_grad():
             samples = task.samples(state.step, rng, generator)
         for part in parts(samples, run.parts) if pool is None else served(pool, samples, run, rng):
+            if 0 < run.steps <= state.step:
+                break
+            lr = run.lr_at(state.step, run.progress(state.step, state.seconds))
+            for group in optimiser.param_groups:
+                group["lr"] = lr
             with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
                 loss = task.loss(net, part, state.step)
             optimiser.zero_grad(set_to_none=True)

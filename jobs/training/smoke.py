@@ -42,7 +42,10 @@ TaskOf = Callable[[str, Supply, int, tuple[Path, ...]], Task]
 """Name, supply, batch size (0: its own) and restorers to learn from -> a task."""
 
 
-def smoke(task_of: TaskOf, pack: Path, seconds: float, device: str, out: Path, processes: int) -> None:
+def smoke(
+    task_of: TaskOf, schedule_of: Callable[..., Schedule], pack: Path, seconds: float, device: str, out: Path,
+    processes: int,
+) -> None:  # fmt: skip
     """Trains each task for some seconds and prints its speed; one that fails is told and the next is tried."""
     out.mkdir(parents=True, exist_ok=True)
     gpu = not device.startswith("cpu")
@@ -55,7 +58,7 @@ def smoke(task_of: TaskOf, pack: Path, seconds: float, device: str, out: Path, p
             supply = Supply(pack, device, 2000 if gpu else 100, processes)
             task = task_of(name, supply, 0, () if name == "restorer" else (restorer,))
             minutes = (time.monotonic() - began + seconds) / 60
-            run = Schedule(minutes=minutes, device=device, reserve=1, began=began, warmup=20)
+            run = schedule_of(name, device, began, minutes=minutes, reserve=1, warmup=20)
             if gpu:
                 torch.cuda.reset_peak_memory_stats()
             try:

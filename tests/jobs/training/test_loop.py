@@ -44,6 +44,12 @@ def test_it_learns_and_survives_a_loss_that_is_not_finite() -> None:
     assert abs(float(net.eval()(x)) - 2) < 0.25
 
 
+def test_a_run_has_as_many_steps_as_asked_however_batches_are_dealt_out() -> None:
+    _, state = train(Line(), Schedule(steps=10, parts=4, lr=1e-2, warmup=2))
+    assert state.step == 10
+    assert state.crops == 40
+
+
 def test_resuming_gives_the_same_weights(tmp_path: Path) -> None:
     whole, _ = train(Line(), Schedule(steps=30, lr=1e-2, warmup=3))
     path = tmp_path / "run.checkpoint"
