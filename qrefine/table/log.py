@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -156,10 +156,24 @@ class Log:
                 return False
         return True
 
-    def entries(self, columns: Sequence[str] = ("path", "size", "modificationTime", "stats")) -> Iterator[Entry]:
+    @property
+    def touched(self) -> pa.Array:
+        """Paths of all parts that were added or removed since the checkpoint."""
+        return pa.concat_arrays([pa.array([], pa.string()), *(entry.touched for entry in self._tail)])
+
+    def pieces(self) -> Iterator[tuple[str, bytes]]:
+        """The checkpoint's pieces by their names; nothing where it is in one file."""
+        yield from ((name, self._store.read(name)) for name in self._names if len(self._names) > 1)
+
+    def entries(
+        self,
+        columns: Sequence[str] = ("path", "size", "modificationTime", "stats"),
+        without: Container[str] = (),
+    ) -> Iterator[Entry]:
         """What makes up this version, newest first: live parts, and removals that are on record.
 
-        ``columns``: of the parts that are read from the checkpoint; the others are null.
+        ``columns``: of the parts that are read from the checkpoint; the others are null. ``without``: pieces of
+        the checkpoint that are not read.
         """
         seen = pa.array([], pa.string())
         for entry in reversed(self._tail):
@@ -167,17 +181,29 @@ class Log:
             seen = pa.concat_arrays([seen, entry.touched])
         wanted = [*(f"add.{name}" for name in columns), *(f"remove.{field.name}" for field in REMOVE)]
         for name in self._names:
+            if name in without:
+                continue
             file = pq.ParquetFile(pa.BufferReader(self._store.read(name)))
             for batch in file.iter_batches(BATCH, columns=wanted):
                 yield _unseen(Entry(_cast(batch, "add", ADD), _cast(batch, "remove", REMOVE)), seen)
 
-    def checkpointed(self, data: bytes, size: int) -> None:
-        """Put a checkpoint of this version beside the log; readers then need no older commit."""
-        name = f"{self.version:020d}.checkpoint.parquet"
-        self._store.write(name, data)
-        about = {"version": self.version, "size": size, "sizeInBytes": len(data)}
+    def checkpointed(self, files: Sequence[bytes]) -> None:
+        """Put a checkpoint of this version beside the log, in one file or in pieces; readers then need no older
+        commit. It counts when all its pieces are there. Raises FileExistsError where another writes them."""
+        rows = sum(pq.read_metadata(pa.BufferReader(data)).num_rows for data in files)
+        about = {"version": self.version, "size": rows, "sizeInBytes": sum(map(len, files))}
+        stem, count = f"{self.version:020d}.checkpoint", len(files)
+        names = [f"{stem}.{number:010d}.{count:010d}.parquet" for number in range(1, count + 1)]
+        if count == 1:
+            names = [f"{stem}.parquet"]
+        else:
+            about["parts"] = count
+            self._store.create(names[0], files[0])  # two writers' pieces must not mix: one of them ends here
+    
+        for name, data in zip(names, files, strict=True):
+            self._store.write(name, data)
         self._store.write("_last_checkpoint", json.dumps(about).encode())
-        self.checkpoint, self._names, self._tail = self.version, [name], []
+        self.checkpoint, self._names, self._tail = self.version, names, []
 
     def _append(self, entry: Entry) -> None:
         self._tail.append(entry)
@@ -266,9 +292,10 @@ def _whole(names: Sequence[str]) -> list[str]:
     single = [name for name in names if name.count(".") == 2]
     if single:
         return single
-    pieces = sorted(names)
-    count = int(pieces[0].split(".")[-2])
-    return pieces if len(pieces) == count else []
+    counts: dict[int, list[str]] = {}  # a writer that was killed may have left pieces of another count
+    for name in sorted(names):
+        counts.setdefault(int(name.split(".")[-2]), []).append(name)
+    return next((pieces for count, pieces in counts.items() if len(pieces) == count), [])
 
 
 def _check_protocol(url: str, protocol: dict[str, Any], metadata: dict[str, Any]) -> None:

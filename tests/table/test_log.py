@@ -68,7 +68,9 @@ def check_equal(table: Table) -> None:
 
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["ours", "theirs", "our checkpoint", "their checkpoint", "opened"]),
+        st.sampled_from(
+            ["ours", "theirs", "our checkpoint", "our checkpoint in pieces", "their checkpoint", "opened"]
+        ),
         st.integers(0, 3),  # parts that are added
         st.integers(0, 2),  # and removed
     ),
@@ -87,6 +89,8 @@ def test_any_history_is_read_as_deltalake_reads_it(history: list[tuple[str, int,
             count += adds
             if kind == "our checkpoint":
                 write_checkpoint(table.log)
+            elif kind == "our checkpoint in pieces":
+                write_checkpoint(table.log, most=2)
             elif kind == "their checkpoint":
                 deltalake.DeltaTable(root).create_checkpoint()
             if kind == "theirs":
@@ -176,6 +180,61 @@ def test_a_checkpoint_in_pieces_is_one_and_without_a_piece_none(tmp_path: Path) 
         Table.open(Store.at(str(tmp_path)))
     commit.write_bytes(data)
     assert len(Table.open(Store.at(str(tmp_path))).pieces()) == 5
+
+
+def in_pieces(root: Path, version: int) -> list[bytes]:
+    return [file.read_bytes() for file in sorted(root.glob(f"_delta_log/{version:020d}.checkpoint.*.*.parquet"))]
+
+
+def test_pieces_of_a_checkpoint_that_no_commit_touched_stay_as_they_are(tmp_path: Path) -> None:
+    table = make(tmp_path)
+    for i in range(8):
+        table.commit([record(str(i), 2 * i)], run="r")
+    write_checkpoint(table.log, most=2)
+    first = in_pieces(tmp_path, 8)
+    assert len(first) == 5
+    table.commit([record("8", 16)], ["qrefine-0.parquet"], run="r")
+    write_checkpoint(table.log, most=2)
+    second = in_pieces(tmp_path, 9)
+    # anew: what is not a part, and the piece that lost one
+    assert len(set(first) & set(second)) == 3
+    for commit in (tmp_path / "_delta_log").glob("*.json"):
+        commit.unlink()
+    again = Table.open(Store.at(str(tmp_path)))
+    check_equal(again)
+    assert len(again.pieces()) == 8
+    assert removed(again) == {"qrefine-0.parquet"}
+    again.commit([record("9", 18)], run="r")
+    check_equal(again)
+
+
+def test_a_writer_that_dies_among_its_pieces_leaves_no_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = make(tmp_path, checkpointInterval="5")
+    write, left = Store.write, 3
+
+    def fail(self: Store, name: str, data: bytes) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise OSError("no space")
+        write(self, name, data)
+
+    for i in range(3):
+        table.commit([record(str(i), 2 * i)], run="r")
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
+        patch.setattr(Store, "write", fail)
+        write_checkpoint(table.log, most=1)
+    assert len(in_pieces(tmp_path, 3)) == 2
+    check_equal(table)
+    check_equal(Table.open(Store.at(str(tmp_path))))
+    with pytest.raises(FileExistsError):  # nor does another writer mix its own with them
+        write_checkpoint(table.log, most=1)
+    write_checkpoint(table.log, most=2)  # of another count: these are whole
+    for version in range(4):
+        (tmp_path / "_delta_log" / f"{version:020d}.json").unlink()
+    check_equal(Table.open(Store.at(str(tmp_path))))
 
 
 def test_what_a_kill_leaves_in_the_logs_folder_is_no_version(tmp_path: Path) -> None:
