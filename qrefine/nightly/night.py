@@ -14,7 +14,7 @@ from qrefine.corpus.units import Shard
 from qrefine.nightly.changes import Again, Changes, compare, select_rows
 from qrefine.storage.store import Store
 from qrefine.table.ledger import Ledger, ShardState
-from qrefine.table.pieces import Piece, build_ledger
+from qrefine.table.pieces import Piece, build_ledger, uncollected
 from qrefine.table.table import Table
 
 
@@ -68,9 +68,10 @@ class View:
     def of(
         cls, inputs: Sequence[str], shards: Sequence[Shard], table: Table, config: RefineConfig, again: Again
     ) -> View:
-        pieces = table.pieces()
-        ledger = build_ledger(pieces, table.read)
-        changes = compare(inputs, shards, pieces, ledger)
+        with uncollected():
+            pieces = table.pieces()
+            ledger = build_ledger(pieces, table.read)
+            changes = compare(inputs, shards, pieces, ledger)
         return cls(pieces, ledger, select_rows(changes, shards, pieces, again, config.digest, table.read))
 
     def only_again(self) -> View:

@@ -12,7 +12,6 @@ import json
 import re
 import time
 from collections.abc import Container, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +22,7 @@ import pyarrow.parquet as pq
 
 from qrefine import __version__
 from qrefine.errors import UserError
+from qrefine.storage.ahead import ahead
 from qrefine.storage.store import Store
 
 FOLDER = "_delta_log"
@@ -36,6 +36,7 @@ WRITER_FEATURES = {"appendOnly", "invariants", "timestampNtz", "changeDataFeed"}
 ADD = pa.struct(
     [("path", pa.string()), ("size", pa.int64()), ("modificationTime", pa.int64()), ("stats", pa.string())]
 )
+COLUMNS = tuple(field.name for field in ADD)
 REMOVE = pa.struct([("path", pa.string()), ("deletionTimestamp", pa.int64()), ("size", pa.int64())])
 
 
@@ -93,9 +94,8 @@ class Log:
         first = 0 if checkpoint is None else checkpoint + 1
         for name in names:
             self._learn(_checkpoint_header(self._store.read(name)))
-        with ThreadPoolExecutor(READERS, thread_name_prefix="qrefine-log") as pool:
-            for entry in pool.map(self.read, range(first, version + 1)):
-                self._append(entry)
+        for entry in ahead(self.read, range(first, version + 1), READERS):
+            self._append(entry)
         if not self.metadata or not self.protocol:
             raise UserError(f"the log of {store.url} has no schema: it is no Delta table, or damaged")
         _check_protocol(store.url, self.protocol, self.metadata)
@@ -165,11 +165,7 @@ class Log:
         """The checkpoint's pieces by their names; nothing where it is in one file."""
         yield from ((name, self._store.read(name)) for name in self._names if len(self._names) > 1)
 
-    def entries(
-        self,
-        columns: Sequence[str] = ("path", "size", "modificationTime", "stats"),
-        without: Container[str] = (),
-    ) -> Iterator[Entry]:
+    def entries(self, columns: Sequence[str] = COLUMNS, without: Container[str] = ()) -> Iterator[Entry]:
         """What makes up this version, newest first: live parts, and removals that are on record.
 
         ``columns``: of the parts that are read from the checkpoint; the others are null. ``without``: pieces of
@@ -180,9 +176,7 @@ class Log:
             yield _unseen(entry, seen)
             seen = pa.concat_arrays([seen, entry.touched])
         wanted = [*(f"add.{name}" for name in columns), *(f"remove.{field.name}" for field in REMOVE)]
-        for name in self._names:
-            if name in without:
-                continue
+        for name in (one for one in self._names if one not in without):
             file = pq.ParquetFile(pa.BufferReader(self._store.read(name)))
             for batch in file.iter_batches(BATCH, columns=wanted):
                 yield _unseen(Entry(_cast(batch, "add", ADD), _cast(batch, "remove", REMOVE)), seen)
@@ -190,19 +184,16 @@ class Log:
     def checkpointed(self, files: Sequence[bytes]) -> None:
         """Put a checkpoint of this version beside the log, in one file or in pieces; readers then need no older
         commit. It counts when all its pieces are there. Raises FileExistsError where another writes them."""
-        rows = sum(pq.read_metadata(pa.BufferReader(data)).num_rows for data in files)
-        about = {"version": self.version, "size": rows, "sizeInBytes": sum(map(len, files))}
+        size = sum(pq.read_metadata(pa.BufferReader(data)).num_rows for data in files)
+        about = {"version": self.version, "size": size, "sizeInBytes": sum(map(len, files))}
         stem, count = f"{self.version:020d}.checkpoint", len(files)
         names = [f"{stem}.{number:010d}.{count:010d}.parquet" for number in range(1, count + 1)]
-        if count == 1:
-            names = [f"{stem}.parquet"]
-        else:
-            about["parts"] = count
-            self._store.create(names[0], files[0])  # two writers' pieces must not mix: one of them ends here
-    
-        for name, data in zip(names, files, strict=True):
+        names, more = ([f"{stem}.parquet"], {}) if count == 1 else (names, {"parts": count})
+        # two writers' pieces must not mix: one of them ends at the first
+        (self._store.create if count > 1 else self._store.write)(names[0], files[0])
+        for name, data in zip(names[1:], files[1:], strict=True):
             self._store.write(name, data)
-        self._store.write("_last_checkpoint", json.dumps(about).encode())
+        self._store.write("_last_checkpoint", json.dumps(about | more).encode())
         self.checkpoint, self._names, self._tail = self.version, names, []
 
     def _append(self, entry: Entry) -> None:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 
 from qrefine.corpus.units import inner, recut
 from qrefine.table.parts import PartRecord
-from qrefine.table.pieces import build_ledger, has_changed, recorded_versions
+from qrefine.table.pieces import build_ledger, has_changed, recorded_versions, uncollected
 from qrefine.work.plans import ShardPlan
 from qrefine.work.run import Run
 
@@ -65,6 +65,11 @@ def refine_missing(run: Run, leftovers: int = 0, notes: Sequence[str] = ()) -> S
 
 def plan_missing(run: Run) -> tuple[list[ShardPlan], list[str]]:
     """What is missing in the table by its log, and notes on what is there; the run's ledger is filled."""
+    with uncollected():
+        return _plan_missing(run)
+
+
+def _plan_missing(run: Run) -> tuple[list[ShardPlan], list[str]]:
     pieces = run.table.pieces()
     run.ledger, run.redrawn = build_ledger(pieces, run.table.read), {}
     run.totals.shards_done = sum(run.ledger.complete(shard.url) for shard in run.shards)
