@@ -99,7 +99,8 @@ def show(title: str, figures: Sequence[Figure]) -> None:
     """The figures as a table on standard output."""
     table = Table("figure", "value", "goal", "note", title=title, title_justify="left")
     for figure in figures:
-        table.add_row(figure.name, f"{figure.value:.3g} {figure.unit}".strip(), figure.goal, figure.note)
+        value = f"{figure.value:,.0f}" if figure.value >= 1000 else f"{figure.value:.3g}"
+        table.add_row(figure.name, f"{value} {figure.unit}".strip(), figure.goal, figure.note)
     Console(width=140).print(table)
 
 
