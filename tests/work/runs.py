@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -98,6 +99,9 @@ def _refine(
         os.dup2(file.fileno(), 2)
     if tally is not None:
         _count_processed(tally)
+    # checkpoints as of a large table: often met, and in pieces
+    checkpoint.EVERY = 3
+    table.write_checkpoint = partial(checkpoint.write_checkpoint, most=1)  # type: ignore[assignment]
     committer.SHARE = 1.0  # commits are as frequent as parts, however much time they take of so short a run
     if before is not None:
         before(*given)
