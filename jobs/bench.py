@@ -17,6 +17,7 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.against import JOBS
 from benchmarks.measure import as_json, say, show
 from benchmarks.options import Options
 from training.pictures import shards
@@ -43,6 +44,9 @@ def main(arguments: list[str]) -> int:
         help="photographs to use instead of synthetic scenes",
     )
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
+    parser.add_argument(
+        "--job", action="append", default=[], metavar="NAME", choices=JOBS, help=f"of `against`: {' | '.join(JOBS)}"
+    )
     parser.add_argument("--tiny", action="store_true", help="tiny sizes, to test the script: figures mean nothing")
     given = parser.parse_args(arguments)
     machine = {
@@ -59,7 +63,7 @@ def main(arguments: list[str]) -> int:
         with tempfile.TemporaryDirectory(prefix="qrefine-bench-") as folder:
             say(f"{name} ...")
             results[name] = importlib.import_module(f"benchmarks.{name}").run(
-                Options(Path(folder), photos, given.tiny)
+                Options(Path(folder), photos, given.tiny, given.job)
             )
         show(f"{name}{' (tiny: no figures)' if given.tiny else ''}", results[name])
         if given.out:

@@ -12,11 +12,12 @@ from qrefine.quality.map import Image
 @dataclass(frozen=True)
 class Options:
     """``folder``: for corpora and tables; ``photos``: for corpora, empty: synthetic scenes; ``tiny``: tiny sizes,
-    to test the benchmark: its figures mean nothing."""
+    to test the benchmark: its figures mean nothing; ``jobs``: those of ``against``, empty: all."""
 
     folder: Path
     photos: Sequence[Image] = ()
     tiny: bool = False
+    jobs: Sequence[str] = ()
 
     def of(self, full: int, tiny: int) -> int:
         """The full or the tiny size."""
