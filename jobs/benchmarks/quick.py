@@ -18,7 +18,7 @@ from qrefine.config import RefineConfig
 from qrefine.stream import pipeline
 
 SHARDS = 8
-ROWS = 10**7  # of the table that a commit is added to
+ROWS = 3 * 10**6  # of the table that a commit is added to
 
 
 def run(options: Options) -> list[Figure]:
@@ -34,7 +34,8 @@ def loops(options: Options) -> list[Figure]:
         shards = _corpus(options, name, SHARDS, samples)
         job = job_over(shards, samples, with_executor(config, "local"))
         rate = marginal_rates({name: job}, samples, SHARDS * samples)[name]
-        bare = bare_processes(shards, config, os.cpu_count() or 2)
+        # the best of two, as the rate is: other load on the machine only takes
+        bare = max(bare_processes(shards, config, os.cpu_count() or 2) for _ in range(options.of(2, 1)))
         note = f"{rate:.1f} and {bare:.1f} images/s of 512 px"
         figures.append(Figure(f"{name} / bare processes", rate / bare, "", "0.98", note))
     return figures
