@@ -45,7 +45,12 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     parser.add_argument(
-        "--job", action="append", default=[], metavar="NAME", choices=JOBS, help=f"of `against`: {' | '.join(JOBS)}"
+        "--job",
+        action="append",
+        default=[],
+        metavar="NAME",
+        choices=JOBS,
+        help=f"of `against`: {' | '.join(JOBS)}",
     )
     parser.add_argument("--tiny", action="store_true", help="tiny sizes, to test the script: figures mean nothing")
     given = parser.parse_args(arguments)

@@ -126,7 +126,10 @@ class ImageSettings(Settings):
     )
     quality: int = Field(95, ge=1, le=100, description="encoder quality of webp and jpeg; webp of 100 is lossless")
     compression: int = Field(
-        3, ge=0, le=9, description="png compression: 0 none; 1 to 3 by run lengths, fast; 4 to 9 ever slower and smaller"
+        3,
+        ge=0,
+        le=9,
+        description="png compression: 0 none; 1 to 3 by run lengths, fast; 4 to 9 ever slower and smaller",
     )
     store: Literal["all", "refined", "none"] = Field(
         "all", description="images that the table holds; others are read from their shard, which must stay"

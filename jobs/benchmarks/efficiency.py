@@ -41,7 +41,7 @@ def _jobs(options: Options, shards: list[str], samples: int, config: RefineConfi
     """Images/s of the whole job by executor; tiny ones without Ray, whose start varies by more than they take."""
     executors = EXECUTORS[: options.of(2, 1)]
     jobs = {name: job_over(shards, samples, with_executor(config, name)) for name in executors}
-    return marginal_rates(jobs, samples, SHARDS * samples)
+    return marginal_rates(jobs, 2 * samples, SHARDS * samples)  # in both all actors come to work
 
 
 def _shards(options: Options, name: str, side: int, samples: int) -> list[str]:

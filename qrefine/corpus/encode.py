@@ -149,7 +149,7 @@ def _colours_lost(source: Source, own: bool) -> list[str]:
 
 
 def _png(pixels: np.ndarray, level: int) -> bytes:
-    """8 bits by OpenCV, in three fifths of Pillow's time and no larger; grey with alpha by Pillow, as it has none."""
+    """8 bits by OpenCV, in three fifths of Pillow's time and no larger. It has no grey with alpha."""
     if pixels.dtype == np.uint16:
         return png.sixteen_bits(pixels, level)
     channels = pixels.shape[2] if pixels.ndim == 3 else 1

@@ -20,7 +20,7 @@ from qrefine.config import StreamSettings
 from qrefine.errors import UserError
 
 LOCAL_STORE_MB = 512  # limits read-ahead: a large shard must not fill the memory
-# nobody watches a local Ray, which has no dashboard: gathering metrics and events took a fifth of what it takes idle
+# nobody watches a local Ray, which has no dashboard: metrics and events took a fifth of what it takes when idle
 UNWATCHED = {"enable_metrics_collection": False, "task_events_report_interval_ms": 0}
 NO_PROGRESS_S = 6 * 3600.0  # a slow model start or a long compilation is not a hang
 ACTOR_DEATHS_AT_START = 5
