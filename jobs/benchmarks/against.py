@@ -1,8 +1,8 @@
 """2. Against other tools: the same scoring job and the same refinement, as users would write them.
 
 Every run is a separate process, and tools take turns. A rate counts the images by which a large run has more than
-a small one, in which all processes come to work already: else the start of those that do not would make the large
-run look slow. The start-up is where the line through both meets no images. Before any rate is reported, the outputs
+a small one, in which all processes come to work already: else the start of others would make the large run
+look slow. The start-up is where the line through both meets no images. Before any rate is reported, outputs
 of the last runs are compared: keys, statuses and scores must equal ours, or the benchmark fails.
 
 All jobs take an hour on two cores; ``--job NAME`` takes one of them.
