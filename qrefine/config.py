@@ -91,7 +91,7 @@ class AcceptSettings(Settings):
     colour: float = Field(16, gt=0, le=255, description="levels that the mean colour of a 16 px cell may move")
     wishes: dict[Wish, tuple[str, ...]] = Field({}, description="more words for looks that prompts ask for")
     tolerance: Unit = Field(0.02, description="a changed patch may lose this much Q before it is taken back")
-    min_gain: Unit = Field(0.005, description="Q must rise by more than this where the image changed")
+    min_gain: Unit = Field(0.0, description="Q must rise by more than this where the image changed")
     rounds: int = Field(2, ge=0, le=8, description="times that worse patches are taken back and scored again")
     feather: Unit = Field(0.5, description="width of the seam around them, in patch sides")
 

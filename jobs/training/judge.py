@@ -28,6 +28,7 @@ from training.perceptual import Features, load
 from training.render import LookBank
 from training.snapshots import Snapshots
 from training.sources import LOOK_SIZE, Sources, Supply
+from training.veils import veiled
 
 SIZE = 192
 """Pixels along a side of a crop: a cell sees 5 to 11 cells around it."""
@@ -37,6 +38,9 @@ SEED = 14_000_003
 
 SHARES: Mapping[str, float] = {"photos": 0.4, "looks": 0.42, "art": 0.1, "scenes": 0.08}
 """Sources of the clean images. Variety of looks is what limits."""
+
+VEILED = 0.1
+"""Share of the clean images that have a regular texture all over: a look, and no generator's grid."""
 
 HARM = 2.5
 """Weight of cells that became worse, relative to those that became better."""
@@ -170,7 +174,8 @@ class JudgeTask:
         count = self.settings.batch_size
         clean = bank.crops(count, self.settings.size, rng, SHARES)
         clean = clean[torch.from_numpy(rng.permutation(count)).to(clean.device)]
-        clean = toned(clean, torch.Generator(clean.device).manual_seed(int(rng.integers(2**62))), 0.3)
+        generator = torch.Generator(clean.device).manual_seed(int(rng.integers(2**62)))
+        clean = veiled(toned(clean, generator, 0.3), generator, VEILED)
         nets = [net for net in (self.snapshots.pick(rng) for _ in range(3)) if net is not None]
         group = 5 if count >= 256 else 4 if count >= 64 else 2  # samples that share what is drawn
         sample = triples(clean, mix, nets, int(rng.integers(2**62)), group)

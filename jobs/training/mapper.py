@@ -26,7 +26,7 @@ RECIPE = Recipe(
     weights={
         "blur": 4, "noise": 3, "compression": 5, "resampling": 5, "surface": 6, "content": 6, "mixture": 2.5,
     },
-    clean=0.38, whole=0.3, second=0.15, mild=0.4,
+    clean=0.38, whole=0.3, second=0.15, mild=0.4, veiled=0.08,
     sources={"photos": 0.42, "looks": 0.38, "art": 0.12, "scenes": 0.08},
 )  # fmt: skip
 """Mostly regions, for the map must tell damaged patches from their neighbours; more of what is hard to see. And

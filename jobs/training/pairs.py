@@ -16,6 +16,7 @@ from training.data import SHARES, Bank, toned
 from training.draws import chance, host, normal, uniform
 from training.filters import box, gaussian, per_sample, rounded
 from training.regions import soft_regions
+from training.veils import veiled
 
 MARGIN = 16
 """Damage is done to a crop this much larger, so that codec grids and borders fall anywhere in the final one."""
@@ -29,7 +30,8 @@ FAINT_NOISE = 0.15
 
 @dataclass(frozen=True)
 class Recipe:
-    """What pairs are drawn from. ``clean``, ``whole``, ``second``, ``mild`` and ``finished`` are shares.
+    """What pairs are drawn from. ``clean``, ``whole``, ``second``, ``mild``, ``finished`` and ``veiled`` are
+    shares.
 
     ``weights``: of families of damage or of kinds. ``sources``: of the bank.
     """
@@ -40,6 +42,7 @@ class Recipe:
     second: float = 0.2
     mild: float = 0.4
     finished: float = 0.5
+    veiled: float = 0.0
     sources: Mapping[str, float] = field(default_factory=lambda: dict(SHARES))
 
     def chances(self) -> tuple[list[str], np.ndarray]:
@@ -108,6 +111,8 @@ def make_pairs(
     """``count`` pairs of ``size`` pixels. ``rng`` chooses on the host, ``generator`` draws on the device."""
     side = size + MARGIN
     clean = toned(bank.crops(count, side, rng, recipe.sources), generator)
+    if recipe.veiled:
+        clean = veiled(clean, generator, recipe.veiled)
     untouched = round(count * recipe.clean)
     touched = count - untouched
     if some := int(untouched * recipe.finished):
