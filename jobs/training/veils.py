@@ -50,7 +50,8 @@ def veiled(images: Tensor, generator: torch.Generator, share: float) -> Tensor:
     """A ``share`` of images (b, 3, h, w) with a veil over each: dark, or lighter and darker. In 8-bit levels."""
     b, _, height, width = images.shape
     pattern = veil(b, height, width, generator)
-    depth = per_sample((uniform(generator, *map(math.log, DEPTH), b)).exp())
+    low, high = map(math.log, DEPTH)
+    depth = per_sample(uniform(generator, low, high, b).exp())
     tint = 1 + 0.3 * normal(generator, b, 3, 1, 1) * per_sample(chance(generator, 0.3, b).float())
     pattern = depth * tint * (pattern - per_sample(chance(generator, 0.5, b)) * pattern.mean((2, 3), keepdim=True))
     # light goes through a screen: most veils scale what is behind, some are laid on it

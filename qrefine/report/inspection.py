@@ -17,6 +17,7 @@ from qrefine.corpus.images import ImageError, decode
 from qrefine.errors import UserError
 from qrefine.models.base import NoiseLevels
 from qrefine.quality.map import Image, Plane, QualityMap
+from qrefine.quality.pixels import differs
 from qrefine.quality.regions import coarse, flatten, fractions
 from qrefine.report.pictures import map_over, thumbnail
 from qrefine.sample import Sample
@@ -187,7 +188,7 @@ def _tiles(inspection: Inspection) -> list[tuple[str, str, Image]]:
     ]
     for step in i.steps:
         if step.stage not in ("map", "accept", "judge"):
-            changed = float((step.samples[0].pixels != i.source).any(axis=-1).mean())
+            changed = float(differs(i.source, step.samples[0].pixels).mean())
             tiles.append((f"after {step.stage}", f"{changed:.0%} of the pixels differ", step.samples[0].pixels))
     verdict = "accepted" if i.status == "refined" else f"kept as it came, {_decision(i.result)}"
     tiles.append((f"result: {verdict}", f"q {i.quality.score:.3f} -> {after.score:.3f}", result.pixels))

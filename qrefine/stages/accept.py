@@ -22,18 +22,16 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from qrefine.config import RefineConfig
 from qrefine.models.base import Comparator
 from qrefine.quality.map import Image, Mapper, Plane, QualityMap
+from qrefine.quality.pixels import Flags, blend, differs, laid_over
 from qrefine.quality.regions import patch_any, patch_pixels
 from qrefine.sample import Decision, Sample
 from qrefine.stages.guards import cell_max, cell_pixels, check_pair, colour_limit, colour_moved, visible
 from qrefine.stages.strengths import greatest_strength
 from qrefine.stages.wishes import against_wishes, asked_for
-
-Flags = NDArray[np.bool_]
 
 CELL = 16
 """Pixels of a cell's side where no judge says another."""
@@ -65,12 +63,6 @@ def keep_weight(back: Flags, reach: float) -> Plane:
     return np.clip(distance / max(1.0, reach), 0, 1).astype(np.float32)
 
 
-def blend(source: Image, refined: Image, weight: Plane) -> Image:
-    """weight * refined + (1 - weight) * source; exact where the weight is 0 or 1."""
-    w = weight[..., None]
-    return np.rint(w * refined + (1 - w) * source).astype(np.uint8)
-
-
 def taken_back(sample: Sample, back: Flags, reach: float, cell: int) -> Image:
     """The sample's pixels with the source's where ``back`` (h, w), and softly less around.
 
@@ -79,8 +71,8 @@ def taken_back(sample: Sample, back: Flags, reach: float, cell: int) -> Image:
     height, width = back.shape
     mixed = blend(sample.image, sample.pixels, keep_weight(back, reach)) if back.any() else sample.pixels
     unseen = cell_pixels(~visible(sample.image, mixed, cell), height, width, cell)
-    unseen &= (mixed != sample.image).any(axis=-1)
-    return np.where(unseen[..., None], sample.image, mixed) if unseen.any() else mixed
+    unseen &= differs(sample.image, mixed)
+    return laid_over(mixed, sample.image, unseen) if unseen.any() else mixed
 
 
 def regions_of(pixels: Flags, cells: Flags, cell: int) -> Flags:
@@ -200,7 +192,7 @@ class Accept:
 
         ``left``: how many more times patches are taken back; with 0 the regions they are in go with them.
         """
-        changed = (sample.pixels != sample.image).any(axis=-1)
+        changed = differs(sample.image, sample.pixels)
         worse = worse_patches(sample.quality, after, changed, self.settings.tolerance)
         if not worse.any():
             if self._gained(sample.quality, after, changed):

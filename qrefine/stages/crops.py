@@ -21,6 +21,7 @@ import PIL.Image
 
 from qrefine.models.base import FixedSizes, Restorer
 from qrefine.quality.map import Image, Plane
+from qrefine.quality.pixels import blend, differs
 from qrefine.stages.boxes import WHOLE, Box, defect_boxes
 from qrefine.stages.windows import Crop, Size, area, plain, windows
 
@@ -110,7 +111,7 @@ def restore_defects(
         weight = paste_weight(strengths[i], feather)
         for box in {crop.defect for j, _, crop in jobs if j == i}:
             part = box.pixels
-            results[i][part] = _blend(images[i][part], results[i][part], weight[part])
+            results[i][part] = blend(images[i][part], results[i][part], weight[part])
     return results
 
 
@@ -151,7 +152,7 @@ def _lay(canvas: Image, crop: Crop, given: Image, restored: Image) -> None:
     """Write a crop's result over ``canvas``, where the backend changed what it was given."""
     tall, wide = crop.inner
     given, restored = given[:tall, :wide], restored[:tall, :wide]
-    changed = (given != restored).any(axis=-1)
+    changed = differs(given, restored)
     if not changed.any():
         return
     size = (crop.window.height, crop.window.width)
@@ -165,7 +166,7 @@ def _lay(canvas: Image, crop: Crop, given: Image, restored: Image) -> None:
         if seam:
             ramp = np.clip((np.arange(weight.shape[axis], dtype=np.float32) + 0.5) / seam, 0, 1)
             weight *= ramp[:, None] if axis == 0 else ramp
-    canvas[crop.box.pixels] = _blend(canvas[crop.box.pixels], new, weight * changed[inside])
+    canvas[crop.box.pixels] = blend(canvas[crop.box.pixels], new, weight * changed[inside])
 
 
 def _resize(pixels: Image, size: Size) -> Image:
@@ -173,14 +174,6 @@ def _resize(pixels: Image, size: Size) -> Image:
     if pixels.shape[:2] == size:
         return pixels
     return np.asarray(PIL.Image.fromarray(np.ascontiguousarray(pixels)).resize(size[::-1], LANCZOS))
-
-
-def _blend(old: Image, new: Image, weight: Plane) -> Image:
-    w = weight[..., None]
-    if ((weight == 0) | (weight == 1)).all():  # nothing to blend: ten times as fast
-        return np.where(w > 0, new, old)
-    mixed = np.rint(w * new + (1 - w) * old.astype(np.float32)).astype(np.uint8)
-    return np.where(w > 0, mixed, old)
 
 
 def _cost(crops: Sequence[Crop]) -> int:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from qrefine.quality.map import Image, Plane
+from qrefine.quality.pixels import Flags, difference
 
 VISIBLE = 3
 """Levels by which a block of BLOCK x BLOCK pixels must differ on average, or nobody sees it."""
@@ -24,8 +24,6 @@ SPECK = 12
 
 ROOM = 3.0
 """A backend that draws anew at full strength may move the mean colour by this much more, as a factor less one."""
-
-Flags = NDArray[np.bool_]
 
 
 def check_pair(before: Image, after: Image) -> bool:
@@ -42,12 +40,6 @@ def visible(before: Image, after: Image, cell: int) -> Flags:
     if cell % BLOCK:
         return specks | (cell_max(moved, cell) >= VISIBLE)
     return specks | (cell_max(cell_mean(moved, BLOCK), cell // BLOCK) >= VISIBLE)
-
-
-def difference(before: Image, after: Image) -> NDArray[np.uint8]:
-    """Levels by which each pixel's most different channel moved, (h, w)."""
-    moved = cv2.absdiff(before, np.asarray(after, dtype=np.uint8))
-    return np.maximum.reduce(cv2.split(moved))  # five times as fast as a maximum along an axis
 
 
 def colour_moved(before: Image, after: Image, cell: int) -> Plane:

@@ -10,6 +10,7 @@ import numpy as np
 from qrefine.config import RefineConfig
 from qrefine.models.base import Restorer
 from qrefine.quality.map import Image
+from qrefine.quality.pixels import laid_over
 from qrefine.sample import Sample
 from qrefine.stages.crops import fed_pixels, restore_defects
 from qrefine.stages.strengths import Work, inpaint_work
@@ -53,7 +54,7 @@ class Inpaint:
 
 def _masked(sample: Sample, work: Work, image: Image) -> Sample:
     # stage 1 noised only where Q < B_LQ <= B_MQ, so where the mask is 0 the source is kept
-    image = np.where(work.strength[..., None] > 0, image, sample.image)
+    image = laid_over(sample.image, image, work.strength > 0)
     if np.array_equal(image, sample.image):
         return replace(sample, refined=None, stages=())
     return sample.changed(image, *work.stages)

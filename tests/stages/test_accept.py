@@ -15,9 +15,10 @@ from hypothesis.extra import numpy as npst
 from qrefine.config import RefineConfig, load_config
 from qrefine.errors import NotFiniteError
 from qrefine.quality.map import Image, QualityMap
+from qrefine.quality.pixels import blend
 from qrefine.quality.regions import patch_any, patch_pixels
 from qrefine.sample import DECISIONS, Sample
-from qrefine.stages.accept import AGREE, REGION, Accept, blend, by_region, keep_weight, worse_patches
+from qrefine.stages.accept import AGREE, REGION, Accept, by_region, keep_weight, worse_patches
 from qrefine.stages.guards import cell_pixels, visible
 from qrefine.stages.refiner import Refiner
 from tests.stages.backends import Told, Wild, better_where_changed, quality

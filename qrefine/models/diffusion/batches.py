@@ -21,6 +21,7 @@ from qrefine.errors import NotFiniteError
 from qrefine.models.diffusion.text import Embedding
 from qrefine.models.memory import Halving
 from qrefine.quality.map import Image
+from qrefine.quality.pixels import laid_over
 
 Size = tuple[int, int]
 Finish = Callable[[], np.ndarray]
@@ -154,4 +155,4 @@ def all_pasted(images: Sequence[Image], found: Mapping[int, Image], planes: Sequ
 def pasted(image: Image, restored: Image, plane: NDArray[Any]) -> Image:
     """The restored pixels where the plane is above 0, the image's own elsewhere."""
     height, width = plane.shape
-    return np.where(plane[..., None] > 0, restored[:height, :width], image)
+    return laid_over(image, restored[:height, :width], plane > 0)

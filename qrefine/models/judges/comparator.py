@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from qrefine.models.device import pick_device
 from qrefine.models.judges.comparator_net import ARCHITECTURE, CELL, ComparatorNet, folded
 from qrefine.models.options import DeviceOptions
 from qrefine.models.weights import EMBEDDED, load_weights
 from qrefine.quality.map import Image, Plane
+from qrefine.quality.pixels import Flags, differs
 
 CONTEXT = 4
 """Cells around a change that the network sees at least, where the image goes on: 64 px."""
@@ -31,8 +31,6 @@ LEAST = 12
 
 MOST = 48
 """Cells of a change that are judged at once along a side; larger changes go through in parts."""
-
-Flags = NDArray[np.bool_]
 
 
 class Window(NamedTuple):
@@ -97,9 +95,9 @@ def _padded(image: Image) -> Image:
 
 def changed_cells(before: Image, after: Image) -> Flags:
     """Cells with a pixel that differs."""
-    differs = (before != after).any(axis=-1)
-    below, right = (-length % CELL for length in differs.shape)
-    cells = np.pad(differs, ((0, below), (0, right)))  # what is mirrored there is another cell's change
+    changed = differs(before, after)
+    below, right = (-length % CELL for length in changed.shape)
+    cells = np.pad(changed, ((0, below), (0, right)))  # what is mirrored there is another cell's change
     rows, columns = cells.shape[0] // CELL, cells.shape[1] // CELL
     return np.asarray(cells.reshape(rows, CELL, columns, CELL).any(axis=(1, 3)))
 

@@ -18,6 +18,7 @@ from qrefine.models.restorers.embedded_net import ARCHITECTURE, KINDS, STRIDE, R
 from qrefine.models.tiling import Floats, in_tiles, tiles
 from qrefine.models.weights import EMBEDDED, load_weights
 from qrefine.quality.map import Image, Plane
+from qrefine.quality.pixels import laid_over
 
 OVERLAP = 96  # pixels over which neighbouring tiles are blended
 
@@ -69,7 +70,7 @@ class EmbeddedRestorer:
 
         restored = in_tiles(part, (*strength.shape, 3), self.tile, OVERLAP, STRIDE)
         pixels = np.clip(np.rint(restored), 0, 255).astype(np.uint8)
-        return np.where(strength[..., None] > 0, pixels, image)
+        return laid_over(image, pixels, strength > 0)
 
     @torch.inference_mode()
     def _shares(self, image: Image, strength: Plane) -> Tensor:
