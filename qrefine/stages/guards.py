@@ -1,4 +1,4 @@
-"""What can be said against a repair without a network, on the judge's cells of 16 x 16 pixels. Pure numpy.
+"""What can be said against a repair without a network, on the judge's cells of 16 x 16 pixels. Pure.
 
 A change that nobody can see is no repair; a repair does not move the mean colour of a cell. Planes of cells have
 the shape (ceil(h / cell), ceil(w / cell)); what an image lacks of its last cells is left out of their means.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -68,12 +69,9 @@ def cell_max(plane: NDArray[Any], cell: int) -> NDArray[Any]:
 
 def cell_mean(plane: NDArray[Any], cell: int) -> NDArray[np.float32]:
     """The mean of each cell, over the pixels that there are; (h, w) -> cells."""
-    rows, columns = (np.arange(0, length, cell) for length in plane.shape)
-    total = np.add.reduceat(np.add.reduceat(plane.astype(np.float64), rows, axis=0), columns, axis=1)
-    heights, widths = (
-        np.diff(np.append(starts, length)) for starts, length in zip((rows, columns), plane.shape, strict=True)
-    )
-    return (total / np.outer(heights, widths)).astype(np.float32)
+    rows, columns = (np.append(np.arange(0, length, cell), length) for length in plane.shape)
+    until = cv2.integral(plane, sdepth=cv2.CV_64F)[np.ix_(rows, columns)]  # sums of all that is above and left
+    return (np.diff(np.diff(until, axis=0), axis=1) / np.outer(np.diff(rows), np.diff(columns))).astype(np.float32)
 
 
 def cell_pixels(cells: Flags, height: int, width: int, cell: int) -> Flags:
