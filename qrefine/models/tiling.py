@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import NamedTuple
 
@@ -34,15 +34,19 @@ def tiles(length: int, size: int, overlap: int, align: int) -> list[Tile]:
     return [Tile(start, min(start + size, length)) for start in starts]
 
 
-def fade(tile: Tile, length: int, overlap: int) -> Floats:
-    """Weights of a tile's pixels: rising from 0 over ``overlap`` at inner borders, 1 at the image's border."""
-    place = np.arange(tile.stop - tile.start, dtype=np.float32) + 0.5
-    ramp = np.ones_like(place)
-    if tile.start > 0:
-        ramp = np.minimum(ramp, place / overlap)
-    if tile.stop < length:
-        ramp = np.minimum(ramp, place[::-1] / overlap)
-    return ramp
+def fades(found: Sequence[Tile], length: int, overlap: int) -> list[Floats]:
+    """Weights of each tile's pixels: rising over ``overlap`` at inner borders; they add up to 1 at every pixel."""
+    ramps, total = [], np.zeros(length, np.float32)
+    for tile in found:
+        place = np.arange(tile.stop - tile.start, dtype=np.float32) + 0.5
+        ramp = np.ones_like(place)
+        if tile.start > 0:
+            ramp = np.minimum(ramp, place / overlap)
+        if tile.stop < length:
+            ramp = np.minimum(ramp, place[::-1] / overlap)
+        ramps.append(ramp)
+        total[slice(*tile)] += ramp
+    return [ramp / total[slice(*tile)] for tile, ramp in zip(found, ramps, strict=True)]
 
 
 def in_tiles(
@@ -56,17 +60,16 @@ def in_tiles(
 
     ``function`` returns (rows, columns, c) for the given pixels.
     """
-    height, width, channels = shape
+    height, width, _ = shape
     across_y, across_x = tiles(height, size, overlap, align), tiles(width, size, overlap, align)
     if len(across_y) == len(across_x) == 1:
         whole = function(slice(0, height), slice(0, width))
         return np.zeros(shape, np.float32) if whole is None else whole
-    total = np.zeros((height, width, channels), np.float32)
-    weights = np.zeros((height, width, 1), np.float32)
-    for y, x in product(across_y, across_x):
+    total = np.zeros(shape, np.float32)
+    by_row = zip(across_y, fades(across_y, height, overlap), strict=True)
+    by_column = zip(across_x, fades(across_x, width, overlap), strict=True)
+    for (y, down), (x, along) in product(by_row, by_column):
         rows, columns = slice(*y), slice(*x)
-        ramp = fade(y, height, overlap)[:, None, None] * fade(x, width, overlap)[None, :, None]
-        weights[rows, columns] += ramp
         if (part := function(rows, columns)) is not None:
-            total[rows, columns] += part * ramp
-    return total / weights
+            total[rows, columns] += part * down[:, None, None] * along[None, :, None]
+    return total

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qrefine.models.tiling import fade, in_tiles, tiles
+from qrefine.models.tiling import fades, in_tiles, tiles
 
 
 @given(st.integers(1, 3000), st.integers(112, 500), st.integers(1, 96))
@@ -44,11 +44,14 @@ def test_tiles_not_asked_for_are_zero():
     assert not result.any()
 
 
-def test_fades_add_up_between_neighbours():
-    left, right = tiles(100, 60, 20, 4)
-    total = np.zeros(100)
-    for tile in (left, right):
-        total[slice(*tile)] += fade(tile, 100, 20)
+@given(st.integers(1, 400), st.integers(20, 90), st.integers(1, 19))
+def test_fades_add_up_to_one_and_rise_from_inner_borders(length, size, overlap):
+    found = tiles(length, size, overlap, 1)
+    total = np.zeros(length)
+    for tile, ramp in zip(found, fades(found, length, overlap), strict=True):
+        total[slice(*tile)] += ramp
+        assert ramp[0] <= 0.5 + 1e-6 or tile.start == 0
+        assert ramp[-1] <= 0.5 + 1e-6 or tile.stop == length
     np.testing.assert_allclose(total, 1, atol=1e-6)
 
 

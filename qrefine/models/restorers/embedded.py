@@ -69,7 +69,7 @@ class EmbeddedRestorer:
             return self._forward(image[rows, columns], asked, shares) if asked.any() else None
 
         restored = in_tiles(part, (*strength.shape, 3), self.tile, OVERLAP, STRIDE)
-        pixels = np.clip(np.rint(restored), 0, 255).astype(np.uint8)
+        pixels = np.rint(restored, out=restored).clip(0, 255, out=restored).astype(np.uint8)  # one plane of floats
         return laid_over(image, pixels, strength > 0)
 
     @torch.inference_mode()
