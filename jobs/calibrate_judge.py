@@ -58,6 +58,7 @@ def candidates(pack: Pack, restore: offers.Restore, each: int, looks_each: int) 
     photos = [pictures.middle(photo, SIDE) for photo in pack.photos("train")]
     whole = {f"photograph {i}": pieces(photo, SIDE) for i, photo in enumerate(pack.photos("train"))}
     looks = pictures.looks_by_family(looks_each, SIDE, photos, held_out=False)
+    looks |= pictures.veiled_photographs(photos, "calibration's veil")
     art = {f"art {i}": pieces(image, SIDE) for i, image in enumerate(pack.art())}
     return chain(
         offers.lying(photos, lies.training_names(), tuple(KINDS), each, "liars"),

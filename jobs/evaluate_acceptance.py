@@ -89,7 +89,7 @@ def every_offer(photos: Sequence[Image], effort: Effort, restore: offers.Restore
     kinds = tuple(KINDS)
     looks = pictures.looks_by_family(effort.looks, effort.side, photos, held_out=True)
     seen = pictures.looks_by_family(1, effort.side, photos, held_out=False)
-    seen = dict(list(seen.items())[:: 4 if effort is QUICK else 1])
+    seen = dict(list(seen.items())[:: 4 if effort is QUICK else 1]) | pictures.veiled_photographs(photos, "veil")
     told = lies.training_names()[:: 3 if effort is QUICK else 1]
     return chain(
         offers.lying(photos, told, kinds, max(1, effort.lies // 2), "liars, seen kinds"),

@@ -80,6 +80,21 @@ def looks_by_family(each: int, size: int, photos: Sequence[Image], held_out: boo
     return made
 
 
+def veiled_photographs(photos: Sequence[Image], name: str) -> dict[str, dict[str, Image]]:
+    """Photographs under a veil each (``training.veils``), as a family of looks; the same every time."""
+    import torch
+
+    from training.veils import veiled
+
+    made = {}
+    for number, photo in enumerate(photos):
+        generator = torch.Generator().manual_seed(zlib.crc32(f"{name} {number}".encode()))
+        pixels = torch.from_numpy(photo.copy()).permute(2, 0, 1)[None].float() / 255
+        under = (veiled(pixels, generator, 1.0)[0] * 255).round().byte()
+        made[f"{name} {number}"] = np.ascontiguousarray(under.permute(1, 2, 0).numpy())
+    return {name: made}
+
+
 def middle(image: Image, side: int) -> Image:
     """The middle of ``image``, at most ``side`` px along each side."""
     height, width = image.shape[:2]
