@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import os
 import queue
 import tempfile
 import threading
@@ -69,6 +70,8 @@ def _fill(
     of: _Sources, names: Sequence[str], size: int, seed: int, worker: int, first: int, out: Connection
 ) -> None:
     """A worker: sends (its next number, pictures, their families, how many failed) until nobody reads them."""
+    if hasattr(os, "nice"):
+        os.nice(10)  # looks are drawn in the time that training leaves
     number, sources = first, of.mapped()
     try:
         while True:
