@@ -13,7 +13,6 @@ arXiv 1904.04971.)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
 from itertools import pairwise
 
 import torch
@@ -135,21 +134,6 @@ class RestorerNet(nn.Module):
         self.names = tuple(name for name, _ in self.trunk.named_parameters() if own(name))
         values = dict(self.trunk.named_parameters())
         self.differences = nn.ParameterList(torch.zeros(len(KINDS), *values[name].shape) for name in self.names)
-
-    @torch.no_grad()
-    def learned(self, kind: str, net: UNet) -> None:
-        """Copies the own weights of ``kind`` from ``net``, whose other weights equal the trunk's."""
-        trunk, place = dict(self.trunk.named_parameters()), KINDS.index(kind)
-        for name, difference in zip(self.names, self.differences, strict=True):
-            difference[place] = net.get_parameter(name) - trunk[name]
-
-    @torch.no_grad()
-    def alone(self, kind: str) -> UNet:
-        """The U-Net for damage of ``kind`` only; the inverse of ``learned``."""
-        net = deepcopy(self.trunk)
-        for name, value in self.mixed(F.one_hot(torch.tensor(KINDS.index(kind)), len(KINDS) + 1).float()).items():
-            net.get_parameter(name).copy_(value)
-        return net
 
     def shares(self, pixels: Tensor, strength: Tensor) -> Tensor:
         """Probabilities (b, kinds + 1) of the kinds of damage where strength > 0."""
