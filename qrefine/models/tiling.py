@@ -36,7 +36,7 @@ def tiles(length: int, size: int, overlap: int, align: int) -> list[Tile]:
 
 def fades(found: Sequence[Tile], length: int, overlap: int) -> list[Floats]:
     """Weights of each tile's pixels: rising over ``overlap`` at inner borders; they add up to 1 at every pixel."""
-    ramps, total = [], np.zeros(length, np.float32)
+    ramps, total = list[Floats](), np.zeros(length, np.float32)
     for tile in found:
         place = np.arange(tile.stop - tile.start, dtype=np.float32) + 0.5
         ramp = np.ones_like(place)
@@ -46,7 +46,9 @@ def fades(found: Sequence[Tile], length: int, overlap: int) -> list[Floats]:
             ramp = np.minimum(ramp, place[::-1] / overlap)
         ramps.append(ramp)
         total[slice(*tile)] += ramp
-    return [ramp / total[slice(*tile)] for tile, ramp in zip(found, ramps, strict=True)]
+    for tile, ramp in zip(found, ramps, strict=True):
+        ramp /= total[slice(*tile)]
+    return ramps
 
 
 def in_tiles(
