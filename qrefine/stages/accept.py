@@ -1,11 +1,11 @@
 """Never worse: a refined image is judged cell by cell, what is not better is taken back, and what remains decides.
 
 In this order. *Guards* without a network: what nobody can see is no repair, and mean colours stay (`guards`).
-*The prompt*: what it asks for is no damage (`wishes`). *The judge* sees both images; where too little of the
-change is confirmed in an image that is mostly "damaged", the mapper is wrong, not the image. Then *the mapper*
-scores what is left: patches that lost are taken back, in rounds, and the last of them takes back whole regions.
-The gain counts where the change is. With ``accept.risk: null`` the mapper decides alone, by the gain of q, as in
-the paper.
+*The prompt*: what it asks for is no damage (`wishes`). *The judge* sees both images; in an image that is mostly
+"damaged" it must be surer, and where too little of the change is confirmed there, the mapper is wrong, not the
+image. Then *the mapper* scores what is left: patches that lost are taken back, in rounds, and the last of them
+takes back whole regions. The gain counts where the change is. With ``accept.risk: null`` the mapper decides
+alone, by the gain of q, as in the paper.
 
 Invariants, whatever the models did (tests/stages/test_accept.py holds them as properties):
 
@@ -44,6 +44,10 @@ REGION = 48
 
 MOSTLY = 0.5
 """More of an image than this below B_MQ, and less than this of its change confirmed: doubt."""
+
+DOUBTFUL = 0.5
+"""Of the risk, where most of an image is below B_MQ: what lies evenly over a whole image may be its look, and no
+undamaged part of it tells."""
 
 
 def worse_patches(before: QualityMap, after: QualityMap, changed: Flags, tolerance: float) -> Flags:
@@ -119,7 +123,8 @@ class Accept:
         self.mapper, self.comparator = mapper, comparator
         self.redraws = redraws
         self.cell = CELL if comparator is None else comparator.cell
-        self.threshold = 0.0 if comparator is None else self._threshold(comparator)
+        self.threshold = 0.0 if comparator is None else self._threshold(comparator, 1.0)
+        self.doubtful = 0.0 if comparator is None else self._threshold(comparator, DOUBTFUL)
 
     def wants(self, sample: Sample) -> bool:
         return sample.decision is None and sample.refined is not None and sample.after is None
@@ -136,11 +141,12 @@ class Accept:
             pending = [i for i in pending if done[i].decision is None]
         return done
 
-    def _threshold(self, comparator: Comparator) -> float:
+    def _threshold(self, comparator: Comparator, share: float) -> float:
+        """The judge's threshold at a ``share`` of the risk."""
         chosen, risk = self.settings.threshold, self.settings.risk
         if chosen is not None:
             return chosen
-        return 0.0 if risk is None else comparator.threshold(risk)
+        return 0.0 if risk is None else comparator.threshold(share * risk)
 
     def _confirmed(self, samples: Sequence[Sample]) -> list[Sample]:
         """The samples with what the guards, the prompt and the judge refuse taken back."""
@@ -169,15 +175,15 @@ class Accept:
         seen = visible(before, after, cell)
         strength = greatest_strength(self.config, sample.quality, height, width) if self.redraws else None
         limit = colour_limit(strength, self.settings.colour, cell, seen.shape)
+        poor = float((sample.quality.values < self.config.bounds.mq).mean()) > MOSTLY
         refused: dict[Decision, Flags] = {
             "colour": seen & (colour_moved(before, after, cell) > limit),
-            "judged_worse": seen & (by_region(better, seen) < self.threshold),
+            "judged_worse": seen & (by_region(better, seen) < (self.doubtful if poor else self.threshold)),
         }
         wishes = asked_for(sample.prompt, self.settings.wishes)
         if wishes:
             refused["prompt"] = seen & against_wishes(wishes, before, after, cell)
-        poor = float((sample.quality.values < self.config.bounds.mq).mean())
-        if poor > MOSTLY and refused["judged_worse"].sum() > (1 - MOSTLY) * seen.sum():
+        if poor and refused["judged_worse"].sum() > (1 - MOSTLY) * seen.sum():
             return sample.kept("doubt")
         back = np.logical_or.reduce(list(refused.values()))
         if not back.any():

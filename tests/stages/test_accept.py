@@ -184,14 +184,14 @@ class Sure:
 
     cell = 16
 
-    def __init__(self, answer: Callable[[Image, Image], np.ndarray], at_risk: float = 0.5) -> None:
-        self.answer, self.at_risk = answer, at_risk
+    def __init__(self, answer: Callable[[Image, Image], np.ndarray], by_risk: float = 0.0) -> None:
+        self.answer, self.by_risk = answer, by_risk
 
     def __call__(self, before: Sequence[Image], after: Sequence[Image]) -> list[np.ndarray]:
         return [self.answer(*pair).astype(np.float32) for pair in zip(before, after, strict=True)]
 
     def threshold(self, risk: float) -> float:
-        return self.at_risk
+        return 0.5 + self.by_risk * (0.01 - risk)
 
 
 def cells(image: Image) -> tuple[int, int]:
@@ -253,7 +253,7 @@ def test_only_confirmed_cells_change_and_a_patch_that_lost_does_not(
     assert done.after == after
     assert after.score > sample.quality.score
     here = patch_any(changed, N)
-    assert after.values[here].mean() > sample.quality.values[here].mean() + 0.005
+    assert after.values[here].mean() > sample.quality.values[here].mean()
     assert not (here & (after.values < sample.quality.values - np.float32(0.02))).any()
 
 
@@ -304,6 +304,21 @@ def test_the_clean_original_that_the_judge_confirms_is_taken_whole() -> None:
     done = judged(damaged, clean, Sure(everywhere(0.9)))
     assert done.decision == "accepted"
     assert np.array_equal(done.pixels, clean)
+
+
+@pytest.mark.parametrize(("probability", "poor", "decision"), [
+    (0.6, 0.9, "doubt"), (0.6, 0.4, "accepted"), (0.8, 0.9, "accepted"), (0.4, 0.4, "judged_worse"),
+])  # fmt: skip
+def test_an_image_that_is_mostly_poor_is_repaired_at_half_of_the_risk(
+    probability: float, poor: float, decision: str
+) -> None:
+    source, new = np.full((80, 80, 3), 100, np.uint8), np.full((80, 80, 3), 110, np.uint8)
+    before = np.full((10, 10), 0.9, np.float32)
+    before[: round(10 * poor)] = 0.5
+    mapper = Told(lambda image: before + 0.05 * np.array_equal(image, new))
+    sample = Sample(decoded=source, before=mapper([source])[0]).changed(new, "inpaint")
+    comparator = Sure(everywhere(probability), by_risk=40)  # .5 at the risk of .01, .7 at half of it
+    assert Accept(load_config(None, ()), mapper, comparator)([sample])[0].decision == decision
 
 
 def test_a_perfect_repair_of_one_cell_is_enough() -> None:
