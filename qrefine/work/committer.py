@@ -78,7 +78,8 @@ class Committer:
         while True:
             item: PartRecord | threading.Event | str | None = _NOTHING
             with contextlib.suppress(queue.Empty):
-                item = self._queue.get(timeout=max(0.0, due - time.monotonic()))
+                # with nothing to commit there is nothing to be in time for: a thread must not spin
+                item = self._queue.get(timeout=max(0.0, due - time.monotonic()) if pending else None)
             if isinstance(item, PartRecord):
                 pending.append(item)
             if not isinstance(item, PartRecord) or time.monotonic() >= due:

@@ -102,3 +102,18 @@ def test_commits_take_no_more_than_a_tenth_of_the_time_however_dear_they_are(tab
     *going, last = spent[:-1]  # the very last is on leaving
     assert len(going) >= 3
     assert sum(took for _, took in going) <= SHARE * (last[0] - going[0][0])
+
+
+def test_with_nothing_to_commit_it_sleeps(table: Table) -> None:
+    with (
+        Lease(table.store, "run") as lease,
+        Committer(commit_to(table), table.ledger(), Totals(shards=1), lease, 0.0) as committer,
+    ):
+        committer.add(part(table.store, [0], 2))
+        committer.flush()
+        began = time.process_time()
+        time.sleep(0.6)
+        assert time.process_time() - began < 0.3  # it took all of a core
+        committer.add(part(table.store, [1], 2))
+        committer.flush()
+        assert len(table.pieces()) == 2
