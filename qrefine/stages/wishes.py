@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from qrefine.config import Wish
 from qrefine.quality.map import Image
+from qrefine.quality.pixels import Flags
 from qrefine.stages.guards import cell_mean
 
 WORDS: Mapping[Wish, str] = {
@@ -88,8 +89,6 @@ LOST, GAINED = 0.7, 1.5
 
 FINE_SIGMA = 1.5
 """Pixels of the blur whose rest is fine detail."""
-
-Flags = NDArray[np.bool_]
 
 
 def asked_for(prompt: str | None, more: Mapping[Wish, Iterable[str]] | None = None) -> frozenset[Wish]:
