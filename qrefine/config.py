@@ -86,7 +86,9 @@ class AcceptSettings(Settings):
     """Do no harm: what a refined image must show before it replaces the source."""
 
     judge: Backend = Field(default_factory=Backend, description="compares before and after, cell by cell")
-    risk: float | None = Field(0.01, gt=0, lt=1, description="share of harm let pass; null: the mapper alone")
+    risk: float | None = Field(
+        0.01, gt=0, lt=1, description="share of harm let pass, half where most is poor; null: no judge"
+    )
     threshold: Unit | None = Field(None, description="least probability of a better cell; null: by risk")
     colour: float = Field(16, gt=0, le=255, description="levels that the mean colour of a 16 px cell may move")
     wishes: dict[Wish, tuple[str, ...]] = Field({}, description="more words for looks that prompts ask for")
