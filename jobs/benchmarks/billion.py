@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import resource
 import shutil
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.listing import listing
-from benchmarks.measure import Figure, child_environment, say
+from benchmarks.measure import Figure, child_environment, peak_memory, say
 from benchmarks.options import Options
 from qrefine.config import RefineConfig
 from qrefine.corpus.units import Shard
@@ -211,5 +210,4 @@ def night(folder: Path, rows: int, parts: int) -> dict[str, float]:
 
 if __name__ == "__main__":
     done = globals()[sys.argv[1]](Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    print(json.dumps({"memory": peak, "cpu": time.process_time(), **done}))
+    print(json.dumps({"memory": peak_memory(), "cpu": time.process_time(), **done}))

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from benchmarks.measure import Figure, say
+from benchmarks.measure import Figure, child_environment, say
 from benchmarks.options import Options
 
 ROUNDS = 3
@@ -14,6 +14,7 @@ SIDES = (512, 1024)
 TRIED = """
 import json, resource, sys, time
 import numpy as np, torch
+from benchmarks.measure import peak_memory
 from qrefine.models.heap import keep_memory
 from qrefine.models.mappers.embedded import EmbeddedMapper
 from qrefine.models.restorers.embedded import EmbeddedRestorer
@@ -36,8 +37,7 @@ for side in map(int, sides):
             took.append(time.perf_counter() - began)
         faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
         found[f"{name}, {side} px"] = (min(took), faults / int(calls))
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps({"found": found, "peak": peak / 1024}))
+print(json.dumps({"found": found, "peak": peak_memory() / 2**20}))
 """
 
 
@@ -50,7 +50,9 @@ def run(options: Options) -> list[Figure]:
     for _ in range(options.of(ROUNDS, 1)):
         for way, so_far in best.items():
             command = [sys.executable, "-c", TRIED, way, str(options.of(4, 1)), *sides]
-            answer = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+            answer = json.loads(
+                subprocess.run(command, capture_output=True, text=True, check=True, env=child_environment()).stdout
+            )
             for name, (took, faults) in answer["found"].items():
                 so_far[name] = min((took, faults), so_far.get(name, (took, faults)))
             peaks[way] = max(peaks[way], answer["peak"])

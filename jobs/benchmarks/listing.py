@@ -6,7 +6,6 @@ The store is a stand-in: another process that answers by pages of 1,000, without
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -15,7 +14,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-from benchmarks.measure import Figure, child_environment
+from benchmarks.measure import Figure, child_environment, peak_memory
 
 PAGE = 1000
 OBJECT = (
@@ -116,9 +115,8 @@ def list_them(port: str) -> None:
     shards = list_shards(["s3://corpus/generated"], options)
     seconds = time.perf_counter() - began
     requests = int(urllib.request.urlopen(f"{endpoint}/requests").read())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     found = {"shards": len(shards), "seconds": seconds, "cpu": time.process_time()}
-    print(json.dumps({**found, "memory": peak, "requests": requests}))
+    print(json.dumps({**found, "memory": peak_memory(), "requests": requests}))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -25,6 +26,19 @@ class Figure:
     unit: str
     goal: str = ""
     note: str = ""
+
+
+def peak_memory() -> int:
+    """The most bytes that this process held at once.
+
+    Linux keeps getrusage's figure over fork and exec, so that a small child of a large process would show the
+    parent's; VmHWM begins anew with the program.
+    """
+    try:
+        told = Path("/proc/self/status").read_text()
+        return 1024 * next(int(line.split()[1]) for line in told.splitlines() if line.startswith("VmHWM"))
+    except FileNotFoundError:  # macOS, which counts bytes and begins anew
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -16,7 +16,7 @@ import PIL.Image
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.measure import Figure, seconds
+from benchmarks.measure import Figure, child_environment, seconds
 from benchmarks.options import Options
 from qrefine.config import RefineConfig
 from qrefine.corpus.listing import list_shards
@@ -25,18 +25,16 @@ from qrefine.corpus.readers import read_unit
 SIDE = 48
 ROUNDS = 3
 PEAK = """
-import re, sys
-from pathlib import Path
+import sys
+from benchmarks.measure import peak_memory
 from qrefine.config import RefineConfig
 from qrefine.corpus.listing import list_shards
 from qrefine.corpus.readers import read_unit
-def peak():
-    return int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
-before = peak()
+before = peak_memory()
 for unit in list_shards(sys.argv[1:], {}):
     for sample in read_unit(unit, RefineConfig()):
         assert sample.source
-print((peak() - before) / 1024)
+print((peak_memory() - before) / 2**20)
 """
 
 
@@ -82,7 +80,9 @@ def _read(path: Path, passes: int, rows: int) -> None:
 
 def _peak(path: Path) -> float:
     command = [sys.executable, "-c", PEAK, str(path)]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return float(
+        subprocess.run(command, capture_output=True, text=True, check=True, env=child_environment()).stdout
+    )
 
 
 def _images(rows: int) -> Iterator[tuple[str, bytes, str]]:

@@ -5,7 +5,6 @@ GPUs are logical: sleeping models need none, and the benchmark measures how well
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -20,7 +19,7 @@ import pyarrow.parquet as pq
 import ray
 
 from benchmarks.corpus import write_corpus
-from benchmarks.measure import Figure, say
+from benchmarks.measure import Figure, peak_memory, say
 from benchmarks.options import Options
 from benchmarks.runs import sleeping, steady
 from qrefine.api import refine
@@ -89,7 +88,7 @@ def _measured(shards: Sequence[str], table: Path) -> _Job:
     started = time.perf_counter()
     summary = refine(shards, str(table), config)
     seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_memory() / 2**20
     started = time.perf_counter()
     opened = Table.open_or_create(Store.at(str(table)), table_schema(config.judges))
     opened.ledger()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import tempfile
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.measure import Figure, say, seconds
+from benchmarks.measure import Figure, peak_memory, say, seconds
 from benchmarks.options import Options
 from benchmarks.peers.pyiqa_loader import random_paq2piq
 from qrefine.models.mappers.roi_pool import RoiPoolMapper, RoIPoolModel
@@ -43,7 +42,7 @@ def run(options: Options) -> list[Figure]:
         goal = "3" if batch == max(BATCHES) else ""
         for name, ours in ways.items():
             rate = _rate(lambda ours=ours, batch=batch: ours(images[:batch]), batch)  # type: ignore[misc]
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            peak = peak_memory() / 2**20
             note = f"{rate:.2f} images/s, peak {peak:.0f} MiB; {reason}"
             if other is None:
                 figures.append(Figure(f"{name}, batch {batch}", rate, "images/s", "", note))

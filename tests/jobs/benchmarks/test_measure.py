@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 
 from benchmarks import measure
-from benchmarks.measure import Figure, as_json, marginal_rates, show
+from benchmarks.measure import Figure, as_json, child_environment, marginal_rates, peak_memory, show
 
 
 def test_start_up_and_one_slow_round_do_not_enter_a_rate(monkeypatch):
@@ -35,3 +38,13 @@ def test_figures_are_shown_and_kept(capsys):
         "note": "of 3",
     }
     assert kept["machine"] == {"cores": 2}
+
+
+def test_a_child_s_peak_is_not_its_parent_s():
+    held = np.ones(80_000_000)  # 640 MB
+    script = "from benchmarks.measure import peak_memory; print(peak_memory())"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=child_environment()
+    )
+    assert int(done.stdout) < held.nbytes / 2
+    assert peak_memory() > held.nbytes
