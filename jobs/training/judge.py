@@ -39,7 +39,7 @@ SEED = 14_000_003
 SHARES: Mapping[str, float] = {"photos": 0.4, "looks": 0.42, "art": 0.1, "scenes": 0.08}
 """Sources of the clean images. Variety of looks is what limits."""
 
-VEILED = 0.1
+VEILED = 0.15
 """Share of the clean images that have a regular texture all over: a look, and no generator's grid."""
 
 HARM = 2.5
@@ -49,6 +49,9 @@ AUXILIARY = 0.1
 """Weight of the squared errors of the two log distances."""
 
 MIX = Mix()
+OWN = replace(MIX, damaged=0.52, truth=0.16, filter=0.08, net=0.7, damage=0.02)
+"""Mostly the restorers' own answers, to damage and to what is undamaged: what a run asks a judge about."""
+
 HELD_OUT = replace(MIX, damaged=0.45, net=0.25, lies=lies.held_out_names())
 """Of validation: lies that training never tells."""
 
@@ -131,11 +134,13 @@ def _group(damage: str, kind: str) -> int:
 
 @dataclass(frozen=True)
 class JudgeSettings:
-    """``batch_size`` crops of ``size`` px. ``validate``: seconds between two validations, of ``batches`` each."""
+    """``batch_size`` crops of ``size`` px. ``own``: share of batches of the mix OWN, where restorers are known.
+    ``validate``: seconds between two validations, of ``batches`` each."""
 
     batch_size: int = 128
     size: int = SIZE
     mix: Mix = MIX
+    own: float = 0.6
     validate: float = 60.0
     batches: int = 4
 
@@ -166,8 +171,12 @@ class JudgeTask:
         self.sources.refill()
         self.snapshots.refresh()
         own = np.random.default_rng((SEED, int(rng.integers(2**62))))
-        sample, labels = self.batch(self.sources.bank, own, self.settings.mix)
+        sample, labels = self.batch(self.sources.bank, own, self.mix(own))
         return {"before": sample.before, "after": sample.after, **labels._asdict()}
+
+    def mix(self, rng: np.random.Generator) -> Mix:
+        """What the next triples are drawn from."""
+        return OWN if len(self.snapshots) and rng.random() < self.settings.own else self.settings.mix
 
     def batch(self, bank: Bank, rng: np.random.Generator, mix: Mix) -> tuple[Triples, Labels]:
         """Triples and their labels, a function of ``rng``, the bank and the restorers."""

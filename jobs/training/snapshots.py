@@ -8,18 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qrefine.models.restorers import embedded_net as shipped
 from training import tensors
 from training.restorer_net import ARCHITECTURE, RestorerNet
-
-if TYPE_CHECKING:
-    from qrefine.models.restorers.embedded import EmbeddedRestorer
 
 Restore = Callable[[Tensor, Tensor], Tensor]
 """Pixels (b, 3, h, w) in [0, 1] and strength (b, 1, h, w) -> restored pixels, of 8-bit levels."""
@@ -71,34 +67,36 @@ class Snapshots:
 
 def _loaded(path: Path, device: str) -> Restore:
     weights, notes = tensors.load(path)
+    net: nn.Module
     if notes.get("architecture") == shipped.ARCHITECTURE:
-        # pydantic comes with it, and training has torch, numpy and pillow alone
-        from qrefine.models.restorers.embedded import EmbeddedRestorer
-
-        return partial(_by_product, EmbeddedRestorer(str(path), device=device))
-    if notes.get("architecture") != ARCHITECTURE:
+        net, restore = shipped.RestorerNet(), by_shares
+    elif notes.get("architecture") == ARCHITECTURE:
+        net, restore = RestorerNet(), at_once
+    else:
         raise ValueError(f"expected weights of {ARCHITECTURE}, found {notes.get('architecture')}")
-    net = RestorerNet()
     net.load_state_dict({name: value.float() for name, value in weights.items()})
     net.eval().requires_grad_(False).to(device)
     for parameter in net.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return partial(restored, net)
+    return partial(restored, partial(restore, net))
 
 
-def _by_product(restorer: EmbeddedRestorer, pixels: Tensor, strength: Tensor) -> Tensor:
-    """The shipped restorer's answer: images go through it one at a time, as in a run."""
-    images = (pixels * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-    planes = strength[:, 0].cpu().numpy()
-    none = [""] * len(images)
-    after = np.stack(restorer(list(images), list(planes), none, [0] * len(images)))
-    return torch.from_numpy(after).to(pixels.device).permute(0, 3, 1, 2).float() / 255
+def at_once(net: nn.Module, pixels: Tensor, strength: Tensor) -> Tensor:
+    return net(pixels, strength)
+
+
+def by_shares(net: nn.Module, pixels: Tensor, strength: Tensor) -> Tensor:
+    """The shipped network's answer: each image has weights of its own, by what its damage is taken for."""
+    assert isinstance(net, shipped.RestorerNet)
+    shares = net.shares(pixels, strength)
+    images = zip(pixels.split(1), strength.split(1), shares, strict=True)
+    return torch.cat([net(*image) for image in images])
 
 
 @torch.no_grad()
-def restored(net: RestorerNet, pixels: Tensor, strength: Tensor) -> Tensor:
-    """The network's answer in 8-bit levels; sides are multiples of its stride."""
+def restored(restore: Restore, pixels: Tensor, strength: Tensor) -> Tensor:
+    """The answer in 8-bit levels; sides are multiples of the network's stride."""
     with torch.autocast(pixels.device.type, torch.bfloat16, enabled=pixels.device.type != "cpu"):
-        result = net(pixels.contiguous(memory_format=torch.channels_last), strength)
+        result = restore(pixels.contiguous(memory_format=torch.channels_last), strength)
     return (result.float() * 255).round().clamp(0, 255) / 255

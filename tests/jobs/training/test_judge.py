@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 
 from qrefine.models.judges.comparator_net import CELL, ComparatorNet, changed, folded, statistics
+from qrefine.models.weights import EMBEDDED
 from training import lies
 from training.candidates import Mix, Triples, triples
-from training.judge import JudgeSettings, JudgeTask, operating_point
+from training.judge import OWN, JudgeSettings, JudgeTask, operating_point
 from training.labels import Labels
 from training.loop import Samples
 from training.perceptual import load
@@ -77,6 +78,17 @@ def test_undamaged_images_are_never_better_and_the_truth_always_is(pack: Path) -
                 assert (labels.better[i][counts] == 1).all()
                 seen.add("truth")
     assert seen == {"undamaged", "truth"}
+
+
+def test_most_triples_are_of_restorers_where_one_is_known(pack: Path) -> None:
+    supply, rng = Supply(pack, "cpu", looks=0, processes=0, scenes=4), np.random.default_rng(0)
+    task = JudgeTask(supply, JudgeSettings(6), (EMBEDDED / "restorer.safetensors",), load(None))
+    assert task.mix(rng) == task.settings.mix  # none is read yet
+    task.snapshots.refresh()
+    mixes = [task.mix(rng) for _ in range(100)]
+    assert 40 < mixes.count(OWN) < 80
+    sample, _ = task.batch(task.sources.bank, rng, OWN)
+    assert sample.kinds.count("net") >= 2
 
 
 def test_held_out_lies_are_never_told_in_training() -> None:
