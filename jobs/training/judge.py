@@ -140,7 +140,7 @@ class JudgeSettings:
     batch_size: int = 128
     size: int = SIZE
     mix: Mix = MIX
-    own: float = 0.6
+    own: float = 0.4
     validate: float = 60.0
     batches: int = 4
 
