@@ -67,11 +67,12 @@ class Snapshots:
 
 def _loaded(path: Path, device: str) -> Restore:
     weights, notes = tensors.load(path)
+    restore: Restore
     net: nn.Module
     if notes.get("architecture") == shipped.ARCHITECTURE:
-        net, restore = shipped.RestorerNet(), by_shares
+        restore = partial(by_shares, net := shipped.RestorerNet())
     elif notes.get("architecture") == ARCHITECTURE:
-        net, restore = RestorerNet(), at_once
+        restore = net = RestorerNet()
     else:
         raise ValueError(f"expected weights of {ARCHITECTURE}, found {notes.get('architecture')}")
     net.load_state_dict({name: value.float() for name, value in weights.items()})
@@ -79,16 +80,11 @@ def _loaded(path: Path, device: str) -> Restore:
     for parameter in net.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return partial(restored, partial(restore, net))
+    return partial(restored, restore)
 
 
-def at_once(net: nn.Module, pixels: Tensor, strength: Tensor) -> Tensor:
-    return net(pixels, strength)
-
-
-def by_shares(net: nn.Module, pixels: Tensor, strength: Tensor) -> Tensor:
+def by_shares(net: shipped.RestorerNet, pixels: Tensor, strength: Tensor) -> Tensor:
     """The shipped network's answer: each image has weights of its own, by what its damage is taken for."""
-    assert isinstance(net, shipped.RestorerNet)
     shares = net.shares(pixels, strength)
     images = zip(pixels.split(1), strength.split(1), shares, strict=True)
     return torch.cat([net(*image) for image in images])
