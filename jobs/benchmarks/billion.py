@@ -8,14 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from benchmarks.listing import listing
-from benchmarks.measure import Figure, child_environment, peak_memory, say
+from benchmarks.measure import Figure, answer_of, peak_memory, say
 from benchmarks.options import Options
 from qrefine.config import RefineConfig
 from qrefine.corpus.units import Shard
@@ -81,10 +80,7 @@ def parts_of_a_shard(rows: int) -> int:
 
 def in_process(what: str, folder: Path, rows: int, parts: int) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.billion", what, str(folder), str(rows), str(parts)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=child_environment())
-    if done.returncode:
-        raise RuntimeError(f"{what} of {rows} rows: {done.stderr.strip()[-2000:]}")
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, float] = answer_of(command)
     say(f"{what} of {rows:.0e} rows in {parts} parts a shard: {found}")
     return found
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 
-from benchmarks.measure import Figure, child_environment, say
+from benchmarks.measure import Figure, answer_of, say
 from benchmarks.options import Options
 
 ROUNDS = 3
@@ -50,9 +48,7 @@ def run(options: Options) -> list[Figure]:
     for _ in range(options.of(ROUNDS, 1)):
         for way, so_far in best.items():
             command = [sys.executable, "-c", TRIED, way, str(options.of(4, 1)), *sides]
-            answer = json.loads(
-                subprocess.run(command, capture_output=True, text=True, check=True, env=child_environment()).stdout
-            )
+            answer = answer_of(command)
             for name, (took, faults) in answer["found"].items():
                 so_far[name] = min((took, faults), so_far.get(name, (took, faults)))
             peaks[way] = max(peaks[way], answer["peak"])

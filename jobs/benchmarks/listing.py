@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-from benchmarks.measure import Figure, child_environment, peak_memory
+from benchmarks.measure import Figure, answer_of, child_environment, peak_memory
 
 PAGE = 1000
 OBJECT = (
@@ -72,10 +72,7 @@ def listing(shards: int) -> list[Figure]:
     """Figures of a listing of so many shards."""
     with _served(shards) as port:
         command = [sys.executable, "-m", "benchmarks.listing", "list", str(port)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=child_environment())
-    if done.returncode:
-        raise RuntimeError(f"the listing failed: {done.stderr.strip()[-2000:]}")
-    found = json.loads(done.stdout.splitlines()[-1])
+        found = answer_of(command)
     assert found["shards"] == shards, found
     name = f"listing of {shards:,} shards"
     return [

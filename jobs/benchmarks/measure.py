@@ -57,13 +57,22 @@ def child_environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, "RAY_worker_niceness": "0"}
 
 
-def command_seconds(command: Sequence[str]) -> float:
-    """Wall time of a command; raises RuntimeError with what it said if it fails."""
-    started = time.perf_counter()
+def output_of(command: Sequence[str]) -> str:
+    """What a command prints; raises RuntimeError with what it said if it fails."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=child_environment())
     if done.returncode:
         raise RuntimeError(f"{' '.join(command[1:4])} ended with {done.returncode}: {done.stderr.strip()[-2000:]}")
-    return time.perf_counter() - started
+    return done.stdout
+
+
+def answer_of(command: Sequence[str]) -> Any:
+    """What a command prints on its last line, in JSON."""
+    return json.loads(output_of(command).splitlines()[-1])
+
+
+def command_seconds(command: Sequence[str]) -> float:
+    """Wall time of a command; raises RuntimeError with what it said if it fails."""
+    return seconds(lambda: output_of(command))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ import PIL.Image
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.measure import Figure, child_environment, seconds
+from benchmarks.measure import Figure, output_of, seconds
 from benchmarks.options import Options
 from qrefine.config import RefineConfig
 from qrefine.corpus.listing import list_shards
@@ -79,10 +78,7 @@ def _read(path: Path, passes: int, rows: int) -> None:
 
 
 def _peak(path: Path) -> float:
-    command = [sys.executable, "-c", PEAK, str(path)]
-    return float(
-        subprocess.run(command, capture_output=True, text=True, check=True, env=child_environment()).stdout
-    )
+    return float(output_of([sys.executable, "-c", PEAK, str(path)]))
 
 
 def _images(rows: int) -> Iterator[tuple[str, bytes, str]]:

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 
 from benchmarks import measure
-from benchmarks.measure import Figure, as_json, child_environment, marginal_rates, peak_memory, show
+from benchmarks.measure import Figure, answer_of, as_json, marginal_rates, peak_memory, show
 
 
 def test_start_up_and_one_slow_round_do_not_enter_a_rate(monkeypatch):
@@ -43,8 +42,5 @@ def test_figures_are_shown_and_kept(capsys):
 def test_a_child_s_peak_is_not_its_parent_s():
     held = np.ones(80_000_000)  # 640 MB
     script = "from benchmarks.measure import peak_memory; print(peak_memory())"
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=child_environment()
-    )
-    assert int(done.stdout) < held.nbytes / 2
+    assert answer_of([sys.executable, "-c", script]) < held.nbytes / 2
     assert peak_memory() > held.nbytes
