@@ -13,8 +13,10 @@ from typing import Any  # noqa: E402
 
 import torch  # noqa: E402
 
+from training.ablation import STRUCTURES, StructureTask, ablate, table  # noqa: E402
 from training.loop import Schedule, Task, train  # noqa: E402
 from training.pack import build  # noqa: E402
+from training.restorer import RestorerSettings, RestorerTask  # noqa: E402
 from training.sources import Supply  # noqa: E402
 
 BATCH = {"mapper": (16, 384), "restorer": (8, 288), "judge": (12, 320)}
@@ -48,6 +50,12 @@ def _parser() -> argparse.ArgumentParser:
     pack.add_argument("--out", type=Path, required=True)
     for name in ("mapper", "restorer", "judge"):
         _training_options(commands.add_parser(name, help=f"trains the {name}"), name)
+    ablation = commands.add_parser("ablation", help="structures of the restorer after the same training")
+    ablation.add_argument("--pack", type=Path, required=True)
+    ablation.add_argument("--minutes", type=float, default=0, help="for each; 0: measure what is there")
+    ablation.add_argument("--out", type=Path, required=True, help="a folder for the weights")
+    ablation.add_argument("--structures", nargs="+", default=STRUCTURES, choices=STRUCTURES)
+    _machine_options(ablation)
     scores = commands.add_parser("scores", help="fits the mapper's head to human scores")
     scores.add_argument("--scores", type=Path, required=True, metavar="CSV", help="columns file, score")
     scores.add_argument("--init", type=Path, help="weights to start from; default: the embedded mapper's")
@@ -80,17 +88,21 @@ def _training_options(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("--checkpoint", type=Path, help="what --resume needs, each minute anew")
     parser.add_argument("--resume", action="store_true", help="go on from --checkpoint where it is")
     parser.add_argument("--init", type=Path, metavar="WEIGHTS", help="start from these, not from random ones")
-    parser.add_argument("--device", default=_device())
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch-size", type=int, default=0)
     parser.add_argument("--lr", type=float)
     parser.add_argument("--bfloat16", action=argparse.BooleanOptionalAction, help="default: on a GPU alone")
     parser.add_argument("--reuse", type=int, help="times that a sample is served; 1: no pool")
+    _machine_options(parser)
+    if name != "restorer":
+        parser.add_argument("--restorer", type=Path, action="append", default=[], help="weights to learn from")
+
+
+def _machine_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default=_device())
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--looks", type=int, default=0, help="pictures that the bank keeps")
     parser.add_argument("--processes", type=int, default=1, help="that make looks")
     parser.add_argument("--threads", type=int, default=0, help="of torch on the CPU")
-    if name != "restorer":
-        parser.add_argument("--restorer", type=Path, action="append", default=[], help="weights to learn from")
 
 
 def task_of(name: str, supply: Supply, batch_size: int = 0, restorers: tuple[Path, ...] = ()) -> Task:
@@ -102,8 +114,6 @@ def task_of(name: str, supply: Supply, batch_size: int = 0, restorers: tuple[Pat
 
         return MapperTask(supply, MapperSettings(batch_size, SIZES[name][gpu]), restorers)
     if name == "restorer":
-        from training.restorer import RestorerSettings, RestorerTask
-
         return RestorerTask(supply, RestorerSettings(batch_size, SIZES[name][gpu]))
     from training.judge import JudgeSettings, JudgeTask
 
@@ -121,15 +131,30 @@ def schedule_of(name: str, device: str, began: float, **given: Any) -> Schedule:
     return Schedule(device=device, began=began, **usual | chosen)
 
 
-def _train(given: argparse.Namespace) -> None:
-    name, gpu = given.command, not given.device.startswith("cpu")
+def _supply(given: argparse.Namespace) -> Supply:
     if given.threads:
         torch.set_num_threads(given.threads)
+    looks = given.looks or (500 if given.device.startswith("cpu") else 6000)
+    return Supply(given.pack, given.device, looks, given.processes, seed=given.seed)
+
+
+def _ablate(given: argparse.Namespace) -> None:
+    supply, gpu = _supply(given), not given.device.startswith("cpu")
+    settings = RestorerSettings(BATCH["restorer"][gpu], SIZES["restorer"][gpu])
+
+    def schedule() -> Schedule:
+        return schedule_of("restorer", given.device, time.monotonic(), minutes=given.minutes, seed=given.seed)
+
+    if given.minutes > 0:
+        ablate(given.structures, given.out, lambda name: StructureTask(name, supply, settings), schedule)
+    print(table(given.structures, given.out, given.pack))
+
+
+def _train(given: argparse.Namespace) -> None:
+    name = given.command
     options = {key: getattr(given, key) for key in ("steps", "minutes", "lr", "seed", "bfloat16", "reuse")}
     run = schedule_of(name, given.device, _BEGAN, **options)
-    looks = given.looks or (6000 if gpu else 500)
-    supply = Supply(given.pack, given.device, looks, given.processes, seed=given.seed)
-    task = task_of(name, supply, given.batch_size, tuple(getattr(given, "restorer", ())))
+    task = task_of(name, _supply(given), given.batch_size, tuple(getattr(given, "restorer", ())))
     resume = given.resume and given.checkpoint is not None and given.checkpoint.is_file()
     try:
         _, state = train(task, run, given.out, given.checkpoint, resume, None if resume else given.init)
@@ -152,6 +177,8 @@ def main() -> int:
             from training.average import average
 
             print(average(given.first, given.second, given.share, given.out))
+        elif given.command == "ablation":
+            _ablate(given)
         elif given.command == "smoke":
             from training.smoke import smoke
 

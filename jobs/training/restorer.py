@@ -69,7 +69,8 @@ class RestorerTask:
         return RestorerNet()
 
     def samples(self, step: int, rng: np.random.Generator, generator: torch.Generator) -> Samples:
-        """``pixels`` to restore, ``clean`` ones (b, 3, s, s), ``strength`` (b, 1, s, s)."""
+        """``pixels`` to restore, ``clean`` ones (b, 3, s, s), ``strength`` (b, 1, s, s);
+        ``families`` (b, f, 1, 1), how much there is of each family of damage."""
         self.sources.refill()
         size = int(rng.choice(self.settings.sizes))
         count = max(1, round(self.settings.batch_size * (min(self.settings.sizes) / size) ** 2))
@@ -79,11 +80,18 @@ class RestorerTask:
         pixels = pairs.damaged
         if noised:
             pixels[-noised:] = stage_one(pixels[-noised:], quality[-noised:], generator)
-        return {"pixels": pixels, "clean": pairs.clean, "strength": simulated_strength(quality, generator)}
+        return {
+            "pixels": pixels, "clean": pairs.clean, "strength": simulated_strength(quality, generator),
+            "families": pairs.families.mean((2, 3), keepdim=True),
+        }  # fmt: skip
+
+    def restored(self, net: nn.Module, samples: Samples) -> Tensor:
+        """The network's answer to a batch, (b, 3, s, s)."""
+        return net(samples["pixels"].contiguous(memory_format=torch.channels_last), samples["strength"])
 
     def loss(self, net: nn.Module, samples: Samples, step: int) -> Tensor:
         pixels, clean, strength = samples["pixels"], samples["clean"], samples["strength"]
-        restored = net(pixels.contiguous(memory_format=torch.channels_last), strength).float()
+        restored = self.restored(net, samples).float()
         with torch.autocast(pixels.device.type, enabled=False):
             loss = fidelity(restored, pixels, clean, strength)
         if self.features is not None:

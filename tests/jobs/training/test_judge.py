@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-import io
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from qrefine.models.judges.comparator_net import CELL, ComparatorNet, changed, folded, statistics
 from qrefine.models.weights import EMBEDDED
@@ -18,21 +15,6 @@ from training.labels import Labels
 from training.loop import Samples
 from training.perceptual import load
 from training.sources import Supply
-
-
-@pytest.fixture(scope="module")
-def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Photographs that are ramps under texture."""
-    path, rng = tmp_path_factory.mktemp("judge") / "tiny.pack", np.random.default_rng(0)
-    ramp = np.add.outer(np.arange(240), np.arange(240))[..., None]
-    with zipfile.ZipFile(path, "w") as file:
-        for part, count in (("photos/train", 4), ("photos/check", 2), ("art", 1)):
-            for i in range(count):
-                pixels = ramp * rng.uniform(0.1, 0.3, 3) + rng.normal(0, 20, (240, 240, 3)) + 60
-                data = io.BytesIO()
-                Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(data, "PNG")
-                file.writestr(f"{part}/{i}.png", data.getvalue())
-    return path
 
 
 def _task(pack: Path, batch_size: int = 6) -> JudgeTask:
