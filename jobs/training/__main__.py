@@ -13,11 +13,12 @@ from typing import Any  # noqa: E402
 
 import torch  # noqa: E402
 
-from training.ablation import STRUCTURES, StructureTask, ablate, table  # noqa: E402
+from training.ablation import ablate, table  # noqa: E402
 from training.loop import Schedule, Task, train  # noqa: E402
 from training.pack import build  # noqa: E402
 from training.restorer import RestorerSettings, RestorerTask  # noqa: E402
 from training.sources import Supply  # noqa: E402
+from training.structures import STRUCTURES  # noqa: E402
 
 BATCH = {"mapper": (16, 384), "restorer": (8, 288), "judge": (12, 320)}
 """Crops that are made at once by task: on a CPU, on a GPU."""
@@ -93,7 +94,9 @@ def _training_options(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("--bfloat16", action=argparse.BooleanOptionalAction, help="default: on a GPU alone")
     parser.add_argument("--reuse", type=int, help="times that a sample is served; 1: no pool")
     _machine_options(parser)
-    if name != "restorer":
+    if name == "restorer":
+        parser.add_argument("--structure", choices=STRUCTURES, default="nafnet", help="kinds: what ships")
+    else:
         parser.add_argument("--restorer", type=Path, action="append", default=[], help="weights to learn from")
 
 
@@ -105,7 +108,9 @@ def _machine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=0, help="of torch on the CPU")
 
 
-def task_of(name: str, supply: Supply, batch_size: int = 0, restorers: tuple[Path, ...] = ()) -> Task:
+def task_of(
+    name: str, supply: Supply, batch_size: int = 0, restorers: tuple[Path, ...] = (), structure: str = "nafnet"
+) -> Task:
     """The task called ``name`` with its settings for the supply's device."""
     gpu = not supply.device.startswith("cpu")
     batch_size = batch_size or BATCH[name][gpu]
@@ -114,7 +119,7 @@ def task_of(name: str, supply: Supply, batch_size: int = 0, restorers: tuple[Pat
 
         return MapperTask(supply, MapperSettings(batch_size, SIZES[name][gpu]), restorers)
     if name == "restorer":
-        return RestorerTask(supply, RestorerSettings(batch_size, SIZES[name][gpu]))
+        return RestorerTask(supply, RestorerSettings(batch_size, SIZES[name][gpu], structure=structure))
     from training.judge import JudgeSettings, JudgeTask
 
     return JudgeTask(supply, JudgeSettings(batch_size=batch_size), restorers)
@@ -140,13 +145,16 @@ def _supply(given: argparse.Namespace) -> Supply:
 
 def _ablate(given: argparse.Namespace) -> None:
     supply, gpu = _supply(given), not given.device.startswith("cpu")
-    settings = RestorerSettings(BATCH["restorer"][gpu], SIZES["restorer"][gpu])
+
+    def task(structure: str) -> RestorerTask:
+        settings = RestorerSettings(BATCH["restorer"][gpu], SIZES["restorer"][gpu], structure=structure)
+        return RestorerTask(supply, settings)
 
     def schedule() -> Schedule:
         return schedule_of("restorer", given.device, time.monotonic(), minutes=given.minutes, seed=given.seed)
 
     if given.minutes > 0:
-        ablate(given.structures, given.out, lambda name: StructureTask(name, supply, settings), schedule)
+        ablate(given.structures, given.out, task, schedule)
     print(table(given.structures, given.out, given.pack))
 
 
@@ -154,7 +162,8 @@ def _train(given: argparse.Namespace) -> None:
     name = given.command
     options = {key: getattr(given, key) for key in ("steps", "minutes", "lr", "seed", "bfloat16", "reuse")}
     run = schedule_of(name, given.device, _BEGAN, **options)
-    task = task_of(name, _supply(given), given.batch_size, tuple(getattr(given, "restorer", ())))
+    more = {"structure": given.structure} if name == "restorer" else {"restorers": tuple(given.restorer)}
+    task = task_of(name, _supply(given), given.batch_size, **more)
     resume = given.resume and given.checkpoint is not None and given.checkpoint.is_file()
     try:
         _, state = train(task, run, given.out, given.checkpoint, resume, None if resume else given.init)

@@ -1,33 +1,29 @@
 """Structures of the restorer, trained alike for the same minutes on the same device: which comes farthest?
 
-``nafnet`` is ``RestorerNet``, one set of weights for all damage. ``unet`` is the U-Net inside what is shipped, and
-``kinds`` the same with weights of its own for each family of damage, as what is shipped has them. But it is told
-the family, in training and when it is measured, where a run has a classifier to guess it: an upper bound. Sources,
-damage, loss, schedule and seed are the same.
+Sources, damage, loss, schedule and seed are the same.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from qrefine.models.restorers import embedded_net as shipped
 from training import tensors
 from training.damage import FAMILIES
-from training.loop import Samples, Schedule, train
+from training.loop import Schedule, train
 from training.pack import Pack
 from training.perceptual import Features, load
-from training.restorer import RestorerSettings, RestorerTask
-from training.restorer_net import ARCHITECTURE, RestorerNet, padded
-from training.sources import Supply
+from training.restorer import RestorerTask
+from training.restorer_net import padded
 from training.strengths import LQ, MQ
+from training.structures import STRUCTURES, Structure
 
 if TYPE_CHECKING:
     from training.figures import Case, Image
@@ -39,52 +35,8 @@ LOWEST = 0.3
 """The least severity that they are measured on: 1 - B_MQ."""
 
 
-class _Kinds(shipped.RestorerNet):
-    """The shipped network led by the family of each image (b,), in place of its classifier."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        del self.teller
-
-    def forward(self, pixels: Tensor, strength: Tensor, family: Tensor) -> Tensor:
-        found = torch.empty_like(pixels)
-        for number in family.unique().tolist():
-            of = family == number
-            shares = F.one_hot(torch.tensor(number, device=pixels.device), len(shipped.KINDS) + 1).float()
-            found[of] = super().forward(pixels[of], strength[of], shares).to(found.dtype)
-        return found
-
-
-STRUCTURES: Mapping[str, tuple[Callable[[], nn.Module], str]] = {
-    "nafnet": (RestorerNet, ARCHITECTURE),
-    "unet": (shipped.UNet, f"{shipped.ARCHITECTURE}, trunk"),
-    "kinds": (_Kinds, f"{shipped.ARCHITECTURE}, told families"),
-}
-
-
-class StructureTask(RestorerTask):
-    """Training of one of ``STRUCTURES``."""
-
-    def __init__(self, name: str, supply: Supply, settings: RestorerSettings) -> None:
-        super().__init__(supply, settings)
-        self.title = name
-        self._build, self.architecture = STRUCTURES[name]
-
-    def network(self) -> nn.Module:
-        return self._build()
-
-    def restored(self, net: nn.Module, samples: Samples) -> Tensor:
-        return answer(net, samples["pixels"], samples["strength"], samples["families"].flatten(1).argmax(1))
-
-
-def answer(net: nn.Module, pixels: Tensor, strength: Tensor, family: Tensor) -> Tensor:
-    """Restored pixels (b, 3, h, w); ``family`` (b,), numbers in ``FAMILIES``, is told to nets that ask for it."""
-    told = (family,) if isinstance(net, _Kinds) else ()
-    return net(pixels.contiguous(memory_format=torch.channels_last), strength, *told)
-
-
 def ablate(
-    names: Sequence[str], out: Path, build: Callable[[str], StructureTask], schedule: Callable[[], Schedule]
+    names: Sequence[str], out: Path, build: Callable[[str], RestorerTask], schedule: Callable[[], Schedule]
 ) -> None:
     """Trains ``names`` of ``STRUCTURES`` one after the other; the weights go into folder ``out``."""
     for name in names:
@@ -115,17 +67,18 @@ def table(names: Sequence[str], out: Path, pack: Path, each: int = 6, features: 
     families = tuple(dict.fromkeys(figures.FAMILY[kind] for kind in figures.RESTORED))
     lines = ["| " + " | ".join((*heads, *families)) + " |", "|---" * (len(heads) + len(families)) + "|"]
     for name in names:
-        build, _ = STRUCTURES[name]
+        structure = STRUCTURES[name]
         weights, notes = tensors.load(out / f"{name}.safetensors")
-        net = build()
+        net = structure.build()
         net.load_state_dict({key: value.float() for key, value in weights.items()})
         net.eval()
-        found = figures.gains(lambda case, net=net: restored(net, case), cases)  # type: ignore[misc]
+        found = figures.gains(partial(restored, structure, net), cases)
         kinds, by = figures.gain_by_kind(found), figures.gain_by_family(found)
         nearer = figures.perceptual_by_kind(found, distance)
         worse = np.mean([gain.after < gain.before - 0.05 for gain in found])
         cells = [
-            name, f"{sum(p.numel() for p in net.parameters()):,}", notes.get("steps", "?"), f"{speed(net):.2f}",
+            name, f"{sum(p.numel() for p in net.parameters()):,}", notes.get("steps", "?"),
+            f"{speed(structure, net):.2f}",
             f"{np.mean(list(kinds.values())):+.2f}", f"{min(kinds.values()):+.2f}", f"{worse:.1%}",
             f"{np.mean(list(nearer.values())):.2f}", *(f"{by[family]:+.2f}" for family in families),
         ]  # fmt: skip
@@ -134,26 +87,26 @@ def table(names: Sequence[str], out: Path, pack: Path, each: int = 6, features: 
 
 
 @torch.no_grad()
-def restored(net: nn.Module, case: Case) -> Image:
+def restored(structure: Structure, net: nn.Module, case: Case) -> Image:
     """``case`` restored where its map says so, as the inpainter would ask for it."""
     from training.figures import FAMILY
 
     quality = 1 - case.severity * case.region
     strength = torch.from_numpy(np.clip((MQ - quality) / (MQ - LQ), 0, 1).astype(np.float32))[None, None]
     height, width = case.region.shape
-    family = torch.tensor([FAMILIES.index(FAMILY[case.kind])])
-    found = answer(net, padded(_tensor(case.damaged)), padded(strength), family)[0, :, :height, :width]
+    told = (torch.tensor([FAMILIES.index(FAMILY[case.kind])]),) if structure.told else ()
+    found = structure.answer(net, padded(_tensor(case.damaged)), padded(strength), *told)[0, :, :height, :width]
     return (found * 255).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
 
 
 @torch.no_grad()
-def speed(net: nn.Module, side: int = 512, times: int = 5) -> float:
+def speed(structure: Structure, net: nn.Module, side: int = 512, times: int = 5) -> float:
     """Megapixels per second of one image, the median of ``times``."""
     pixels, strength = torch.rand(1, 3, side, side), torch.ones(1, 1, side, side)
-    took = []
+    told, took = (torch.zeros(1, dtype=torch.int64),) if structure.told else (), []
     for _ in range(times + 1):
         began = time.perf_counter()
-        answer(net, pixels, strength, torch.zeros(1, dtype=torch.int64))
+        structure.answer(net, pixels, strength, *told)
         took.append(time.perf_counter() - began)
     return side * side / 1e6 / float(np.median(took[1:]))
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from training.loop import Samples
 from training.pairs import Recipe, make_pairs
 from training.perceptual import Features, between, load
-from training.restorer_net import ARCHITECTURE, RestorerNet
 from training.sources import Sources, Supply
 from training.strengths import estimated_quality, simulated_strength, stage_one
+from training.structures import STRUCTURES
 
 RECIPE = Recipe(
     weights={
@@ -45,28 +45,34 @@ SEEN = 0.02
 
 @dataclass(frozen=True)
 class RestorerSettings:
-    """``batch_size`` crops of one of ``sizes`` a step. ``noised``: the share that went through stage 1."""
+    """``batch_size`` crops of one of ``sizes`` a step. ``noised``: the share that went through stage 1.
+
+    ``structure``: one of ``STRUCTURES``.
+    """
 
     batch_size: int = 16
     sizes: Sequence[int] = (128,)
     recipe: Recipe = field(default_factory=lambda: RECIPE)
     noised: float = 0.05
     perceptual: float = PERCEPTUAL
+    structure: str = "nafnet"
 
 
 class RestorerTask:
-    """Training of ``RestorerNet``."""
+    """Training of one of ``STRUCTURES``."""
 
-    title, architecture, stored = "restorer", ARCHITECTURE, torch.float16
+    stored = torch.float16
 
     def __init__(self, supply: Supply, settings: RestorerSettings = RestorerSettings()) -> None:
         self.settings, self.sources = settings, Sources(supply)
+        self.structure = STRUCTURES[settings.structure]
+        self.title, self.architecture = f"restorer, {settings.structure}", self.structure.architecture
         self.features: Features | None = None
         if settings.perceptual > 0:
             self.features = load(supply.pack).to(supply.device)
 
     def network(self) -> nn.Module:
-        return RestorerNet()
+        return self.structure.build()
 
     def samples(self, step: int, rng: np.random.Generator, generator: torch.Generator) -> Samples:
         """``pixels`` to restore, ``clean`` ones (b, 3, s, s), ``strength`` (b, 1, s, s);
@@ -85,13 +91,13 @@ class RestorerTask:
             "families": pairs.families.mean((2, 3), keepdim=True),
         }  # fmt: skip
 
-    def restored(self, net: nn.Module, samples: Samples) -> Tensor:
-        """The network's answer to a batch, (b, 3, s, s)."""
-        return net(samples["pixels"].contiguous(memory_format=torch.channels_last), samples["strength"])
-
     def loss(self, net: nn.Module, samples: Samples, step: int) -> Tensor:
         pixels, clean, strength = samples["pixels"], samples["clean"], samples["strength"]
-        restored = self.restored(net, samples).float()
+        told = (samples["families"].flatten(1).argmax(1),) if self.structure.told else ()
+        restored = self.structure.answer(
+            net, pixels.contiguous(memory_format=torch.channels_last), strength, *told
+        )
+        restored = restored.float()
         with torch.autocast(pixels.device.type, enabled=False):
             loss = fidelity(restored, pixels, clean, strength)
         if self.features is not None:

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from qrefine.models.restorers import embedded_net as shipped
 from training import tensors
-from training.restorer_net import ARCHITECTURE, RestorerNet
+from training.structures import STRUCTURES
 
 Restore = Callable[[Tensor, Tensor], Tensor]
 """Pixels (b, 3, h, w) in [0, 1] and strength (b, 1, h, w) -> restored pixels, of 8-bit levels."""
@@ -67,27 +66,16 @@ class Snapshots:
 
 def _loaded(path: Path, device: str) -> Restore:
     weights, notes = tensors.load(path)
-    restore: Restore
-    net: nn.Module
-    if notes.get("architecture") == shipped.ARCHITECTURE:
-        restore = partial(by_shares, net := shipped.RestorerNet())
-    elif notes.get("architecture") == ARCHITECTURE:
-        restore = net = RestorerNet()
-    else:
-        raise ValueError(f"expected weights of {ARCHITECTURE}, found {notes.get('architecture')}")
+    found = [each for each in STRUCTURES.values() if each.architecture == notes.get("architecture")]
+    if not found:
+        raise ValueError(f"expected weights of a restorer, found {notes.get('architecture')}")
+    net = found[0].build()
     net.load_state_dict({name: value.float() for name, value in weights.items()})
     net.eval().requires_grad_(False).to(device)
     for parameter in net.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return partial(restored, restore)
-
-
-def by_shares(net: shipped.RestorerNet, pixels: Tensor, strength: Tensor) -> Tensor:
-    """The shipped network's answer: each image has weights of its own, by what its damage is taken for."""
-    shares = net.shares(pixels, strength)
-    images = zip(pixels.split(1), strength.split(1), shares, strict=True)
-    return torch.cat([net(*image) for image in images])
+    return partial(restored, partial(found[0].answer, net))
 
 
 @torch.no_grad()
