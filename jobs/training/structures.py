@@ -14,8 +14,6 @@ from qrefine.models.restorers import embedded_net as shipped
 from training import restorer_net
 from training.damage import FAMILIES
 
-Answer = Callable[[nn.Module, Tensor, Tensor], Tensor]
-
 
 class Structure(NamedTuple):
     """``answer``: net, pixels (b, 3, h, w), strength (b, 1, h, w) -> restored pixels. ``told``: it takes the
