@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from training import tensors
 from training.damage import FAMILIES
@@ -55,13 +55,14 @@ def table(names: Sequence[str], out: Path, pack: Path, each: int = 6, features: 
     Strengths come from the true map.
     """
     from training import figures  # needs OpenCV, which training does without
+    from training.offers import tensor
 
     photos = [photo[:SIDE, :SIDE] for photo in Pack(pack).photos("check")]
     cases = list(figures.cases(photos, figures.RESTORED, LOWEST, 1.0, each, 1))
     features = features or load(pack)
 
     def distance(a: Image, b: Image) -> float:
-        return float(features.distance(padded(_tensor(a)), padded(_tensor(b))).mean)
+        return float(features.distance(padded(tensor(a)), padded(tensor(b))).mean)
 
     heads = ["structure", "weights", "steps", "Mpx/s", "dB", "lowest", "worse by .05 dB", "perceptual"]
     families = tuple(dict.fromkeys(figures.FAMILY[kind] for kind in figures.RESTORED))
@@ -90,13 +91,14 @@ def table(names: Sequence[str], out: Path, pack: Path, each: int = 6, features: 
 def restored(structure: Structure, net: nn.Module, case: Case) -> Image:
     """``case`` restored where its map says so, as the inpainter would ask for it."""
     from training.figures import FAMILY
+    from training.offers import image_of, tensor
 
     quality = 1 - case.severity * case.region
     strength = torch.from_numpy(np.clip((MQ - quality) / (MQ - LQ), 0, 1).astype(np.float32))[None, None]
     height, width = case.region.shape
     told = (torch.tensor([FAMILIES.index(FAMILY[case.kind])]),) if structure.told else ()
-    found = structure.answer(net, padded(_tensor(case.damaged)), padded(strength), *told)[0, :, :height, :width]
-    return (found * 255).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+    found = structure.answer(net, padded(tensor(case.damaged)), padded(strength), *told)
+    return image_of(found[:, :, :height, :width])
 
 
 @torch.no_grad()
@@ -109,7 +111,3 @@ def speed(structure: Structure, net: nn.Module, side: int = 512, times: int = 5)
         structure.answer(net, pixels, strength, *told)
         took.append(time.perf_counter() - began)
     return side * side / 1e6 / float(np.median(took[1:]))
-
-
-def _tensor(image: Image) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].float() / 255

@@ -67,7 +67,7 @@ class Snapshots:
 def _loaded(path: Path, device: str) -> Restore:
     weights, notes = tensors.load(path)
     found = [each for each in STRUCTURES.values() if each.architecture == notes.get("architecture")]
-    if not found:
+    if not found or found[0].told:  # nobody here could tell it
         raise ValueError(f"expected weights of a restorer, found {notes.get('architecture')}")
     net = found[0].build()
     net.load_state_dict({name: value.float() for name, value in weights.items()})

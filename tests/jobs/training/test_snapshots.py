@@ -12,6 +12,7 @@ from tests.support import photo
 from training import tensors
 from training.restorer_net import ARCHITECTURE, RestorerNet
 from training.snapshots import Snapshots
+from training.structures import STRUCTURES
 
 SHIPPED = EMBEDDED / "restorer.safetensors"
 RNG = np.random.default_rng(0)
@@ -58,3 +59,13 @@ def test_files_are_read_as_they_come_and_the_last_states_stay(tmp_path, capsys):
     snapshots.refresh()
     assert len(snapshots) == 2
     assert "expected weights of" in capsys.readouterr().err
+
+
+def test_a_restorer_that_must_be_told_the_family_is_refused(tmp_path, capsys):
+    structure = STRUCTURES["told"]
+    path = tmp_path / "told.safetensors"
+    tensors.save(path, structure.build().state_dict(), {"architecture": structure.architecture})
+    snapshots = Snapshots((path,), "cpu")
+    snapshots.refresh()
+    assert len(snapshots) == 0
+    assert "expected weights of a restorer" in capsys.readouterr().err
