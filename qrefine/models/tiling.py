@@ -75,3 +75,21 @@ def in_tiles(
         if (part := function(rows, columns)) is not None:
             total[rows, columns] += part * down[:, None, None] * along[None, :, None]
     return total
+
+
+class Strip(NamedTuple):
+    """Rows to answer for (``rows``), rows to look at (``seen``), the first ``within`` the second."""
+
+    rows: slice
+    seen: slice
+    within: slice
+
+
+def strips(height: int, size: int, halo: int) -> list[Strip]:
+    """Strips of ``size`` rows, each seen with ``halo`` more rows on both sides where the image has them."""
+    found = []
+    for top in range(0, height, size):
+        bottom, first = min(top + size, height), max(0, top - halo)
+        seen = slice(first, min(height, bottom + halo))
+        found.append(Strip(slice(top, bottom), seen, slice(top - first, bottom - first)))
+    return found

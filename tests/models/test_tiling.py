@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qrefine.models.tiling import fades, in_tiles, tiles
+from qrefine.models.tiling import fades, in_tiles, strips, tiles
 
 
 @given(st.integers(1, 3000), st.integers(112, 500), st.integers(1, 96))
@@ -59,3 +59,15 @@ def test_fades_add_up_to_one_and_rise_from_inner_borders(length, size, overlap):
 def test_tilings_that_never_advance_are_refused(size, overlap, align):
     with pytest.raises(ValueError, match="never advance"):
         tiles(100, size, overlap, align)
+
+
+@given(st.integers(1, 400), st.integers(1, 100), st.integers(0, 20))
+def test_strips_answer_for_every_row_once_and_see_their_surroundings(height, size, halo):
+    rows = np.arange(height)
+    found = strips(height, size, halo)
+    assert np.concatenate([rows[strip.rows] for strip in found]).tolist() == rows.tolist()
+    for strip in found:
+        seen = rows[strip.seen]
+        assert seen[strip.within].tolist() == rows[strip.rows].tolist()
+        assert seen[0] == max(0, strip.rows.start - halo)
+        assert seen[-1] == min(height, strip.rows.stop + halo) - 1

@@ -14,7 +14,9 @@ from torch import Tensor
 
 from qrefine.models.device import pick_device
 from qrefine.models.options import DeviceOptions
-from qrefine.models.restorers.embedded_net import ARCHITECTURE, KINDS, STRIDE, RestorerNet
+from qrefine.models.restorers.embedded_net import ARCHITECTURE, GATE, KINDS, STRIDE, RestorerNet
+from qrefine.models.restorers.grids import without_grid
+from qrefine.models.restorers.impulses import without_impulses
 from qrefine.models.tiling import Floats, in_tiles, tiles
 from qrefine.models.weights import EMBEDDED, load_weights
 from qrefine.quality.map import Image, Plane
@@ -32,6 +34,9 @@ class EmbeddedOptions(DeviceOptions):
 
 class EmbeddedRestorer:
     """Removes blur, noise, compression and resampling artifacts where the strength map asks for it.
+
+    Salt-and-pepper noise and grids that repeat are measured and undone first (``impulses``, ``grids``): they are
+    known more exactly than a network can guess them. The network has the rest.
 
     ``weights``: a safetensors file of this architecture; None is the file in the package. Other weights raise
     ValueError. float32 gives the same pixels on every CPU except for rare rounding.
@@ -62,11 +67,13 @@ class EmbeddedRestorer:
         if strength.shape != image.shape[:2]:
             raise ValueError(f"a strength map of {strength.shape} does not fit an image of {image.shape[:2]}")
 
-        shares = self._shares(image, strength)
+        known = without_impulses(image, strength > 0)
+        known = without_grid(known, np.minimum(strength * GATE, 1))
+        shares = self._shares(known, strength)
 
         def part(rows: slice, columns: slice) -> Floats | None:
             asked = strength[rows, columns]
-            return self._forward(image[rows, columns], asked, shares) if asked.any() else None
+            return self._forward(known[rows, columns], asked, shares) if asked.any() else None
 
         restored = in_tiles(part, (*strength.shape, 3), self.tile, OVERLAP, STRIDE)
         pixels = np.rint(restored, out=restored).clip(0, 255, out=restored).astype(np.uint8)  # one plane of floats
