@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
-import torch
 
 from evaluation.markdown import Row
 from evaluation.product import Product
@@ -28,7 +26,7 @@ def restorer_rows(
     def seen(case: Case) -> Plane:
         return measured.strengths(measured.scores([case.damaged])[0], case.region.shape)
 
-    distance, rows = features(given.features), []
+    distance, rows = given.features and perceptual.of_images(perceptual.load(given.features)), list[Row]()
     gains: list[list[Gain]] = []
     ratios: list[dict[str, float]] = []
     places: Sequence[tuple[str, Callable[[Case], Plane], float, str, str]] = (
@@ -75,17 +73,3 @@ def restorer_rows(
         for kind in first
     ]  # fmt: skip
     return rows, lines
-
-
-def features(path: Path | None) -> Callable[[Image, Image], float] | None:
-    """The perceptual distance with the weights in a training pack; None without a pack."""
-    if path is None:
-        return None
-    network = perceptual.load(path)
-
-    def tensor(image: Image) -> torch.Tensor:
-        height, width = (side // 16 * 16 for side in image.shape[:2])
-        part = np.ascontiguousarray(image[:height, :width].transpose(2, 0, 1))
-        return torch.from_numpy(part)[None].float() / 255
-
-    return lambda a, b: float(network.distance(tensor(a), tensor(b)).mean)

@@ -19,7 +19,7 @@ from training import tensors
 from training.damage import FAMILIES
 from training.loop import Schedule, train
 from training.pack import Pack
-from training.perceptual import Features, load
+from training.perceptual import Features, load, of_images
 from training.restorer import RestorerTask
 from training.restorer_net import padded
 from training.strengths import LQ, MQ
@@ -55,15 +55,10 @@ def table(names: Sequence[str], out: Path, pack: Path, each: int = 6, features: 
     Strengths come from the true map.
     """
     from training import figures  # needs OpenCV, which training does without
-    from training.offers import tensor
 
     photos = [photo[:SIDE, :SIDE] for photo in Pack(pack).photos("check")]
     cases = list(figures.cases(photos, figures.RESTORED, LOWEST, 1.0, each, 1))
-    features = features or load(pack)
-
-    def distance(a: Image, b: Image) -> float:
-        return float(features.distance(padded(tensor(a)), padded(tensor(b))).mean)
-
+    distance = of_images(features or load(pack))
     heads = ["structure", "weights", "steps", "Mpx/s", "dB", "lowest", "worse by .05 dB", "perceptual"]
     families = tuple(dict.fromkeys(figures.FAMILY[kind] for kind in figures.RESTORED))
     lines = ["| " + " | ".join((*heads, *families)) + " |", "|---" * (len(heads) + len(families)) + "|"]

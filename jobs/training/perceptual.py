@@ -9,12 +9,14 @@ same, for there are no human judgements to learn from.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -196,6 +198,17 @@ def between(a: list[Tensor], b: list[Tensor]) -> Distance:
     assert total is not None
     total = total / sum(TAPS.values())
     return Distance(total, total.mean())
+
+
+def of_images(features: Features) -> Callable[[NDArray[np.uint8], NDArray[np.uint8]], float]:
+    """The mean distance of two images (h, w, 3) of one size; sides are cut to multiples of 16, at least one."""
+
+    def tensor(image: NDArray[np.uint8]) -> Tensor:
+        height, width = (side // 16 * 16 for side in image.shape[:2])
+        part = np.ascontiguousarray(image[:height, :width].transpose(2, 0, 1))
+        return torch.from_numpy(part)[None].float() / 255
+
+    return lambda a, b: float(features.distance(tensor(a), tensor(b)).mean)
 
 
 def load(source: Path | str | Mapping[str, Tensor] | None) -> Features:

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
-from training.perceptual import STAGES, Features, between, load
+from training.perceptual import STAGES, Features, between, load, of_images
 
 
 def _images(seed: int, size: int = 64) -> torch.Tensor:
@@ -44,6 +45,16 @@ def test_gradients_reach_the_images_and_no_weight() -> None:
 def test_between_is_distance_of_known_features() -> None:
     features, a, b = load(None), _images(0), _images(1)
     assert torch.equal(between(features.unit(a), features.unit(b)).map, features.distance(a, b).map)
+
+
+def test_images_are_as_far_apart_as_their_tensors() -> None:
+    features, a, b = load(None), _images(0)[:1], _images(1)[:1]
+    first, second = ((x[0].permute(1, 2, 0) * 255).round().byte().numpy() for x in (a, b))
+    wider = np.pad(first, ((0, 5), (0, 0), (0, 0)))
+    exact = features.distance((a * 255).round() / 255, (b * 255).round() / 255).mean
+    assert of_images(features)(wider, np.pad(second, ((0, 5), (0, 0), (0, 0)))) == pytest.approx(
+        float(exact), rel=1e-4
+    )
 
 
 def test_the_forward_pass_is_the_packages() -> None:
