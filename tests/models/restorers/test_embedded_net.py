@@ -106,7 +106,8 @@ def plain(net, pixels, strength):
     return pixels + (strength * 4).clamp(max=1) * correction
 
 
-@pytest.mark.parametrize("shape", [(16, 16), (48, 80), (160, 32)])
+# not 16 x 16: a single cell at the deepest scale has no layout of its own, and CPUs differ in the kernel they take
+@pytest.mark.parametrize("shape", [(16, 32), (48, 80), (160, 32)])
 @pytest.mark.parametrize("half", [False, True])
 def test_in_place_operations_change_no_bit_and_keep_the_gradients(shape, half):
     net = lively(3)
