@@ -57,6 +57,14 @@ def _parser() -> argparse.ArgumentParser:
     ablation.add_argument("--out", type=Path, required=True, help="a folder for the weights")
     ablation.add_argument("--structures", nargs="+", default=STRUCTURES, choices=STRUCTURES)
     _machine_options(ablation)
+    kind = commands.add_parser("kind", help="a further kind of damage for the restorer that ships")
+    kind.add_argument("--pack", type=Path, required=True)
+    kind.add_argument("--minutes", type=float, required=True)
+    kind.add_argument("--lr", type=float, default=1e-3)
+    kind.add_argument("--batch-size", type=int, default=BATCH["restorer"][0])
+    kind.add_argument("--init", type=Path, required=True, metavar="WEIGHTS", help="the restorer to add it to")
+    kind.add_argument("--out", type=Path, required=True)
+    _machine_options(kind)
     scores = commands.add_parser("scores", help="fits the mapper's head to human scores")
     scores.add_argument("--scores", type=Path, required=True, metavar="CSV", help="columns file, score")
     scores.add_argument("--init", type=Path, help="weights to start from; default: the embedded mapper's")
@@ -158,6 +166,25 @@ def _ablate(given: argparse.Namespace) -> None:
     print(table(given.structures, given.out, given.pack))
 
 
+def _kind(given: argparse.Namespace) -> None:
+    from training.kinds import add
+
+    supply, size = _supply(given), SIZES["restorer"][0]
+    settings = RestorerSettings(given.batch_size, size, noised=0.03)
+
+    def schedule(share: float) -> Schedule:
+        usual = {
+            "lr": given.lr,
+            "minutes": share * given.minutes,
+            "seed": given.seed,
+            "warmup": 50,
+            "ema_decay": 0.998,
+        }
+        return schedule_of("restorer", given.device, time.monotonic(), **usual)
+
+    add(supply, settings, given.init, given.out, schedule)
+
+
 def _train(given: argparse.Namespace) -> None:
     name = given.command
     options = {key: getattr(given, key) for key in ("steps", "minutes", "lr", "seed", "bfloat16", "reuse")}
@@ -188,6 +215,8 @@ def main() -> int:
             print(average(given.first, given.second, given.share, given.out))
         elif given.command == "ablation":
             _ablate(given)
+        elif given.command == "kind":
+            _kind(given)
         elif given.command == "smoke":
             from training.smoke import smoke
 

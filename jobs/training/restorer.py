@@ -77,10 +77,14 @@ class RestorerTask:
     def samples(self, step: int, rng: np.random.Generator, generator: torch.Generator) -> Samples:
         """``pixels`` to restore, ``clean`` ones (b, 3, s, s), ``strength`` (b, 1, s, s);
         ``families`` (b, f, 1, 1), how much there is of each family of damage."""
+        return self.drawn(self.settings.recipe, rng, generator)
+
+    def drawn(self, recipe: Recipe, rng: np.random.Generator, generator: torch.Generator) -> Samples:
+        """``samples`` of another recipe than the settings'."""
         self.sources.refill()
         size = int(rng.choice(self.settings.sizes))
         count = max(1, round(self.settings.batch_size * (min(self.settings.sizes) / size) ** 2))
-        pairs = make_pairs(self.sources.bank, self.settings.recipe, count, size, rng, generator)
+        pairs = make_pairs(self.sources.bank, recipe, count, size, rng, generator)
         quality = estimated_quality(pairs.severity, generator)
         noised = round(count * self.settings.noised)
         pixels = pairs.damaged

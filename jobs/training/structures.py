@@ -12,7 +12,6 @@ from torch.nn import functional as F
 
 from qrefine.models.restorers import embedded_net as shipped
 from training import restorer_net
-from training.damage import FAMILIES
 
 
 class Structure(NamedTuple):
@@ -54,8 +53,8 @@ def guessed(net: nn.Module, pixels: Tensor, strength: Tensor) -> Tensor:
 
 
 def told(net: nn.Module, pixels: Tensor, strength: Tensor, family: Tensor) -> Tensor:
-    """By the true family of each image alone."""
-    return mixed(net, pixels, strength, F.one_hot(family, len(FAMILIES) + 1).float())
+    """By the true family of each image alone: each family has the weights of the kind of its number."""
+    return mixed(net, pixels, strength, F.one_hot(family, len(shipped.KINDS) + 1).float())
 
 
 def _with_classifier() -> nn.Module:

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from qrefine.models.mappers.embedded_net import band_energies
 
-ARCHITECTURE = "qrefine-restorer-2"
+ARCHITECTURE = "qrefine-restorer-4"
 """Name and version, written into the weights file: other names are refused."""
 
 STRIDE = 16
@@ -31,7 +31,7 @@ STRIDE = 16
 GATE = 4.0
 """The correction is applied in full from a strength of 1 / GATE, so that mild damage is also repaired fully."""
 
-KINDS = ("noise", "blur", "compression", "shrinking", "grid", "surface", "mixture")
+KINDS = ("noise", "blur", "compression", "shrinking", "grid", "surface", "mixture", "enlarged")
 """Kinds of damage with their own weights, in the order of the shares. The last share means nothing to repair."""
 
 _CHANNELS = (32, 64, 128, 144)

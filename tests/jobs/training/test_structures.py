@@ -9,8 +9,8 @@ from training.damage import FAMILIES
 from training.structures import STRUCTURES, Structure, mixed
 
 
-def test_there_are_as_many_families_as_kinds_of_the_shipped_network() -> None:
-    assert len(FAMILIES) == len(shipped.KINDS)
+def test_each_family_has_a_kind_of_the_shipped_network_to_itself() -> None:
+    assert len(FAMILIES) <= len(shipped.KINDS)
 
 
 def moved(structure: Structure) -> nn.Module:
