@@ -140,16 +140,19 @@ def add(
     supply: Supply, settings: RestorerSettings, init: Path, out: Path, schedule: Callable[[float], Schedule]
 ) -> None:
     """Trains both and writes the restorer to ``out``. ``schedule`` is given the share of the time."""
-    before, trained = restorer(init), list[nn.Module]()
+    before, steps, trained = restorer(init), 0, list[nn.Module]()
     for task, share in (
-        (WeightsTask(supply, settings, before), 0.7),
-        (ClassifierTask(supply, settings, before), 0.3),
+        (WeightsTask(supply, settings, before), 0.8),
+        (ClassifierTask(supply, settings, before), 0.2),
     ):
         try:
-            trained.append(train(task, schedule(share))[0])
+            net, state = train(task, schedule(share))
         finally:
             task.close()
+        trained.append(net)
+        steps += state.step
     whole, teller = trained
     assert isinstance(whole, shipped.UNet)
     assert isinstance(teller, shipped.Teller)
-    tensors.save(out, joined(before, whole, teller), {"architecture": shipped.ARCHITECTURE})
+    notes = {"architecture": shipped.ARCHITECTURE, "steps": str(steps)}
+    tensors.save(out, joined(before, whole, teller), notes)

@@ -104,7 +104,7 @@ def test_a_kind_is_added_and_nothing_else_changes(
     out = tmp_path / "out.safetensors"
     add(supply, SETTINGS, file, out, lambda share: Schedule(steps=3, lr=1e-3, warmup=1))
     weights, notes = tensors.load(out)
-    assert notes["architecture"] == shipped.ARCHITECTURE
+    assert notes == {"architecture": shipped.ARCHITECTURE, "steps": "6"}
     net = restorer(out)
     for name, value in before.state_dict().items():
         found = net.state_dict()[name]
