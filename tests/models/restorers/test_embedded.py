@@ -74,10 +74,11 @@ def gain(restorer, scene, kind, severity):
     [
         ("gaussian_noise", 0.35, 3.0),
         ("gaussian_noise", 0.6, 3.0),
-        ("salt_and_pepper", 0.5, 6.0),
-        ("checkerboard", 0.6, 3.0),
-        ("gaussian_blur", 0.4, 0.3),
-        ("jpeg", 0.5, 0.3),
+        ("salt_and_pepper", 0.5, 14.0),
+        ("checkerboard", 0.6, 8.0),
+        ("upsampler", 0.6, 1.5),
+        ("gaussian_blur", 0.4, 0.8),
+        ("jpeg", 0.5, 0.5),
     ],
 )
 def test_damage_is_removed(restorer, scene, kind, severity, least):
