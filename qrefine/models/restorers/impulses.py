@@ -36,6 +36,7 @@ RADII = (0.6, 1.2, 2.5)
 
 _HALO = 7  # of the widest mean; the detector needs 5
 _ROWS = 256
+_RING = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], np.uint8)  # the eight neighbours
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,8 @@ def without_impulses(image: Image, region: Flags) -> Image:
 
 def _likely(image: Image, region: Flags) -> bool:
     """A quick test that noise passes: some values stand out from all eight neighbours, above and below."""
-    ring = np.ones((3, 3), np.uint8)
-    ring[1, 1] = 0
-    above = cv2.subtract(image, cv2.dilate(image, ring)) > FAR // 2
-    below = cv2.subtract(cv2.erode(image, ring), image) > FAR // 2
+    above = cv2.subtract(image, cv2.dilate(image, _RING)) > FAR // 2
+    below = cv2.subtract(cv2.erode(image, _RING), image) > FAR // 2
     least = 0.0003 * 3 * int(np.count_nonzero(region))
     return all(int(np.count_nonzero(found & region[..., None])) > least for found in (above, below))
 
@@ -142,9 +141,7 @@ def _lone(found: Flags) -> float:
     count = int(np.count_nonzero(found))
     if not count:
         return 0.0
-    ring = np.ones((3, 3), np.uint8)
-    ring[1, 1] = 0
-    beside = cv2.dilate(found.view(np.uint8), ring)
+    beside = cv2.dilate(found.view(np.uint8), _RING)
     return int(np.count_nonzero(found & (beside == 0))) / count
 
 
