@@ -173,14 +173,9 @@ def _kind(given: argparse.Namespace) -> None:
     settings = RestorerSettings(given.batch_size, size, noised=0.03)
 
     def schedule(share: float) -> Schedule:
-        usual = {
-            "lr": given.lr,
-            "minutes": share * given.minutes,
-            "seed": given.seed,
-            "warmup": 50,
-            "ema_decay": 0.998,
-        }
-        return schedule_of("restorer", given.device, time.monotonic(), **usual)
+        minutes, usual = share * given.minutes, {"warmup": 50, "ema_decay": 0.998}
+        options = {"minutes": minutes, "lr": given.lr, "seed": given.seed}
+        return schedule_of("restorer", given.device, time.monotonic(), **usual, **options)
 
     add(supply, settings, given.init, given.out, schedule)
 

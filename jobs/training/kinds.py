@@ -141,10 +141,8 @@ def add(
 ) -> None:
     """Trains both and writes the restorer to ``out``. ``schedule`` is given the share of the time."""
     before, steps, trained = restorer(init), 0, list[nn.Module]()
-    for task, share in (
-        (WeightsTask(supply, settings, before), 0.8),
-        (ClassifierTask(supply, settings, before), 0.2),
-    ):
+    for build, share in ((WeightsTask, 0.8), (ClassifierTask, 0.2)):
+        task = build(supply, settings, before)
         try:
             net, state = train(task, schedule(share))
         finally:
