@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from qrefine.models.tiling import strips
 from qrefine.quality.map import Image
-
-Flags = NDArray[np.bool_]
+from qrefine.quality.pixels import Flags
 
 ROAD = 80
 """Least sum of the four smallest differences to the eight neighbours, in levels, of an impulse ..."""
@@ -108,7 +107,7 @@ def impulses(image: Image, region: Flags) -> tuple[NDArray[np.int8], Evidence]:
     if not count:
         return signs, Evidence(0, 0, 0, 0, 0, 0)
     rates = shown / np.maximum(places, 1)
-    lone = [_lone(signs == sign) / (1 - rate) ** 8 for sign, rate in zip((1, -1), rates, strict=True)]
+    lone = [_lone(signs == sign) / max(1e-9, (1 - rate) ** 8) for sign, rate in zip((1, -1), rates, strict=True)]
     values = 3 * int(np.count_nonzero(region))
     return signs, Evidence(
         count / values, extremes[0] / count, float(np.median(np.concatenate(jumps))),
