@@ -14,6 +14,7 @@ from torch import Tensor
 
 from qrefine.models.device import pick_device
 from qrefine.models.options import DeviceOptions
+from qrefine.models.restorers.deconvolution import without_blur
 from qrefine.models.restorers.embedded_net import ARCHITECTURE, GATE, KINDS, STRIDE, RestorerNet
 from qrefine.models.restorers.grids import without_grid
 from qrefine.models.restorers.impulses import without_impulses
@@ -69,6 +70,7 @@ class EmbeddedRestorer:
 
         known = without_impulses(image, strength > 0)
         known = without_grid(known, np.minimum(strength * GATE, 1))
+        known = without_blur(known, np.minimum(strength * GATE, 1), self.device)
         shares = self._shares(known, strength)
 
         def part(rows: slice, columns: slice) -> Floats | None:

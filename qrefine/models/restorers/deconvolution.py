@@ -1,0 +1,143 @@
+"""Undoing a blur whose kernel is known: the Gaussian maximum a posteriori of the sharp picture.
+
+The data (Kx = y where the picture is blurred, x = y where it is not), the noise and the spectrum of sharp scenes make
+a linear system, which conjugate gradients solve with a circular approximation as preconditioner. That is Wiener's
+filter where the blur covers everything; and it needs no assumption about what lies outside the picture or beyond
+the region. Pixels that the kernel does not explain (sharp ones, another blur, lettering on top) are found by
+what is left of them, count little when the system is solved again, and stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from qrefine.models.restorers.blurs import Blur, measured
+from qrefine.models.restorers.kernels import SIDE
+from qrefine.models.tiling import Floats, in_tiles
+from qrefine.quality.map import Image, Plane
+
+TILE, OVERLAP = 768, 96
+"""Pixels along a side of what is solved at once, and those that neighbours share."""
+
+STEPS = 6
+"""Of conjugate gradients, for each of the ``PASSES``."""
+
+PASSES = 3
+"""Solutions; each but the first without what the one before could not explain."""
+
+RIDGE = 1e-3
+"""The kernel is only nearly right: where it passes less than this share of the power, pixels stay."""
+
+SHARP, BETWEEN = 16.0, 100.0
+"""Variances in levels ** 2 by which x may differ from y outside the region, and at its soft edge."""
+
+OUTLIER = 20.0
+"""Times the median of the squared remainder, from which on a place is not explained."""
+
+AROUND = 9
+"""Pixels along a side over which the remainder is averaged."""
+
+_MARGIN = 24  # beyond the tile, for what was blurred into it
+
+
+def without_blur(image: Image, weight: Plane, device: torch.device) -> Image:
+    """``image`` (h, w, 3) sharpened where ``weight`` (h, w) in [0, 1] is positive; the same object where no blur
+    is found."""
+    blur = measured(image, weight)
+    if blur is None or not blur.holds:
+        return image
+    return deconvolved(image, weight, blur, device)
+
+
+def deconvolved(image: Image, weight: Plane, blur: Blur, device: torch.device) -> Image:
+    """``image`` with ``blur`` undone, in tiles."""
+
+    def part(rows: slice, columns: slice) -> Floats:
+        pixels, here = image[rows, columns], weight[rows, columns]
+        if not here.any():
+            return pixels.astype(np.float32)
+        return _solved(pixels, here, blur, device)
+
+    sharp = in_tiles(part, (*weight.shape, 3), TILE, OVERLAP, 1)
+    return np.rint(sharp, out=sharp).clip(0, 255, out=sharp).astype(np.uint8)
+
+
+@torch.inference_mode()
+def _solved(image: Image, weight: Plane, blur: Blur, device: torch.device) -> Floats:
+    """Sharp levels (h, w, 3) of one tile; ``image`` where ``weight`` is 0."""
+    height, width = weight.shape
+    tall, wide = (cv2.getOptimalDFTSize(side + 2 * _MARGIN) for side in (height, width))
+    wide += wide % 2
+    size, top, left = (tall, wide), (tall - height) // 2, (wide - width) // 2
+    inner = (..., slice(top, top + height), slice(left, left + width))
+    padded = cv2.copyMakeBorder(
+        image, top, tall - height - top, left, wide - width - left, cv2.BORDER_REFLECT_101
+    )
+    y = torch.from_numpy(padded).to(device).permute(2, 0, 1).float()
+    mean = y[inner].mean((1, 2), keepdim=True)
+    y = y - mean
+    asked = torch.from_numpy(np.ascontiguousarray(weight)).to(device)
+    kernel = torch.from_numpy(blur.kernel.transfer(*size).astype(np.complex64)).to(device)
+    ridge = RIDGE / blur.noise
+    scene = torch.from_numpy(1 / blur.scene(*size)).to(device) + ridge
+    blurred, same = torch.zeros(size, device=device), torch.zeros(size, device=device)
+    blurred[inner] = (asked > 0.98).float() / blur.noise
+    same[inner] = torch.where(asked < 0.02, 1 / SHARP, (asked <= 0.98).float() / BETWEEN)
+    whole, trusted = blurred, torch.ones_like(blurred)
+    x = y
+
+    def seen(sharp: Tensor) -> Tensor:
+        return _back(torch.fft.rfft2(sharp) * kernel, size)
+
+    for turn in range(PASSES):
+        if turn:
+            remainder = _mean((seen(x) - y).square().mean(0))
+            usual = max(blur.noise, float(remainder[whole > 0].median()))
+            trusted = 1 / (1 + (remainder / (OUTLIER * usual)).square())
+        now, kept = whole * trusted, same + (whole > 0) * (1 - trusted) / BETWEEN
+
+        def system(sharp: Tensor, now: Tensor = now, kept: Tensor = kept) -> Tensor:
+            spectrum = torch.fft.rfft2(sharp)
+            data = torch.fft.rfft2(now * _back(spectrum * kernel, size)) * kernel.conj()
+            return _back(data + scene * spectrum, size) + kept * sharp
+
+        right = _back(torch.fft.rfft2(now * y) * kernel.conj(), size) + (kept + ridge) * y
+        near = kernel.abs().square() * float(now[inner].mean()) + float(kept[inner].mean()) + scene
+        x = _conjugate_gradients(system, right, x, lambda r, near=near: _back(torch.fft.rfft2(r) / near, size))  # type: ignore[misc]
+    share = asked.clamp(0, 1) * trusted[inner]
+    return (y[inner] + share * (x[inner] - y[inner]) + mean).permute(1, 2, 0).cpu().numpy()
+
+
+def _conjugate_gradients(
+    system: Callable[[Tensor], Tensor], right: Tensor, x: Tensor, precondition: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """``STEPS`` towards the solution of ``system(x) = right``, each channel of (3, h, w) for itself."""
+
+    def product(a: Tensor, b: Tensor) -> Tensor:
+        return (a * b).sum((1, 2), keepdim=True)
+
+    remainder = right - system(x)
+    eased = precondition(remainder)
+    direction, length = eased, product(remainder, eased)
+    for _ in range(STEPS):
+        image = system(direction)
+        step = length / product(direction, image).clamp_min(1e-12)
+        x, remainder = x + step * direction, remainder - step * image
+        eased = precondition(remainder)
+        before, length = length, product(remainder, eased)
+        direction = eased + length / before.clamp_min(1e-12) * direction
+    return x
+
+
+def _back(spectrum: Tensor, size: tuple[int, int]) -> Tensor:
+    return torch.fft.irfft2(spectrum, s=size)
+
+
+def _mean(plane: Tensor) -> Tensor:
+    """(h, w) averaged over ``AROUND`` x ``AROUND`` pixels."""
+    return torch.nn.functional.avg_pool2d(plane[None, None], AROUND, 1, AROUND // 2)[0, 0]
