@@ -155,7 +155,7 @@ class JudgeTask:
         features: Features | None = None,
     ) -> None:  # fmt: skip
         self.settings, self.sources = settings, Sources(replace(supply, seed=supply.seed + SEED))
-        self.snapshots = Snapshots(tuple(restorers), supply.device)
+        self.snapshots = Snapshots(tuple(restorers), supply.device, exact=supply.device == "cpu")
         self.features = (features or load(supply.pack)).to(supply.device)
         self._net: nn.Module | None = None
         self._validation: Validation | None = None

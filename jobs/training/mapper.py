@@ -62,7 +62,7 @@ class MapperTask:
         self, supply: Supply, settings: MapperSettings = MapperSettings(), restorers: Sequence[Path] = ()
     ) -> None:
         self.settings, self.sources = settings, Sources(supply)
-        self.snapshots = Snapshots(tuple(restorers), supply.device)
+        self.snapshots = Snapshots(tuple(restorers), supply.device, exact=supply.device == "cpu")
 
     def network(self) -> nn.Module:
         return MapperNet()

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from qrefine.models.restorers.embedded_net import GATE
 from training import tensors
 from training.structures import STRUCTURES
 
@@ -25,13 +26,15 @@ class Snapshots:
     """Restorers by their files. A file that is missing or unsound is left out until it changes.
 
     ``every``: seconds between two looks at the files. Of a file that changes while training runs the last
-    ``keep`` states stay, for the judge of restorers should know weak ones too.
+    ``keep`` states stay, for the judge of restorers should know weak ones too. ``exact``: what can be measured is
+    undone first, as the product does; image by image with OpenCV, so hardly on a GPU.
     """
 
     paths: Sequence[Path]
     device: str
     every: float = 30.0
     keep: int = 3
+    exact: bool = False
     _looked: float = field(default=-1e9, repr=False)
     _known: dict[Path, float] = field(default_factory=dict, repr=False)
     _nets: dict[Path, list[Restore]] = field(default_factory=dict, repr=False)
@@ -48,7 +51,7 @@ class Snapshots:
                     continue
                 self._known[path] = changed
                 nets = self._nets.setdefault(path, [])
-                nets.append(_loaded(path, self.device))
+                nets.append(_loaded(path, self.device, self.exact))
                 del nets[: -self.keep]
             except FileNotFoundError:
                 continue
@@ -64,7 +67,7 @@ class Snapshots:
         return nets[int(rng.integers(len(nets)))] if nets else None
 
 
-def _loaded(path: Path, device: str) -> Restore:
+def _loaded(path: Path, device: str, exact: bool) -> Restore:
     weights, notes = tensors.load(path)
     found = [each for each in STRUCTURES.values() if each.architecture == notes.get("architecture")]
     if not found or found[0].told:  # nobody here could tell it
@@ -75,12 +78,26 @@ def _loaded(path: Path, device: str) -> Restore:
     for parameter in net.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return partial(restored, partial(found[0].answer, net))
+    return partial(restored, partial(found[0].answer, net), exact=exact)
 
 
 @torch.no_grad()
-def restored(restore: Restore, pixels: Tensor, strength: Tensor) -> Tensor:
+def restored(restore: Restore, pixels: Tensor, strength: Tensor, exact: bool = False) -> Tensor:
     """The answer in 8-bit levels; sides are multiples of the network's stride."""
+    pixels = measured(pixels, strength) if exact else pixels
     with torch.autocast(pixels.device.type, torch.bfloat16, enabled=pixels.device.type != "cpu"):
         result = restore(pixels.contiguous(memory_format=torch.channels_last), strength)
     return (result.float() * 255).round().clamp(0, 255) / 255
+
+
+def measured(pixels: Tensor, strength: Tensor) -> Tensor:
+    """``pixels`` without what ``qrefine.models.restorers.exact`` undoes."""
+    from qrefine.models.restorers.exact import undone  # needs OpenCV, which a machine for training may lack
+
+    images = (pixels * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    weights = (strength[:, 0] * GATE).clamp(max=1).cpu().numpy()
+    device = torch.device("cpu")
+    known = [
+        undone(np.ascontiguousarray(image), weight, device) for image, weight in zip(images, weights, strict=True)
+    ]
+    return torch.from_numpy(np.stack(known)).to(pixels.device).permute(0, 3, 1, 2).float() / 255

@@ -1,11 +1,11 @@
 """Blur: its kernel is read off the power spectrum of the region, so that it can be undone rather than guessed.
 
-The power spectrum of a blurred picture is that of the scene, times the kernel's squared transfer function, plus that
-of the noise. Scenes fall off smoothly (about as frequency ** -2.3, with some preference of direction); a kernel falls
-off steeply and, but for a Gaussian, in rings or stripes of zeros. So the two can be told apart: the mean of the
-logarithms of the periodograms of many windows is fitted with every kernel of a dictionary, the scene's slope and
-directions and the noise free each time, and the best is refined. A blur is accepted only where one kernel explains
-the spectrum well and no kernel explains it badly (``Blur.holds``).
+The power spectrum of a blurred picture is that of the scene, times the kernel's squared transfer function, plus
+that of the noise. Scenes fall off smoothly (about as frequency ** -2.3, with some preference of direction); a kernel
+falls off steeply and, but for a Gaussian, in rings or stripes of zeros. So the two can be told apart: the mean of
+the logarithms of the periodograms of many windows is fitted with every kernel of a dictionary, the scene's slope and
+directions and the noise free each time, and the best is refined. A blur is accepted only where a kernel explains the
+spectrum well, nothing but a kernel does, and it came last (``Blur.holds``).
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _UNIT_NOISE = float((_LUMA**2).sum())  # variance of the luma of noise of variance 1 in each channel
 _LOG_MEAN = 0.577  # the mean of a log periodogram lies by Euler's constant below the log of the power
 _LEAST_NOISE = 0.02
-_TERMS = 7
+_TERMS, _ROUNDS = 7, 7
+_EVERY = 3  # frequencies are enough to find where to look closer
+_PRECISION = 14.0  # one over the variance of a mean log power about its model
 _PRIOR = np.array([0, SLOPE, 0, 0, 0, 0, 0])
 _TRUST = np.array([0, 8 / 0.35**2, 0, *[8 / 0.25**2] * 4])
 _LOW = np.array([-30, 1.2, math.log(_LEAST_NOISE), -2, -2, -2, -2])
@@ -116,12 +118,11 @@ def measured(image: Image, weight: Plane) -> Blur | None:
     power = spectrum(windows)
     if power is None:
         return None
-    plain, _ = _fitted(power, np.zeros((1, power.size), np.float32))
-    unblurred = float(plain[0])
+    unblurred = float(_fitted(power, np.zeros((1, power.size), np.float32))[0][0])
     if unblurred < UNLIKE:
         return None
     kernels, transfers = _dictionary()
-    misfits, terms = _fitted(power, transfers)
+    misfits, terms = _fitted(power, transfers, _EVERY)
     fits = [Blur(*one, unblurred) for one in zip(kernels, terms, misfits.tolist(), strict=True)]
     best = min((_refined(power, fits, shape) for shape in SIZES), key=lambda blur: blur.misfit)
     return replace(best, lattice=lattice(windows)) if best.holds else best
@@ -206,7 +207,8 @@ def _frequencies() -> tuple[np.ndarray, Floats, Floats]:
 
 def _directions(y: np.ndarray, x: np.ndarray) -> Floats:
     angle = np.arctan2(y, x + np.zeros_like(y))
-    return np.stack([np.cos(2 * angle), np.sin(2 * angle), np.cos(4 * angle), np.sin(4 * angle)]).astype(np.float32)
+    found = [of(times * angle) for times in (2, 4) for of in (np.cos, np.sin)]
+    return np.stack(found).astype(np.float32)
 
 
 def _spread(power: np.ndarray) -> np.ndarray:
@@ -234,10 +236,11 @@ def _dictionary() -> tuple[Sequence[Kernel], Floats]:
     return kernels, np.array([_transfer(kernel) for kernel in kernels])
 
 
-def _fitted(power: Floats, transfers: Floats, rounds: int = 7) -> tuple[Floats, Floats]:
+def _fitted(power: Floats, transfers: Floats, every: int = 1) -> tuple[Floats, Floats]:
     """Misfits (k,) and terms (k, 7) of the best spectra with transfer functions (k, n): Gauss and Newton's steps
-    on Huber's loss, all kernels at once."""
+    on Huber's loss, all kernels at once, at one frequency in ``every``."""
     _, far, directions = _frequencies()
+    power, far, directions, transfers = power[::every], far[::every], directions[:, ::every], transfers[:, ::every]
     terms = np.zeros((len(transfers), _TERMS), np.float32)
     terms[:, 0] = np.median(power + SLOPE * far) - transfers.mean(1) / 2
     terms[:, 1], terms[:, 2] = SLOPE, np.quantile(power, 0.03)
@@ -247,10 +250,10 @@ def _fitted(power: Floats, transfers: Floats, rounds: int = 7) -> tuple[Floats, 
         scene = terms[:, :1] - terms[:, 1:2] * far + terms[:, 3:] @ directions + transfers
         return scene, np.logaddexp(scene, terms[:, 2:3])
 
-    for _ in range(rounds):
+    for _ in range(_ROUNDS):
         scene, both = parts()
         apart, share = power - both, np.exp(scene - both)
-        trust = _VARIANCE / np.maximum(1, np.abs(apart))
+        trust = _PRECISION / np.maximum(1, np.abs(apart))
         slopes[:, 0], slopes[:, 1], slopes[:, 2] = share, -share * far, 1 - share
         slopes[:, 3:] = share[:, None] * directions
         normal = np.matmul(slopes * trust[:, None], slopes.transpose(0, 2, 1)) + np.diag(_TRUST + 0.01)
@@ -259,8 +262,5 @@ def _fitted(power: Floats, transfers: Floats, rounds: int = 7) -> tuple[Floats, 
         terms = np.clip(terms + step, _LOW, _HIGH).astype(np.float32)
     apart = np.abs(power - parts()[1])
     loss = np.where(apart < 1, apart**2 / 2, apart - 0.5).mean(1)
-    unusual = (_TRUST * (terms - _PRIOR) ** 2).sum(1) / (2 * _VARIANCE * power.size)
+    unusual = (_TRUST * (terms - _PRIOR) ** 2).sum(1) / (2 * _PRECISION * power.size)
     return loss + unusual, terms
-
-
-_VARIANCE = 14.0  # 1 over that of a mean log power about its model

@@ -1,9 +1,9 @@
 """Undoing a blur whose kernel is known: the Gaussian maximum a posteriori of the sharp picture.
 
-The data (Kx = y where the picture is blurred, x = y where it is not), the noise and the spectrum of sharp scenes make
-a linear system, which conjugate gradients solve with a circular approximation as preconditioner. That is Wiener's
-filter where the blur covers everything; and it needs no assumption about what lies outside the picture or beyond
-the region. Pixels that the kernel does not explain (sharp ones, another blur, lettering on top) are found by
+The data (Kx = y where the picture is blurred, x = y where it is not), the noise and the spectrum of sharp scenes
+make a linear system, which conjugate gradients solve with a circular approximation as preconditioner. That is
+Wiener's filter where the blur covers everything; and it needs no assumption about what lies outside the picture or
+beyond the region. Pixels that the kernel does not explain (sharp ones, another blur, lettering on top) are found by
 what is left of them, count little when the system is solved again, and stay as they are.
 """
 
@@ -17,14 +17,14 @@ import torch
 from torch import Tensor
 
 from qrefine.models.restorers.blurs import Blur, measured
-from qrefine.models.restorers.kernels import SIDE
 from qrefine.models.tiling import Floats, in_tiles
 from qrefine.quality.map import Image, Plane
+from qrefine.quality.pixels import Flags
 
 TILE, OVERLAP = 768, 96
 """Pixels along a side of what is solved at once, and those that neighbours share."""
 
-STEPS = 6
+STEPS = 4
 """Of conjugate gradients, for each of the ``PASSES``."""
 
 PASSES = 3
@@ -59,12 +59,20 @@ def deconvolved(image: Image, weight: Plane, blur: Blur, device: torch.device) -
 
     def part(rows: slice, columns: slice) -> Floats:
         pixels, here = image[rows, columns], weight[rows, columns]
-        if not here.any():
-            return pixels.astype(np.float32)
-        return _solved(pixels, here, blur, device)
+        result = pixels.astype(np.float32)
+        if here.any():
+            inner = tuple(_extent(np.asarray(here.any(axis)), _MARGIN) for axis in (1, 0))
+            result[inner] = _solved(pixels[inner], here[inner], blur, device)
+        return result
 
     sharp = in_tiles(part, (*weight.shape, 3), TILE, OVERLAP, 1)
     return np.rint(sharp, out=sharp).clip(0, 255, out=sharp).astype(np.uint8)
+
+
+def _extent(flags: Flags, margin: int) -> slice:
+    """From the first to the last that is set, and ``margin`` more on both sides."""
+    found = np.flatnonzero(flags)
+    return slice(max(0, int(found[0]) - margin), int(found[-1]) + 1 + margin)
 
 
 @torch.inference_mode()
@@ -75,9 +83,7 @@ def _solved(image: Image, weight: Plane, blur: Blur, device: torch.device) -> Fl
     wide += wide % 2
     size, top, left = (tall, wide), (tall - height) // 2, (wide - width) // 2
     inner = (..., slice(top, top + height), slice(left, left + width))
-    padded = cv2.copyMakeBorder(
-        image, top, tall - height - top, left, wide - width - left, cv2.BORDER_REFLECT_101
-    )
+    padded = cv2.copyMakeBorder(image, top, tall - height - top, left, wide - width - left, cv2.BORDER_REFLECT_101)
     y = torch.from_numpy(padded).to(device).permute(2, 0, 1).float()
     mean = y[inner].mean((1, 2), keepdim=True)
     y = y - mean

@@ -14,10 +14,8 @@ from torch import Tensor
 
 from qrefine.models.device import pick_device
 from qrefine.models.options import DeviceOptions
-from qrefine.models.restorers.deconvolution import without_blur
 from qrefine.models.restorers.embedded_net import ARCHITECTURE, GATE, KINDS, STRIDE, RestorerNet
-from qrefine.models.restorers.grids import without_grid
-from qrefine.models.restorers.impulses import without_impulses
+from qrefine.models.restorers.exact import undone
 from qrefine.models.tiling import Floats, in_tiles, tiles
 from qrefine.models.weights import EMBEDDED, load_weights
 from qrefine.quality.map import Image, Plane
@@ -36,8 +34,8 @@ class EmbeddedOptions(DeviceOptions):
 class EmbeddedRestorer:
     """Removes blur, noise, compression and resampling artifacts where the strength map asks for it.
 
-    Salt-and-pepper noise and grids that repeat are measured and undone first (``impulses``, ``grids``): they are
-    known more exactly than a network can guess them. The network has the rest.
+    Salt-and-pepper noise, grids that repeat and blur are measured and undone first (``exact``): they are known
+    better than a network can guess them. The network has the rest.
 
     ``weights``: a safetensors file of this architecture; None is the file in the package. Other weights raise
     ValueError. float32 gives the same pixels on every CPU except for rare rounding.
@@ -68,9 +66,7 @@ class EmbeddedRestorer:
         if strength.shape != image.shape[:2]:
             raise ValueError(f"a strength map of {strength.shape} does not fit an image of {image.shape[:2]}")
 
-        known = without_impulses(image, strength > 0)
-        known = without_grid(known, np.minimum(strength * GATE, 1))
-        known = without_blur(known, np.minimum(strength * GATE, 1), self.device)
+        known = undone(image, np.minimum(strength * GATE, 1), self.device)
         shares = self._shares(known, strength)
 
         def part(rows: slice, columns: slice) -> Floats | None:

@@ -33,7 +33,7 @@ class Kernel:
     def pixels(self) -> Floats:
         """(SIDE, SIDE), adding up to 1: what a point becomes. Discs and lines by the area that they cover."""
         if self.shape == "gaussian":
-            place = np.arange(SIDE) - SIDE // 2
+            place = np.arange(SIDE, dtype=np.float64) - SIDE // 2
             line = np.exp(-0.5 * (place / self.size) ** 2)
             found = np.outer(line, line)
         else:
