@@ -1,11 +1,11 @@
 """Blur: its kernel is read off the power spectrum of the region, so that it can be undone rather than guessed.
 
 The power spectrum of a blurred picture is that of the scene, times the kernel's squared transfer function, plus
-that of the noise. Scenes fall off smoothly (about as frequency ** -2.3, with some preference of direction); a kernel
-falls off steeply and, but for a Gaussian, in rings or stripes of zeros. So the two can be told apart: the mean of
-the logarithms of the periodograms of many windows is fitted with every kernel of a dictionary, the scene's slope and
-directions and the noise free each time, and the best is refined. A blur is accepted only where a kernel explains the
-spectrum well, nothing but a kernel does, and it came last (``Blur.holds``).
+that of the noise. Scenes fall off smoothly (about as frequency ** -2.3, with some preference of direction); a
+kernel falls off steeply and, but for a Gaussian, in rings or stripes of zeros. So the two can be told apart: the
+mean of the logarithms of the periodograms of many windows is fitted with every kernel of a dictionary, the
+scene's slope and directions and the noise free each time, and the best is refined. A blur is accepted only where
+a kernel explains the spectrum well, nothing but a kernel does, and it came last (``Blur.holds``).
 """
 
 from __future__ import annotations

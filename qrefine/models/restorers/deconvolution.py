@@ -2,9 +2,9 @@
 
 The data (Kx = y where the picture is blurred, x = y where it is not), the noise and the spectrum of sharp scenes
 make a linear system, which conjugate gradients solve with a circular approximation as preconditioner. That is
-Wiener's filter where the blur covers everything; and it needs no assumption about what lies outside the picture or
-beyond the region. Pixels that the kernel does not explain (sharp ones, another blur, lettering on top) are found by
-what is left of them, count little when the system is solved again, and stay as they are.
+Wiener's filter where the blur covers everything; and it needs no assumption about what lies outside the picture
+or beyond the region. Pixels that the kernel does not explain (sharp ones, another blur, lettering on top) are
+found by what is left of them, count little when the system is solved again, and stay as they are.
 """
 
 from __future__ import annotations
