@@ -18,7 +18,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from qrefine.models.restorers.kernels import SIDE, SIZES, Kernel, Shape, coarse, near
+from qrefine.models.restorers.kernels import SIDE, SIZES, Kernel, Shape, coarse, near, parts
 from qrefine.models.tiling import Floats
 from qrefine.quality.map import Image, Plane
 
@@ -34,10 +34,10 @@ MOST, FEWEST = 400, 12
 TEXTURED = 0.6
 """The share of the windows with the most low frequencies that is used."""
 
-FITS = {"gaussian": 0.12, "disc": 0.15, "line": 0.24}
+FITS = {"gaussian": 0.12, "disc": 0.15, "line": 0.2}
 """Greatest misfit of a kernel that is accepted (Huber's loss of the log power, in nats) ..."""
 
-BETTER = {"gaussian": 0.3, "disc": 0.3, "line": 0.23}
+BETTER = 0.3
 """... as a share of the misfit without any kernel ..."""
 
 UNLIKE = 0.1
@@ -55,7 +55,7 @@ QUIET = 0.4
 LATTICE = 2.4
 """Greatest peak of a resampling lattice over its surroundings (``lattice``)."""
 
-SEEDS = 4
+SEEDS = 6
 """Kernels of each shape from which the best is looked for."""
 
 SEEN = {"gaussian": 0.8, "disc": 1.3, "line": 2.8}
@@ -66,7 +66,7 @@ _UNIT_NOISE = float((_LUMA**2).sum())  # variance of the luma of noise of varian
 _LOG_MEAN = 0.577  # the mean of a log periodogram lies by Euler's constant below the log of the power
 _LEAST_NOISE = 0.02
 _TERMS, _ROUNDS = 7, 7
-_EVERY = 3  # frequencies are enough to find where to look closer
+_EVERY = 3  # one frequency in three is enough to find where to look closer
 _PRECISION = 14.0  # one over the variance of a mean log power about its model
 _PRIOR = np.array([0, SLOPE, 0, 0, 0, 0, 0])
 _TRUST = np.array([0, 8 / 0.35**2, 0, *[8 / 0.25**2] * 4])
@@ -93,7 +93,7 @@ class Blur:
     def holds(self) -> bool:
         shape = self.kernel.shape
         return (
-            self.misfit <= FITS[shape] and self.misfit <= BETTER[shape] * self.unblurred
+            self.misfit <= FITS[shape] and self.misfit <= BETTER * self.unblurred
             and self.kernel.size >= SEEN[shape] and self.terms[1] >= STEEP and self.noise <= QUIET
             and self.lattice <= LATTICE
         )  # fmt: skip
@@ -129,16 +129,20 @@ def measured(image: Image, weight: Plane) -> Blur | None:
 
 
 def _refined(power: Floats, fits: Sequence[Blur], shape: Shape) -> Blur:
-    """The best kernel of ``shape``, from the best ``SEEDS`` of the dictionary by smaller and smaller steps."""
-    seeds = sorted((fit for fit in fits if fit.kernel.shape == shape), key=lambda fit: fit.misfit)[:SEEDS]
-    for step in (0.12, 0.06, 0.03):
-        beside = [near(seed.kernel, step) for seed in seeds]
-        misfits, terms = _fitted(power, np.array([_transfer(kernel) for group in beside for kernel in group]))
-        tried = iter(zip(terms, misfits.tolist(), strict=True))
-        groups = [[Blur(kernel, *next(tried), seeds[0].unblurred) for kernel in group] for group in beside]
-        seeds = sorted((min(group, key=lambda fit: fit.misfit) for group in groups), key=lambda fit: fit.misfit)
-        seeds = seeds[: max(1, len(seeds) // 2)]
-    return seeds[0]
+    """The best kernel of ``shape``: from the best ``SEEDS`` of the dictionary by smaller and smaller steps."""
+    of = sorted((fit for fit in fits if fit.kernel.shape == shape), key=lambda fit: fit.misfit)
+    seeds = [kernel for fit in of[:SEEDS] for kernel in (fit.kernel, *parts(fit.kernel))]
+    best = of[0]
+    for step, keep, every in ((0.12, 6, _EVERY), (0.06, 3, 2), (0.03, 1, 1)):
+        groups = [near(seed, step) for seed in seeds]
+        transfers = np.array([_transfer(kernel) for group in groups for kernel in group])
+        misfits, terms = _fitted(power, transfers, every)
+        tried = zip((kernel for group in groups for kernel in group), terms, misfits.tolist(), strict=True)
+        found = iter([Blur(*one, best.unblurred) for one in tried])
+        leaders = [min((next(found) for _ in group), key=lambda fit: fit.misfit) for group in groups]
+        leaders.sort(key=lambda fit: fit.misfit)
+        best, seeds = leaders[0], [fit.kernel for fit in leaders[:keep]]
+    return best
 
 
 def _windows(image: Image, weight: Plane) -> Floats:
@@ -175,21 +179,28 @@ def spectrum(windows: Floats) -> Floats | None:
 
 
 def lattice(windows: Floats) -> float:
-    """How far a peak common to both axes stands out of the spectrum of the second differences' mean magnitude.
+    """How far a peak common to both axes stands out of the spectrum of the differences' mean magnitude.
 
     Interpolated pixels are smoother than those that they were made from, so resampled pictures have one at the
     frequency of the small picture's pixels (Gallagher, "Detection of linear and cubic interpolation in JPEG
-    compressed images", 2005). Without resampling it is 1 to 2.
+    compressed images", 2005, from second differences; first ones show a factor of 2). Without resampling it is
+    1 to 2.
     """
+    windows = windows[windows.var((1, 2)) > 4]
+    return max(_peak(windows, 1, 50), _peak(windows, 2, 14)) if len(windows) else 0.0
+
+
+def _peak(windows: Floats, order: int, lowest: int) -> float:
+    """Of differences of an ``order``, from the frequency ``lowest`` / (2 WINDOW) on."""
     found = list[Floats]()
     for axis in (1, 2):
-        rough = np.abs(np.diff(windows, 2, axis)).mean(3 - axis)
+        rough = np.abs(np.diff(windows, order, axis)).mean(3 - axis)
         rough = rough / (rough.mean(1, keepdims=True) + 0.05)
         rough = (rough - rough.mean(1, keepdims=True)) * np.hanning(rough.shape[1])
         power = np.median(np.abs(np.fft.rfft(rough, 2 * WINDOW)) ** 2, 0)
         around = [np.median(power[max(8, place - 12) : place + 13]) for place in range(len(power))]
         found.append(cv2.dilate((power / np.maximum(around, 1e-9))[None], np.ones((1, 3)))[0])
-    return float(np.minimum(*found)[14:].max())
+    return float(np.minimum(*found)[lowest:].max())
 
 
 @lru_cache(maxsize=1)

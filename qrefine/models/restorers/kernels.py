@@ -40,6 +40,7 @@ class Kernel:
             place = (np.arange(SIDE * _FINE) + 0.5) / _FINE - SIDE / 2
             fine = self._covers(place[:, None], place[None]).astype(np.float32)
             found = cv2.resize(fine, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+            found = found + found[::-1, ::-1]  # samples upon the rim may fall to either side
         return (found / found.sum()).astype(np.float32)
 
     def _covers(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -73,3 +74,11 @@ def near(kernel: Kernel, step: float) -> list[Kernel]:
     turn = 3.6 * step / max(1.0, kernel.size / 4) if kernel.shape == "line" else 0.0
     angles = sorted({(kernel.angle + by) % math.pi for by in (-turn, 0.0, turn)}) if turn else [0.0]
     return [Kernel(kernel.shape, size, angle) for size in sizes if low <= size <= high for angle in angles]
+
+
+def parts(kernel: Kernel) -> list[Kernel]:
+    """Lines of a half and a third of the length: their zeros are among those of the whole, which may hide them."""
+    if kernel.shape != "line":
+        return []
+    sizes = [kernel.size / part for part in (2, 3)]
+    return [Kernel("line", size, kernel.angle) for size in sizes if size >= SIZES["line"][0]]
