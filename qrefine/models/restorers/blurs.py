@@ -74,7 +74,7 @@ _LOW = np.array([-30, 1.2, math.log(_LEAST_NOISE), -2, -2, -2, -2])
 _HIGH = np.array([30, 3.6, 12, 2, 2, 2, 2])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Blur:
     """A kernel and the spectrum that goes with it.
 

@@ -9,12 +9,13 @@ found by what is left of them, count little when the system is solved again, and
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from qrefine.models.restorers.blurs import Blur, measured
 from qrefine.models.tiling import Floats, in_tiles
@@ -32,6 +33,9 @@ PASSES = 3
 
 RIDGE = 1e-3
 """The kernel is only nearly right: where it passes less than this share of the power, pixels stay."""
+
+INSIDE = 0.5
+"""Least weight of pixels that are taken for blurred altogether."""
 
 SHARP, BETWEEN = 16.0, 100.0
 """Variances in levels ** 2 by which x may differ from y outside the region, and at its soft edge."""
@@ -75,75 +79,94 @@ def _extent(flags: Flags, margin: int) -> slice:
     return slice(max(0, int(found[0]) - margin), int(found[-1]) + 1 + margin)
 
 
+@dataclass(frozen=True)
+class _System:
+    """What the sharp picture x obeys, as a linear system: (K' B K + S + P) x = K' B y + (S + R) y.
+
+    ``kernel`` K: transfer function. ``blurred`` B and ``same`` S (h, w): one over the variances of Kx - y and of
+    x - y. ``ridge`` R: the part of S that is everywhere. ``scene`` P: one over the scene's power, and R.
+    """
+
+    kernel: Tensor
+    scene: Tensor
+    ridge: float
+    blurred: Tensor
+    same: Tensor
+
+    def seen(self, x: Tensor) -> Tensor:
+        """Kx."""
+        return self._image(torch.fft.rfft2(x) * self.kernel)
+
+    def left(self, x: Tensor) -> Tensor:
+        spectrum = torch.fft.rfft2(x)
+        data = torch.fft.rfft2(self.blurred * self._image(spectrum * self.kernel)) * self.kernel.conj()
+        return self._image(data + self.scene * spectrum) + self.same * x
+
+    def right(self, y: Tensor) -> Tensor:
+        data = torch.fft.rfft2(self.blurred * y) * self.kernel.conj()
+        return self._image(data) + (self.same + self.ridge) * y
+
+    def eased(self, remainder: Tensor) -> Tensor:
+        """About the solution for ``remainder``: the exact one if B and S were the same everywhere."""
+        near = self.kernel.abs().square() * self.blurred.mean() + self.same.mean() + self.scene
+        return self._image(torch.fft.rfft2(remainder) / near)
+
+    def _image(self, spectrum: Tensor) -> Tensor:
+        height, width = self.blurred.shape
+        return torch.fft.irfft2(spectrum, s=(height, width))
+
+
 @torch.inference_mode()
 def _solved(image: Image, weight: Plane, blur: Blur, device: torch.device) -> Floats:
     """Sharp levels (h, w, 3) of one tile; ``image`` where ``weight`` is 0."""
     height, width = weight.shape
     tall, wide = (cv2.getOptimalDFTSize(side + 2 * _MARGIN) for side in (height, width))
     wide += wide % 2
-    size, top, left = (tall, wide), (tall - height) // 2, (wide - width) // 2
+    top, left = (tall - height) // 2, (wide - width) // 2
     inner = (..., slice(top, top + height), slice(left, left + width))
     padded = cv2.copyMakeBorder(image, top, tall - height - top, left, wide - width - left, cv2.BORDER_REFLECT_101)
     y = torch.from_numpy(padded).to(device).permute(2, 0, 1).float()
     mean = y[inner].mean((1, 2), keepdim=True)
     y = y - mean
     asked = torch.from_numpy(np.ascontiguousarray(weight)).to(device)
-    kernel = torch.from_numpy(blur.kernel.transfer(*size).astype(np.complex64)).to(device)
+    blurred, same = torch.zeros(tall, wide, device=device), torch.zeros(tall, wide, device=device)
+    blurred[inner] = (asked > INSIDE).float() / blur.noise
+    same[inner] = torch.where(asked < 0.02, 1 / SHARP, (asked <= INSIDE).float() / BETWEEN)
+    kernel = torch.from_numpy(blur.kernel.transfer(tall, wide).astype(np.complex64)).to(device)
     ridge = RIDGE / blur.noise
-    scene = torch.from_numpy(1 / blur.scene(*size)).to(device) + ridge
-    blurred, same = torch.zeros(size, device=device), torch.zeros(size, device=device)
-    blurred[inner] = (asked > 0.98).float() / blur.noise
-    same[inner] = torch.where(asked < 0.02, 1 / SHARP, (asked <= 0.98).float() / BETWEEN)
-    whole, trusted = blurred, torch.ones_like(blurred)
-    x = y
-
-    def seen(sharp: Tensor) -> Tensor:
-        return _back(torch.fft.rfft2(sharp) * kernel, size)
-
-    for turn in range(PASSES):
-        if turn:
-            remainder = _mean((seen(x) - y).square().mean(0))
-            usual = max(blur.noise, float(remainder[whole > 0].median()))
-            trusted = 1 / (1 + (remainder / (OUTLIER * usual)).square())
-        now, kept = whole * trusted, same + (whole > 0) * (1 - trusted) / BETWEEN
-
-        def system(sharp: Tensor, now: Tensor = now, kept: Tensor = kept) -> Tensor:
-            spectrum = torch.fft.rfft2(sharp)
-            data = torch.fft.rfft2(now * _back(spectrum * kernel, size)) * kernel.conj()
-            return _back(data + scene * spectrum, size) + kept * sharp
-
-        right = _back(torch.fft.rfft2(now * y) * kernel.conj(), size) + (kept + ridge) * y
-        near = kernel.abs().square() * float(now[inner].mean()) + float(kept[inner].mean()) + scene
-        x = _conjugate_gradients(system, right, x, lambda r, near=near: _back(torch.fft.rfft2(r) / near, size))  # type: ignore[misc]
+    scene = torch.from_numpy(1 / blur.scene(tall, wide)).to(device) + ridge
+    system, trusted = _System(kernel, scene, ridge, blurred, same), torch.ones_like(blurred)
+    x = _conjugate_gradients(system, y, y)
+    for _ in range(PASSES - 1):
+        remainder = _mean((system.seen(x) - y).square().mean(0))
+        usual = max(blur.noise, float(remainder[blurred > 0].median()))
+        trusted = 1 / (1 + (remainder / (OUTLIER * usual)).square())
+        kept = same + (blurred > 0) * (1 - trusted) / BETWEEN
+        system = replace(system, blurred=blurred * trusted, same=kept)
+        x = _conjugate_gradients(system, y, x)
     share = asked.clamp(0, 1) * trusted[inner]
     return (y[inner] + share * (x[inner] - y[inner]) + mean).permute(1, 2, 0).cpu().numpy()
 
 
-def _conjugate_gradients(
-    system: Callable[[Tensor], Tensor], right: Tensor, x: Tensor, precondition: Callable[[Tensor], Tensor]
-) -> Tensor:
-    """``STEPS`` towards the solution of ``system(x) = right``, each channel of (3, h, w) for itself."""
+def _conjugate_gradients(system: _System, y: Tensor, x: Tensor) -> Tensor:
+    """``STEPS`` from ``x`` towards the solution, each channel of (3, h, w) for itself."""
 
     def product(a: Tensor, b: Tensor) -> Tensor:
         return (a * b).sum((1, 2), keepdim=True)
 
-    remainder = right - system(x)
-    eased = precondition(remainder)
+    remainder = system.right(y) - system.left(x)
+    eased = system.eased(remainder)
     direction, length = eased, product(remainder, eased)
     for _ in range(STEPS):
-        image = system(direction)
+        image = system.left(direction)
         step = length / product(direction, image).clamp_min(1e-12)
         x, remainder = x + step * direction, remainder - step * image
-        eased = precondition(remainder)
+        eased = system.eased(remainder)
         before, length = length, product(remainder, eased)
         direction = eased + length / before.clamp_min(1e-12) * direction
     return x
 
 
-def _back(spectrum: Tensor, size: tuple[int, int]) -> Tensor:
-    return torch.fft.irfft2(spectrum, s=size)
-
-
 def _mean(plane: Tensor) -> Tensor:
     """(h, w) averaged over ``AROUND`` x ``AROUND`` pixels."""
-    return torch.nn.functional.avg_pool2d(plane[None, None], AROUND, 1, AROUND // 2)[0, 0]
+    return F.avg_pool2d(plane[None, None], AROUND, 1, AROUND // 2)[0, 0]
