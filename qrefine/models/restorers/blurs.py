@@ -128,6 +128,11 @@ def measured(image: Image, weight: Plane) -> Blur | None:
     return replace(best, lattice=lattice(windows)) if best.holds else best
 
 
+def resampled(image: Image, weight: Plane) -> bool:
+    """Whether a resampling lattice shows where ``weight`` exceeds a half: then it looks blurred and is not."""
+    return lattice(_windows(image, weight)) > LATTICE
+
+
 def _refined(power: Floats, fits: Sequence[Blur], shape: Shape) -> Blur:
     """The best kernel of ``shape``: from the best ``SEEDS`` of the dictionary by smaller and smaller steps."""
     of = sorted((fit for fit in fits if fit.kernel.shape == shape), key=lambda fit: fit.misfit)

@@ -14,12 +14,16 @@ from torch import Tensor
 
 from qrefine.models.device import pick_device
 from qrefine.models.options import DeviceOptions
+from qrefine.models.restorers.blurs import resampled
 from qrefine.models.restorers.embedded_net import ARCHITECTURE, GATE, KINDS, STRIDE, RestorerNet
 from qrefine.models.restorers.exact import undone
 from qrefine.models.tiling import Floats, in_tiles, tiles
 from qrefine.models.weights import EMBEDDED, load_weights
 from qrefine.quality.map import Image, Plane
 from qrefine.quality.pixels import laid_over
+
+BLUR, SOME = KINDS.index("blur"), 0.02
+"""The kind that resampled pictures are taken for, and the least share of it that is worth a look."""
 
 OVERLAP = 96  # pixels over which neighbouring tiles are blended
 
@@ -79,7 +83,11 @@ class EmbeddedRestorer:
 
     @torch.inference_mode()
     def _shares(self, image: Image, strength: Plane) -> Tensor:
-        """The shares of the kinds of damage, one set per image: otherwise tiles would be restored differently."""
+        """The shares of the kinds of damage, one set per image: otherwise tiles would be restored differently.
+
+        A lattice says that the picture was shrunk and grown, so the share of blur goes to nothing to repair:
+        sharpening as if it were blurred does harm.
+        """
         total = torch.zeros(len(KINDS) + 1)
         axes = (tiles(length, self.tile, OVERLAP, STRIDE) for length in strength.shape)
         for y, x in product(*axes):
@@ -87,7 +95,10 @@ class EmbeddedRestorer:
             if asked.any():
                 pixels, plane = self._padded(image[slice(*y), slice(*x)], asked)
                 total += self._net.shares(pixels, plane)[0].cpu() * float(asked.mean()) * asked.size
-        return (total / total.sum().clamp_min(1e-12)).to(self.device)
+        total /= total.sum().clamp_min(1e-12)
+        if total[BLUR] > SOME and resampled(image, np.minimum(strength * GATE, 1)):
+            total[-1], total[BLUR] = total[-1] + total[BLUR], 0
+        return total.to(self.device)
 
     def _padded(self, image: Image, strength: Plane) -> tuple[Tensor, Tensor]:
         """Mirrored up to multiples of ``STRIDE``: (1, 3, h, w) and (1, 1, h, w), float32 in [0, 1]."""
