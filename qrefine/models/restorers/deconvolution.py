@@ -108,7 +108,7 @@ class _System:
 
     def eased(self, remainder: Tensor) -> Tensor:
         """About the solution for ``remainder``: the exact one if B and S were the same everywhere."""
-        near = self.kernel.abs().square() * self.blurred.mean() + self.same.mean() + self.scene
+        near = self.kernel.abs().square() * _average(self.blurred) + _average(self.same) + self.scene
         return self._image(torch.fft.rfft2(remainder) / near)
 
     def _image(self, spectrum: Tensor) -> Tensor:
@@ -126,7 +126,7 @@ def _solved(image: Image, weight: Plane, blur: Blur, device: torch.device) -> Fl
     inner = (..., slice(top, top + height), slice(left, left + width))
     padded = cv2.copyMakeBorder(image, top, tall - height - top, left, wide - width - left, cv2.BORDER_REFLECT_101)
     y = torch.from_numpy(padded).to(device).permute(2, 0, 1).float()
-    mean = y[inner].mean((1, 2), keepdim=True)
+    mean = y[inner].mean((1, 2), keepdim=True, dtype=torch.float64).float()
     y = y - mean
     asked = torch.from_numpy(np.ascontiguousarray(weight)).to(device)
     blurred, same = torch.zeros(tall, wide, device=device), torch.zeros(tall, wide, device=device)
@@ -152,7 +152,8 @@ def _conjugate_gradients(system: _System, y: Tensor, x: Tensor) -> Tensor:
     """``STEPS`` from ``x`` towards the solution, each channel of (3, h, w) for itself."""
 
     def product(a: Tensor, b: Tensor) -> Tensor:
-        return (a * b).sum((1, 2), keepdim=True)
+        # in float64, since the order of float32's sums, and so the last bit, would depend on the number of threads
+        return (a * b).sum((1, 2), keepdim=True, dtype=torch.float64).float()
 
     remainder = system.right(y) - system.left(x)
     eased = system.eased(remainder)
@@ -165,6 +166,10 @@ def _conjugate_gradients(system: _System, y: Tensor, x: Tensor) -> Tensor:
         before, length = length, product(remainder, eased)
         direction = eased + length / before.clamp_min(1e-12) * direction
     return x
+
+
+def _average(plane: Tensor) -> Tensor:
+    return plane.mean(dtype=torch.float64).float()
 
 
 def _mean(plane: Tensor) -> Tensor:

@@ -81,8 +81,17 @@ def test_tiles_agree_with_the_whole(scene, blurred, blur, monkeypatch):
     assert psnr(tiled, scene) > psnr(blurred, scene) + 2
 
 
-def test_the_same_picture_gives_the_same_pixels(blurred):
-    assert np.array_equal(without_blur(blurred, WHOLE, CPU), without_blur(blurred.copy(), WHOLE.copy(), CPU))
+@pytest.mark.parametrize("made", [disc(3.0), line(9, 1.9)], ids=["disc", "line"])
+def test_the_number_of_threads_changes_no_pixel(scene, made):
+    blurred, found, before = cv2.filter2D(scene, -1, made), [], torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(without_blur(blurred, WHOLE, CPU))
+    finally:
+        torch.set_num_threads(before)
+    assert (found[0] != blurred).any()
+    assert np.array_equal(*found)
 
 
 @settings(max_examples=12, deadline=None)
