@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import subprocess
 import sys
 import tarfile
@@ -44,6 +45,21 @@ def noisy(image: Image, seed: int = 0, sigma: float = 40) -> Image:
     out = image.astype(np.float64)
     out[:height, :width] += np.random.default_rng(seed).normal(0, sigma, (height, width, 3))
     return np.clip(out, 0, 255).astype(np.uint8)
+
+
+def line(length: float, angle: float) -> np.ndarray:
+    """The kernel (33, 33) of a shake, its rim a ramp; ``angle`` in radians from x towards y."""
+    y, x = np.mgrid[-16:17, -16:17]
+    along, across = x * math.cos(angle) + y * math.sin(angle), y * math.cos(angle) - x * math.sin(angle)
+    kernel = np.clip(length / 2 + 0.5 - np.abs(along), 0, 1) * np.clip(1 - np.abs(across), 0, 1)
+    return kernel / kernel.sum()
+
+
+def disc(radius: float) -> np.ndarray:
+    """The kernel (33, 33) of a lens out of focus, its rim a ramp."""
+    y, x = np.mgrid[-16:17, -16:17]
+    kernel = np.clip(radius + 0.5 - np.hypot(y, x), 0, 1)
+    return kernel / kernel.sum()
 
 
 def encoded(image: Image, kind: str = "PNG", **options: object) -> bytes:

@@ -6,7 +6,7 @@ import pytest
 
 from qrefine.models.restorers import blurs
 from qrefine.models.restorers.blurs import LATTICE, WINDOW, lattice, measured
-from tests.support import photo
+from tests.support import disc, line, photo
 from training.degradations_cv2 import degrade
 from training.looks import LOOKS
 
@@ -17,19 +17,6 @@ PHOTOS = ("astronaut", "coffee", "chelsea", "rocket")
 @pytest.fixture(scope="module")
 def scene():
     return photo("astronaut", 384)
-
-
-def line(length, angle):
-    y, x = np.mgrid[-16:17, -16:17]
-    along, across = x * math.cos(angle) + y * math.sin(angle), y * math.cos(angle) - x * math.sin(angle)
-    kernel = np.clip(length / 2 + 0.5 - abs(along), 0, 1) * np.clip(1 - abs(across), 0, 1)
-    return kernel / kernel.sum()
-
-
-def disc(radius):
-    y, x = np.mgrid[-16:17, -16:17]
-    kernel = np.clip(radius + 0.5 - np.hypot(y, x), 0, 1)
-    return kernel / kernel.sum()
 
 
 @pytest.mark.parametrize("name", PHOTOS)

@@ -9,8 +9,7 @@ from qrefine.models.restorers import deconvolution
 from qrefine.models.restorers.blurs import measured
 from qrefine.models.restorers.deconvolution import deconvolved, without_blur
 from qrefine.models.restorers.exact import undone
-from tests.models.restorers.test_blurs import disc, line
-from tests.support import photo
+from tests.support import disc, line, photo
 from training.figures import psnr
 
 CPU = torch.device("cpu")
