@@ -234,15 +234,22 @@ def _spread(power: np.ndarray) -> np.ndarray:
     return power
 
 
-def _transfer(kernel: Kernel) -> Floats:
-    """Log of the squared transfer function at the used frequencies, leakage of a usual scene included."""
+@lru_cache(maxsize=1)
+def _usual() -> tuple[np.ndarray, np.ndarray]:
+    """The power of a usual scene at all frequencies of a window, and as the window shows it."""
     y, x = np.fft.fftfreq(WINDOW)[:, None], np.fft.fftfreq(WINDOW)[None]
     far = np.hypot(y, x)
     far[0, 0] = 1
     scene = far**-SLOPE
+    return scene, _spread(scene)
+
+
+def _transfer(kernel: Kernel) -> Floats:
+    """Log of the squared transfer function at the used frequencies, leakage of a usual scene included."""
+    scene, shown = _usual()
     plane = np.zeros((WINDOW, WINDOW), np.float32)
     plane[:SIDE, :SIDE] = kernel.pixels()
-    seen = _spread(np.abs(np.fft.fft2(plane)) ** 2 * scene) / _spread(scene)
+    seen = _spread(np.abs(np.fft.fft2(plane)) ** 2 * scene) / shown
     return np.log(seen[:, : WINDOW // 2 + 1][_frequencies()[0]] + 1e-7).astype(np.float32)
 
 
