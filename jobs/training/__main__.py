@@ -32,6 +32,9 @@ REUSE = {"mapper": 3, "restorer": 4, "judge": 4}
 ROOM = {"mapper": 1024, "restorer": 4096, "judge": 4096}
 """Samples of each shape that a GPU keeps: some 10 GB to a task. The mapper's come in 18 shapes."""
 
+HEAD_REUSE, HEAD_ROOM = 12, 4096
+"""The same for the mapper's head alone: patches are small, and a step on them costs next to nothing."""
+
 LR = {"mapper": (2e-3, 2e-3), "restorer": (1.2e-3, 1.2e-3), "judge": (1.5e-3, 1.5e-3)}
 """Highest learning rate by task: on a CPU, on a GPU."""
 
@@ -106,6 +109,8 @@ def _training_options(parser: argparse.ArgumentParser, name: str) -> None:
         parser.add_argument("--structure", choices=STRUCTURES, default="nafnet", help="kinds: what ships")
     else:
         parser.add_argument("--restorer", type=Path, action="append", default=[], help="weights to learn from")
+    if name == "mapper":
+        parser.add_argument("--head", action="store_true", help="the head alone, on the trunk of --init")
 
 
 def _machine_options(parser: argparse.ArgumentParser) -> None:
@@ -117,15 +122,22 @@ def _machine_options(parser: argparse.ArgumentParser) -> None:
 
 
 def task_of(
-    name: str, supply: Supply, batch_size: int = 0, restorers: tuple[Path, ...] = (), structure: str = "nafnet"
+    name: str,
+    supply: Supply,
+    batch_size: int = 0,
+    restorers: tuple[Path, ...] = (),
+    structure: str = "nafnet",
+    trunk: Path | None = None,
 ) -> Task:
-    """The task called ``name`` with its settings for the supply's device."""
+    """The task called ``name`` with its settings for the supply's device. ``trunk``: trains the mapper's head
+    alone."""
     gpu = not supply.device.startswith("cpu")
     batch_size = batch_size or BATCH[name][gpu]
     if name == "mapper":
-        from training.mapper import MapperSettings, MapperTask
+        from training.mapper import HeadTask, MapperSettings, MapperTask
 
-        return MapperTask(supply, MapperSettings(batch_size, SIZES[name][gpu]), restorers)
+        settings = MapperSettings(batch_size, SIZES[name][gpu])
+        return HeadTask(supply, settings, restorers, trunk) if trunk else MapperTask(supply, settings, restorers)
     if name == "restorer":
         return RestorerTask(supply, RestorerSettings(batch_size, SIZES[name][gpu], structure=structure))
     from training.judge import JudgeSettings, JudgeTask
@@ -183,8 +195,15 @@ def _kind(given: argparse.Namespace) -> None:
 def _train(given: argparse.Namespace) -> None:
     name = given.command
     options = {key: getattr(given, key) for key in ("steps", "minutes", "lr", "seed", "bfloat16", "reuse")}
+    more: dict[str, Any] = {"restorers": tuple(getattr(given, "restorer", ()))}
+    if name == "restorer":
+        more = {"structure": given.structure}
+    if name == "mapper" and given.head:
+        if given.init is None:
+            raise ValueError("--head needs --init: the trunk that is kept")
+        more["trunk"] = given.init
+        options |= {"reuse": given.reuse or HEAD_REUSE, "room": HEAD_ROOM}
     run = schedule_of(name, given.device, _BEGAN, **options)
-    more = {"structure": given.structure} if name == "restorer" else {"restorers": tuple(given.restorer)}
     task = task_of(name, _supply(given), given.batch_size, **more)
     resume = given.resume and given.checkpoint is not None and given.checkpoint.is_file()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qrefine.models.mappers.embedded_net import ARCHITECTURE, FAMILIES, MapperNet
-from training import damage
+from training import damage, tensors
 from training.filters import box
 from training.loop import Samples
 from training.pairs import CELL, Recipe, make_pairs
@@ -24,10 +25,10 @@ assert FAMILIES == damage.FAMILIES
 
 RECIPE = Recipe(
     weights={
-        "blur": 4, "noise": 3, "compression": 5, "resampling": 5, "surface": 6, "content": 6, "mixture": 2.5,
+        "blur": 4, "noise": 3, "compression": 5, "resampling": 7, "surface": 6, "content": 6, "mixture": 2.5,
     },
-    clean=0.38, whole=0.3, second=0.15, mild=0.4, veiled=0.08,
-    sources={"photos": 0.42, "looks": 0.38, "art": 0.12, "scenes": 0.08},
+    clean=0.45, whole=0.3, second=0.15, mild=0.4, veiled=0.03,
+    sources={"photos": 0.4, "looks": 0.38, "art": 0.16, "scenes": 0.06},
 )  # fmt: skip
 """Mostly regions, for the map must tell damaged patches from their neighbours; more of what is hard to see. And
 whole undamaged pictures, for an alarm over art is the worst mistake."""
@@ -37,6 +38,15 @@ PATCHES = (64, 48, 32, 32, 24, 16)
 
 CAUSES = 0.3
 """Weight of the seven families' severities together, beside the severity of all damage."""
+
+ALARM = 1.57
+"""Weight of calling undamaged what is: e ** .45, for an alarm over art is worse than mild damage that is missed."""
+
+ORDER = 0.5
+"""Weight of the order of an image's patches (``disorder``)."""
+
+APART, PATCHES_COMPARED = 0.04, 64
+"""Severities that differ by less are not compared; as many patches of an image are, by chance."""
 
 SMEARED = 12.0
 """Grey levels of change, pixels and gradients together, that ruin a clean picture."""
@@ -50,7 +60,7 @@ class MapperSettings:
     batch_size: int = 16
     sizes: Sequence[int] = (192,)
     recipe: Recipe = field(default_factory=lambda: RECIPE)
-    restored: float = 0.18
+    restored: float = 0.1
 
 
 class MapperTask:
@@ -91,17 +101,69 @@ class MapperTask:
         return {"pixels": pixels, "target": target}
 
     def loss(self, net: nn.Module, samples: Samples, step: int) -> Tensor:
-        """Cross-entropy of each patch's mean severity: proper for a mean, steep near 0, where mild damage is."""
-        pixels, target = samples["pixels"], samples["target"].permute(0, 2, 3, 1)
-        logits = net(pixels.contiguous(memory_format=torch.channels_last), target.shape[1]).float()
-        errors = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((0, 1, 2))
-        return errors[0] + CAUSES * errors[1:].sum()
+        """Cross-entropy of each patch's mean severity: proper for a mean, steep near 0, where mild damage is, and
+        leaning to the undamaged (``ALARM``).
+
+        And the order of patches within an image, or the differences between pictures would outweigh those within
+        one, where a viewer sees damage.
+        """
+        target = samples["target"].permute(0, 2, 3, 1)
+        logits = self.answer(net, samples, target.shape[1]).float()
+        scale = torch.tensor(1 / ALARM, device=logits.device)
+        errors = ALARM * F.binary_cross_entropy_with_logits(logits, target, reduction="none", pos_weight=scale)
+        errors = errors.mean((0, 1, 2))
+        return errors[0] + CAUSES * errors[1:].sum() + ORDER * disorder(logits[..., 0], target[..., 0])
+
+    def answer(self, net: nn.Module, samples: Samples, n: int) -> Tensor:
+        """Logits (b, n, n, 1 + families)."""
+        return net(samples["pixels"].contiguous(memory_format=torch.channels_last), n)
 
     def notes(self) -> str:
         return f"{self.sources.notes()}, {len(self.snapshots)} restorers"
 
     def close(self) -> None:
         self.sources.close()
+
+
+class HeadTask(MapperTask):
+    """Trains the head alone, on the patches that the trunk of ``init`` sees: made once and served often."""
+
+    def __init__(self, supply: Supply, settings: MapperSettings, restorers: Sequence[Path], init: Path) -> None:
+        super().__init__(supply, settings, restorers)
+        weights, notes = tensors.load(init)
+        if notes.get("architecture") != ARCHITECTURE:
+            raise ValueError(f"{init}: not weights of {ARCHITECTURE}: found {notes.get('architecture')}")
+        self._whole = MapperNet()
+        self._whole.load_state_dict(weights)
+        self._whole.eval().requires_grad_(False).to(supply.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch omits it
+
+    def network(self) -> nn.Module:
+        """The whole network, so that its file is a mapper's."""
+        net = deepcopy(self._whole)
+        net.head.requires_grad_(True)
+        return net
+
+    def samples(self, step: int, rng: np.random.Generator, generator: torch.Generator) -> Samples:
+        """``patches`` (b, c, n, n) instead of pixels."""
+        made = super().samples(step, rng, generator)
+        patches = self._whole.patches(made["pixels"], made["target"].shape[-1])
+        return {"patches": patches.permute(0, 3, 1, 2), "target": made["target"]}
+
+    def answer(self, net: nn.Module, samples: Samples, n: int) -> Tensor:
+        assert isinstance(net, MapperNet)
+        return net.head(samples["patches"].permute(0, 2, 3, 1))
+
+
+def disorder(logits: Tensor, target: Tensor) -> Tensor:
+    """How wrongly logits (b, n, n) order the patches of an image by their severity ``target``: the mean over the
+    images of the mean logistic loss of pairs (RankNet; Burges et al., 2005). 0 where all patches are alike."""
+    logits, target = logits.flatten(1), target.flatten(1)
+    if target.shape[1] > PATCHES_COMPARED:
+        some = torch.randperm(target.shape[1], device=target.device)[:PATCHES_COMPARED]
+        logits, target = logits[:, some], target[:, some]
+    worse = (target[:, :, None] - target[:, None] > APART).float()
+    loss = F.softplus(logits[:, None] - logits[:, :, None]) * worse
+    return (loss.sum((1, 2)) / worse.sum((1, 2)).clamp_min(1)).mean()
 
 
 def unlikeness(a: Tensor, b: Tensor, size: int = 17) -> Tensor:

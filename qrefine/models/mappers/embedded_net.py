@@ -1,9 +1,11 @@
 """The embedded quality mapper's network: one convolutional pass, RoI average-max pooling, a head per patch.
 
-As in Faster-RCNN and PaQ-2-PiQ (Q-Refine, equations 1 and 2), with three additions. Pixels are normalised by the
+As in Faster-RCNN and PaQ-2-PiQ (Q-Refine, equations 1 and 2), with some additions. Pixels are normalised by the
 local contrast, because damage is visible relative to it. Log energies of Haar bands at three scales are additional
-inputs: blur, noise and ringing are ratios between bands, which become differences. And nothing is convolved at
-full resolution, which would cost most: the front end takes 2 x 2 pixels at a time.
+inputs: blur, noise and ringing are ratios between bands, which become differences. Periods that convolutions miss
+are measured (``lattice``). The head knows the mean of all patches beside each, for what is damage in one picture
+is the look of another. And nothing is convolved at full resolution, which would cost most: the front end takes
+2 x 2 pixels at a time.
 """
 
 from __future__ import annotations
@@ -15,15 +17,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from qrefine.models.mappers import lattice
 from qrefine.models.mappers.roi import roi_average_max
 
-ARCHITECTURE = "qrefine-mapper-1"
+ARCHITECTURE = "qrefine-mapper-2"
 """Name and version, written into the weights file: other names are refused."""
 
 FAMILIES = ("blur", "noise", "compression", "resampling", "surface", "content", "mixture")
 """Families of damage, in the order of the network's outputs."""
 
 _COARSEST = 16
+_HIDDEN = 128
 
 
 class Convolution(nn.Sequential):
@@ -80,6 +84,13 @@ def band_energies(cells: Tensor) -> Tensor:
     return torch.cat([finest, middle, coarse], 1).add(2e-4).log().add(4) * 0.4
 
 
+def grey_levels(cells: Tensor) -> Tensor:
+    """Cells of 2 x 2 RGB pixels (b, 12, h, w) in [0, 1] -> luma (b, 1, 2h, 2w) in [0, 255]."""
+    b, _, h, w = cells.shape
+    red, green, blue = cells.view(b, 3, 4, h, w).unbind(1)
+    return F.pixel_shuffle(76.245 * red + 149.685 * green + 29.07 * blue, 2)
+
+
 def _haar(cells: Tensor) -> Tensor:
     """Cells of four pixels in reading order (b, 4, h, w) -> across, down and diagonal differences (b, 3, h, w)."""
     a, b, c, d = cells.unbind(1)
@@ -88,6 +99,21 @@ def _haar(cells: Tensor) -> Tensor:
 
 def _mean3(x: Tensor) -> Tensor:
     return F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
+
+
+class Head(nn.Module):
+    """Patches (b, n, m, c) -> logits (b, n, m, 1 + families), each patch seen beside the mean of its image."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(2 * channels, _HIDDEN)
+        self.second = nn.Linear(_HIDDEN, _HIDDEN)
+        self.last = nn.Linear(_HIDDEN, 1 + len(FAMILIES))
+
+    def forward(self, patches: Tensor) -> Tensor:
+        mean = patches.mean((-3, -2), keepdim=True).expand_as(patches)
+        x = F.relu(self.first(torch.cat([patches, mean], -1)))
+        return self.last(F.relu(self.second(x)))
 
 
 class MapperNet(nn.Module):
@@ -105,7 +131,7 @@ class MapperNet(nn.Module):
         self.level8 = nn.Sequential(Residual(64), Residual(64))
         self.down16 = Convolution(64, 112, stride=2)
         self.level16 = nn.Sequential(Residual(112), Residual(112, 2), Residual(112, 2))
-        self.head = nn.Sequential(nn.Linear(2 * (64 + 112), 96), nn.ReLU(), nn.Linear(96, 1 + len(FAMILIES)))
+        self.head = Head(2 * (64 + 112 + lattice.CHANNELS))
 
     def forward(self, pixels: Tensor, n: int) -> Tensor:
         return self.head(self.patches(pixels, n))
@@ -120,8 +146,9 @@ class MapperNet(nn.Module):
         x = F.relu(self.level4(x))
         fine = self.level8(F.relu(self.down8(x)))
         coarse = self.level16(F.relu(self.down16(fine)))
-        pooled = [roi_average_max(f.float(), s, size, n) for f, s in ((fine, 8), (coarse, 16))]
-        return torch.cat(pooled, -1)
+        periods = lattice.lattice(grey_levels(cells.float()))
+        features = ((fine, 8), (coarse, 16), (periods, lattice.CELL))
+        return torch.cat([roi_average_max(f.float(), stride, size, n) for f, stride in features], -1)
 
 
 def _padded(pixels: Tensor) -> Tensor:

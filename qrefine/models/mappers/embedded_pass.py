@@ -16,11 +16,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from qrefine.models.mappers.embedded_net import MapperNet, Residual, band_energies, contrast_normalised
+from qrefine.models.mappers.embedded_net import (
+    MapperNet,
+    Residual,
+    band_energies,
+    contrast_normalised,
+    grey_levels,
+)
+from qrefine.models.mappers.lattice import lattice
 from qrefine.models.mappers.roi import RoiPool
 from qrefine.quality.map import Image
 
-STRIDES = (8, 16)  # pixels per cell of the fine and coarse features
+STRIDES = (8, 16, 16)  # pixels per cell of the fine and coarse features and of the periods
 TILE = 2048  # pixels per side: 4 megapixels
 ALIGN = 64  # tile borders are multiples of it
 HALO = 192  # pixels: the network sees 184 of them around a cell
@@ -75,14 +82,14 @@ def _cells(image: Image, device: torch.device) -> Tensor:
     return torch.from_numpy(cells.reshape(1, 12, height, width)).to(device).float().div_(255)
 
 
-def _features(net: MapperNet, cells: Tensor) -> tuple[Tensor, Tensor]:
+def _features(net: MapperNet, cells: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Fine and coarse features of cells, as `MapperNet` computes them, without keeping intermediate results."""
     energies = F.pad(band_energies(cells), (0, 0, 0, 0, 0, 1))
     x = torch.cat([net.stem(contrast_normalised(cells)).relu_(), energies], 1)
     x = net.level4(x).relu_()
     fine = _residuals(net.level8, net.down8(x).relu_())
     del x
-    return fine, _residuals(net.level16, net.down16(fine).relu_())
+    return fine, _residuals(net.level16, net.down16(fine).relu_()), lattice(grey_levels(cells))
 
 
 def _residuals(blocks: torch.nn.Sequential, x: Tensor) -> Tensor:

@@ -165,6 +165,15 @@ def test_the_network_answers_for_all_and_for_each_family():
     assert set(FAMILIES) == set(CAUSES)
 
 
+def test_the_head_sees_each_patch_beside_the_mean_alone(net):
+    patches = torch.rand(1, 6, 6, net.head.first.in_features // 2)
+    order = torch.randperm(36)
+    shuffled = patches.flatten(1, 2)[:, order].view_as(patches)
+    expected = net.head(patches).flatten(1, 2)[:, order]
+    torch.testing.assert_close(net.head(shuffled).flatten(1, 2), expected)
+    assert not torch.allclose(net.head(patches[:, :3]), net.head(patches)[:, :3])
+
+
 def test_contrast_is_taken_out():
     cells = torch.rand(1, 12, 16, 16) * 0.5
     normal = contrast_normalised(cells)
