@@ -40,7 +40,7 @@ CAUSES = 0.3
 """Weight of the seven families' severities together, beside the severity of all damage."""
 
 ALARM = 1.57
-"""Weight of calling undamaged what is: e ** .45, for an alarm over art is worse than mild damage that is missed."""
+"""Weight of seeing damage where there is none: e ** .45, for an alarm over art is worse than a mild miss."""
 
 ORDER = 0.5
 """Weight of the order of an image's patches (``disorder``)."""
