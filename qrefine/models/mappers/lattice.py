@@ -57,5 +57,5 @@ def _powers(luma: Tensor, order: int) -> Tensor:
     rough = torch.stack([rough[:, 0, row : row + rows] for row in range(BANDS)]).mean(0).unfold(2, WINDOW, CELL)
     rough = rough / (rough.mean(-1, keepdim=True) + _FLAT)
     rough = (rough - rough.mean(-1, keepdim=True)) * torch.hann_window(WINDOW, device=luma.device)
-    powers = (torch.fft.rfft(rough).abs().square() + _FLOOR).log()
+    powers = (torch.view_as_real(torch.fft.rfft(rough)).square().sum(-1) + _FLOOR).log()
     return (powers - powers[..., 5:].median(-1, keepdim=True).values).permute(0, 3, 1, 2)
