@@ -24,10 +24,10 @@ HARMONICS = (8, 16, 24, 32)
 OTHERS = tuple(k for k in range(7, WINDOW // 2) if k % 8 not in (0, 1, 7))
 """Frequencies of resampling by any other factor."""
 
-ORDERS = (1, 2)
-"""Of differences: the first show blocks, the second interpolation."""
+ORDERS = 2
+"""Differences of the first order show blocks, those of the second interpolation."""
 
-CHANNELS = len(ORDERS) * 2 * (len(HARMONICS) + 1)
+CHANNELS = ORDERS * 2 * (len(HARMONICS) + 1)
 
 _FLAT = 0.05  # grey levels: what is smoother has no period
 _FLOOR = 1e-4
@@ -41,21 +41,24 @@ def lattice(luma: Tensor) -> Tensor:
     greatest of ``OTHERS``; of each the lesser and the greater of the two axes.
     """
     found = list[Tensor]()
-    turned = luma.transpose(2, 3).contiguous()
-    for order in ORDERS:
-        across, down = _powers(luma, order), _powers(turned, order).transpose(2, 3)
-        for of in (torch.minimum(down, across), torch.maximum(down, across)):
+    across, down = luma, luma.transpose(2, 3).contiguous()
+    for _ in range(ORDERS):
+        across, down = across.diff(dim=3), down.diff(dim=3)
+        both = _powers(across), _powers(down).transpose(2, 3)
+        for of in (torch.minimum(*both), torch.maximum(*both)):
             found += [of[:, HARMONICS], of[:, OTHERS].amax(1, keepdim=True)]
     return torch.cat(found, 1) * _SCALE
 
 
-def _powers(luma: Tensor, order: int) -> Tensor:
+def _powers(differences: Tensor) -> Tensor:
     """Log power of profiles along x at each frequency, over the median's: (b, WINDOW / 2 + 1, h / 16, w / 16)."""
-    rough = luma.diff(n=order, dim=3).abs_().unflatten(2, (-1, CELL)).mean(3)  # pooling is ten times as slow
-    around, beside, rows = BANDS // 2, (WINDOW - CELL) // 2, rough.shape[2]
-    rough = F.pad(rough, (beside, beside + order, around, around), mode="replicate")
+    rough = differences.abs().unflatten(2, (-1, CELL)).mean(3)  # pooling is ten times as slow
+    rows, missing = rough.shape[2], -rough.shape[3] % CELL
+    around, beside = BANDS // 2, (WINDOW - CELL) // 2
+    rough = F.pad(rough, (beside, beside + missing, around, around), mode="replicate")
     rough = torch.stack([rough[:, 0, row : row + rows] for row in range(BANDS)]).mean(0).unfold(2, WINDOW, CELL)
     rough = rough / (rough.mean(-1, keepdim=True) + _FLAT)
-    rough = (rough - rough.mean(-1, keepdim=True)) * torch.hann_window(WINDOW, device=luma.device)
-    powers = (torch.view_as_real(torch.fft.rfft(rough)).square().sum(-1) + _FLOOR).log()
+    rough = (rough - rough.mean(-1, keepdim=True)) * torch.hann_window(WINDOW, device=rough.device)
+    waves = torch.fft.rfft(rough)
+    powers = (waves.real.square() + waves.imag.square() + _FLOOR).log()
     return (powers - powers[..., 5:].median(-1, keepdim=True).values).permute(0, 3, 1, 2)
