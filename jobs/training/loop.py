@@ -119,7 +119,7 @@ def train(
     torch.manual_seed(run.seed)
     net = task.network().to(device)
     if init is not None:
-        _filled(net, init, task.architecture)
+        filled(net, init, task.architecture)
     _channels_last(net)
     average = deepcopy(net).requires_grad_(False)
     optimiser = torch.optim.AdamW(
@@ -160,7 +160,8 @@ def train(
     return average, state
 
 
-def _filled(net: nn.Module, path: Path, architecture: str) -> None:
+def filled(net: nn.Module, path: Path, architecture: str) -> None:
+    """Loads weights into ``net``; ValueError where they are another network's."""
     weights, notes = tensors.load(path)
     try:
         if notes.get("architecture") != architecture:

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qrefine.models.mappers.embedded_net import ARCHITECTURE, FAMILIES, MapperNet
-from training import damage, tensors
+from training import damage
 from training.filters import box
-from training.loop import Samples
+from training.loop import Samples, filled
 from training.pairs import CELL, Recipe, make_pairs
 from training.snapshots import Snapshots
 from training.sources import Sources, Supply
@@ -45,8 +45,8 @@ ALARM = 1.57
 ORDER = 0.5
 """Weight of the order of an image's patches (``disorder``)."""
 
-APART, PATCHES_COMPARED = 0.04, 64
-"""Severities that differ by less are not compared; as many patches of an image are, by chance."""
+APART = 0.04
+"""Severities that differ by less are not compared."""
 
 SMEARED = 12.0
 """Grey levels of change, pixels and gradients together, that ruin a clean picture."""
@@ -129,12 +129,9 @@ class HeadTask(MapperTask):
     """Trains the head alone, on the patches that the trunk of ``init`` sees: made once and served often."""
 
     def __init__(self, supply: Supply, settings: MapperSettings, restorers: Sequence[Path], init: Path) -> None:
-        super().__init__(supply, settings, restorers)
-        weights, notes = tensors.load(init)
-        if notes.get("architecture") != ARCHITECTURE:
-            raise ValueError(f"{init}: not weights of {ARCHITECTURE}: found {notes.get('architecture')}")
         self._whole = MapperNet()
-        self._whole.load_state_dict(weights)
+        filled(self._whole, init, ARCHITECTURE)  # before processes are started, which an error would leave behind
+        super().__init__(supply, settings, restorers)
         self._whole.eval().requires_grad_(False).to(supply.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch omits it
 
     def network(self) -> nn.Module:
@@ -158,9 +155,6 @@ def disorder(logits: Tensor, target: Tensor) -> Tensor:
     """How wrongly logits (b, n, n) order the patches of an image by their severity ``target``: the mean over the
     images of the mean logistic loss of pairs (RankNet; Burges et al., 2005). 0 where all patches are alike."""
     logits, target = logits.flatten(1), target.flatten(1)
-    if target.shape[1] > PATCHES_COMPARED:
-        some = torch.randperm(target.shape[1], device=target.device)[:PATCHES_COMPARED]
-        logits, target = logits[:, some], target[:, some]
     worse = (target[:, :, None] - target[:, None] > APART).float()
     loss = F.softplus(logits[:, None] - logits[:, :, None]) * worse
     return (loss.sum((1, 2)) / worse.sum((1, 2)).clamp_min(1)).mean()
