@@ -195,9 +195,9 @@ def _kind(given: argparse.Namespace) -> None:
 def _train(given: argparse.Namespace) -> None:
     name = given.command
     options = {key: getattr(given, key) for key in ("steps", "minutes", "lr", "seed", "bfloat16", "reuse")}
-    more: dict[str, Any] = {"restorers": tuple(getattr(given, "restorer", ()))}
-    if name == "restorer":
-        more = {"structure": given.structure}
+    more: dict[str, Any] = (
+        {"structure": given.structure} if name == "restorer" else {"restorers": tuple(given.restorer)}
+    )
     if name == "mapper" and given.head:
         if given.init is None:
             raise ValueError("--head needs --init: the trunk that is kept")
