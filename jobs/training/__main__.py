@@ -107,6 +107,7 @@ def _training_options(parser: argparse.ArgumentParser, name: str) -> None:
     _machine_options(parser)
     if name == "restorer":
         parser.add_argument("--structure", choices=STRUCTURES, default="nafnet", help="kinds: what ships")
+        parser.add_argument("--own", action="store_true", help="the kinds' own weights alone, on --init")
     else:
         parser.add_argument("--restorer", type=Path, action="append", default=[], help="weights to learn from")
     if name == "mapper":
@@ -127,19 +128,24 @@ def task_of(
     batch_size: int = 0,
     restorers: tuple[Path, ...] = (),
     structure: str = "nafnet",
-    trunk: Path | None = None,
+    kept: Path | None = None,
 ) -> Task:
-    """The task called ``name`` with its settings for the supply's device. ``trunk``: trains the mapper's head
-    alone."""
+    """The task called ``name`` with its settings for the supply's device. ``kept``: a network of which only the
+    mapper's head, or what the restorer's kinds have of their own, is trained."""
     gpu = not supply.device.startswith("cpu")
     batch_size = batch_size or BATCH[name][gpu]
     if name == "mapper":
         from training.mapper import HeadTask, MapperSettings, MapperTask
 
         settings = MapperSettings(batch_size, SIZES[name][gpu])
-        return HeadTask(supply, settings, restorers, trunk) if trunk else MapperTask(supply, settings, restorers)
+        return HeadTask(supply, settings, restorers, kept) if kept else MapperTask(supply, settings, restorers)
     if name == "restorer":
-        return RestorerTask(supply, RestorerSettings(batch_size, SIZES[name][gpu], structure=structure))
+        of = RestorerSettings(batch_size, SIZES[name][gpu], structure=structure)
+        if kept is None:
+            return RestorerTask(supply, of)
+        from training.kinds import OwnTask, restorer
+
+        return OwnTask(supply, of, restorer(kept))
     from training.judge import JudgeSettings, JudgeTask
 
     return JudgeTask(supply, JudgeSettings(batch_size=batch_size), restorers)
@@ -198,10 +204,11 @@ def _train(given: argparse.Namespace) -> None:
     more: dict[str, Any] = (
         {"structure": given.structure} if name == "restorer" else {"restorers": tuple(given.restorer)}
     )
-    if name == "mapper" and given.head:
+    if part := next((part for part in ("head", "own") if getattr(given, part, False)), None):
         if given.init is None:
-            raise ValueError("--head needs --init: the trunk that is kept")
-        more["trunk"] = given.init
+            raise ValueError(f"--{part} needs --init: the network of which the rest is kept")
+        more["kept"] = given.init
+    if part == "head":
         options |= {"reuse": given.reuse or HEAD_REUSE, "room": HEAD_ROOM}
     run = schedule_of(name, given.device, _BEGAN, **options)
     task = task_of(name, _supply(given), given.batch_size, **more)

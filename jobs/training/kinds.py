@@ -1,8 +1,7 @@
-"""A further kind of damage for the restorer that ships: weights of its own, and a classifier that knows it.
+"""What each kind of damage has of its own in the restorer that ships: trained on, or a further kind added.
 
-What the restorer can do stays as it is: the weights that all kinds share are frozen, and where the new kind is not
-the classifier learns to answer as it did before. So a kind can be added in an hour or two on a CPU, where training
-everything anew takes a GPU.
+The weights that all kinds share are frozen, so nothing is forgotten, and an hour or two on a CPU is enough, where
+training everything anew takes a GPU. Where a new kind is not the classifier learns to answer as it did before.
 """
 
 from __future__ import annotations
@@ -67,6 +66,37 @@ def trunk(net: shipped.RestorerNet, shares: Tensor) -> shipped.UNet:
         for parameter in whole.last.parameters():
             parameter.mul_(1 - shares[-1])
     return whole
+
+
+OWN_RECIPE = replace(
+    RECIPE,
+    weights={
+        "noise": 5, "jpeg": 2.5, "double_jpeg": 2, "webp": 2, "downsample": 3, "upsampler": 2, "checkerboard": 0.5,
+        "gaussian_blur": 1, "motion_blur": 0.5, "defocus_blur": 0.7, "surface": 0.5, "mixture": 1,
+    },
+    clean=0.06, whole=0.6, second=0.1, mild=0.15,
+)  # fmt: skip
+"""Less of what is measured before the network runs (blur, grids), more of what it mends least."""
+
+OWN_PERCEPTUAL = 0.8
+"""Weight of the perceptual error: most of what these weights can still gain is seen and not measured in dB."""
+
+
+class OwnTask(RestorerTask):
+    """Trains the kinds' own weights of ``init`` on, mixed as its classifier says; all others stay."""
+
+    def __init__(self, supply: Supply, settings: RestorerSettings, init: shipped.RestorerNet) -> None:
+        perceptual = OWN_PERCEPTUAL if settings.perceptual else 0
+        super().__init__(
+            supply, replace(settings, recipe=OWN_RECIPE, noised=0.03, perceptual=perceptual, structure="kinds")
+        )
+        self._init = init
+
+    def network(self) -> nn.Module:
+        net = deepcopy(self._init)
+        for name, parameter in net.named_parameters():
+            parameter.requires_grad_(name.startswith("differences."))
+        return net
 
 
 class WeightsTask(RestorerTask):

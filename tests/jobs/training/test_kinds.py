@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from qrefine.models.restorers import embedded_net as shipped
+from qrefine.models.weights import EMBEDDED
 from training import tensors
-from training.kinds import NEW, RARE, ClassifierTask, WeightsTask, add, joined, restorer, trunk
-from training.loop import Schedule
+from training.kinds import NEW, RARE, ClassifierTask, OwnTask, WeightsTask, add, joined, restorer, trunk
+from training.loop import Schedule, train
 from training.restorer import RestorerSettings
 from training.sources import Supply
 
@@ -72,6 +73,19 @@ def test_the_trunk_for_given_shares_is_what_the_network_makes_of_them(before: sh
     shares, pixels = torch.rand(len(shipped.KINDS) + 1).softmax(0), torch.rand(1, 3, 32, 48)
     strength = torch.rand(1, 1, 32, 48)
     torch.testing.assert_close(trunk(before, shares)(pixels, strength), before(pixels, strength, shares))
+
+
+def test_only_what_kinds_have_of_their_own_is_trained_on(supply: Supply, tmp_path: Path) -> None:
+    out = tmp_path / "out.safetensors"
+    init = restorer(EMBEDDED / "restorer.safetensors")
+    task = OwnTask(supply, SETTINGS, init)
+    train(task, Schedule(steps=4, lr=1e-2, warmup=1), out)
+    task.close()
+    assert tensors.load(out)[1]["architecture"] == shipped.ARCHITECTURE
+    after = restorer(out).state_dict()
+    moved = {name for name, value in init.state_dict().items() if not torch.equal(after[name], value)}
+    assert {"differences.0", f"differences.{len(init.names) - 1}"} <= moved  # the deep ones hardly, in four steps
+    assert all(name.startswith("differences.") for name in moved)
 
 
 def test_only_weights_of_the_kind_are_trained(supply: Supply, before: shipped.RestorerNet) -> None:

@@ -93,17 +93,19 @@ def test_its_samples_are_the_patches_that_the_trunk_sees(pack, trunk):
 
 
 @pytest.mark.parametrize(
-    ("more", "why"),
+    ("task", "more", "why"),
     [
-        ([], "--head needs --init"),
-        (["--init", str(EMBEDDED / "restorer.safetensors")], "not weights of qrefine-mapper"),
+        (["mapper", "--head"], [], "--head needs --init"),
+        (["mapper", "--head"], ["--init", str(EMBEDDED / "restorer.safetensors")], "not weights of"),
+        (["restorer", "--own"], [], "--own needs --init"),
+        (["restorer", "--own"], ["--init", str(EMBEDDED / "mapper.safetensors")], "not a restorer"),
     ],
 )
-def test_a_head_without_a_trunk_is_refused(pack, tmp_path, monkeypatch, capsys, more, why):
+def test_a_part_without_the_rest_is_refused(pack, tmp_path, monkeypatch, capsys, task, more, why):
     out = tmp_path / "out"
     options = {"--pack": pack, "--steps": 1, "--out": out, "--processes": 0}
     line = [str(word) for option in options.items() for word in option]
-    monkeypatch.setattr(sys, "argv", ["training", "mapper", "--head", *line, *more])
+    monkeypatch.setattr(sys, "argv", ["training", *task, *line, *more])
     assert main() == 2
     assert why in capsys.readouterr().err
     assert not out.exists()
