@@ -3,7 +3,8 @@
 python jobs/evaluate_models.py --data ../shared/data --features train.pack --sheets /tmp/sheets
 python jobs/evaluate_models.py --data ../shared/data --mapper new/mapper.safetensors --quick
 
-Photographs are held out by subject, looks by family. Damage is made by OpenCV, not by the code that training uses.
+Photographs are held out by subject, looks by family. Damage is made by OpenCV, not by the code that training uses
+(the restorer's card says which of its weights once saw it).
 """
 
 from __future__ import annotations

@@ -75,13 +75,11 @@ def band_energies(cells: Tensor) -> Tensor:
     b, _, h, w = cells.shape
     red, green, blue = cells.view(b, 3, 4, h, w).unbind(1)
     luma = 0.3 * red + 0.6 * green + 0.1 * blue
-    finest = torch.cat([_haar(luma), _haar(red - green), _haar(blue - green)], 1)
+    finest = torch.cat([_halved(_haar(x).abs_()) for x in (luma, red - green, blue - green)], 1)
     middle_cells = F.pixel_unshuffle(luma.mean(1, keepdim=True), 2)
     coarse_cells = F.pixel_unshuffle(middle_cells.mean(1, keepdim=True), 2)
-    finest = _mean3(F.avg_pool2d(finest.abs(), 2))
-    middle = _mean3(_haar(middle_cells).abs())
-    coarse = F.interpolate(_mean3(_haar(coarse_cells).abs()), scale_factor=2.0, mode="nearest")
-    return torch.cat([finest, middle, coarse], 1).add(2e-4).log().add(4) * 0.4
+    coarse = F.interpolate(_mean3(_haar(coarse_cells).abs_()), scale_factor=2.0, mode="nearest")
+    return torch.cat([_mean3(finest), _mean3(_haar(middle_cells).abs_()), coarse], 1).add(2e-4).log().add(4) * 0.4
 
 
 def grey_levels(cells: Tensor) -> Tensor:
@@ -94,11 +92,21 @@ def grey_levels(cells: Tensor) -> Tensor:
 def _haar(cells: Tensor) -> Tensor:
     """Cells of four pixels in reading order (b, 4, h, w) -> across, down and diagonal differences (b, 3, h, w)."""
     a, b, c, d = cells.unbind(1)
-    return torch.stack([a - b + c - d, a + b - c - d, a - b - c + d], 1) / 2
+    above, below = a - b, c - d
+    return torch.stack([above + below, (a + b).sub_(c).sub_(d), above - below], 1).mul_(0.5)
+
+
+def _halved(x: Tensor) -> Tensor:
+    """Means of 2 x 2: like ``avg_pool2d``, which on CPUs takes four times as long."""
+    x = x[..., ::2, :] + x[..., 1::2, :]
+    return (x[..., ::2] + x[..., 1::2]).mul_(0.25)
 
 
 def _mean3(x: Tensor) -> Tensor:
-    return F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
+    """Means of 3 x 3, edges repeated: like ``avg_pool2d``, which on CPUs takes nine times as long."""
+    x = F.pad(x, (1, 1, 1, 1), mode="replicate")
+    x = (x[..., :-2, :] + x[..., 1:-1, :]).add_(x[..., 2:, :])
+    return (x[..., :-2] + x[..., 1:-1]).add_(x[..., 2:]).mul_(1 / 9)
 
 
 class Head(nn.Module):
