@@ -96,7 +96,7 @@ def test_its_samples_are_the_patches_that_the_trunk_sees(pack, trunk):
     ("task", "more", "why"),
     [
         (["mapper", "--head"], [], "--head needs --init"),
-        (["mapper", "--head"], ["--init", str(EMBEDDED / "restorer.safetensors")], "not weights of"),
+        (["mapper", "--head"], ["--init", str(EMBEDDED / "restorer.safetensors")], "weights of qrefine-mapper"),
         (["restorer", "--own"], [], "--own needs --init"),
         (["restorer", "--own"], ["--init", str(EMBEDDED / "mapper.safetensors")], "not a restorer"),
     ],
