@@ -106,8 +106,9 @@ def _training_options(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("--reuse", type=int, help="times that a sample is served; 1: no pool")
     _machine_options(parser)
     if name == "restorer":
-        parser.add_argument("--structure", choices=STRUCTURES, default="nafnet", help="kinds: what ships")
-        parser.add_argument("--own", action="store_true", help="the kinds' own weights alone, on --init")
+        one = parser.add_mutually_exclusive_group()  # what --own trains is of one structure
+        one.add_argument("--structure", choices=STRUCTURES, help="default: nafnet; kinds: what ships")
+        one.add_argument("--own", action="store_true", help="the kinds' own weights alone, on --init")
     else:
         parser.add_argument("--restorer", type=Path, action="append", default=[], help="weights to learn from")
     if name == "mapper":
@@ -202,7 +203,7 @@ def _train(given: argparse.Namespace) -> None:
     name = given.command
     options = {key: getattr(given, key) for key in ("steps", "minutes", "lr", "seed", "bfloat16", "reuse")}
     more: dict[str, Any] = (
-        {"structure": given.structure} if name == "restorer" else {"restorers": tuple(given.restorer)}
+        {"structure": given.structure or "nafnet"} if name == "restorer" else {"restorers": tuple(given.restorer)}
     )
     if part := next((part for part in ("head", "own") if getattr(given, part, False)), None):
         if given.init is None:

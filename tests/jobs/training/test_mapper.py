@@ -109,3 +109,11 @@ def test_a_part_without_the_rest_is_refused(pack, tmp_path, monkeypatch, capsys,
     assert main() == 2
     assert why in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_what_kinds_have_of_their_own_is_of_one_structure(tmp_path, monkeypatch, capsys):
+    line = ["restorer", "--own", "--structure", "nafnet", "--pack", "no.pack", "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", ["training", *line])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert "not allowed with argument" in capsys.readouterr().err
