@@ -78,7 +78,7 @@ OWN_RECIPE = replace(
 )  # fmt: skip
 """Less of what is measured before the network runs (blur, grids), more of what it mends least."""
 
-OWN_PERCEPTUAL = 0.8
+OWN_PERCEPTUAL = 2.0
 """Weight of the perceptual error: most of what these weights can still gain is seen and not measured in dB."""
 
 
