@@ -79,6 +79,10 @@ def _parser() -> argparse.ArgumentParser:
     mean.add_argument("second", type=Path)
     mean.add_argument("--share", type=float, default=0.5, help="of the second")
     mean.add_argument("--out", type=Path, required=True)
+    steep = commands.add_parser("steepen", help="a mapper that is surer of what it sees, with the same alarms")
+    steep.add_argument("weights", type=Path)
+    steep.add_argument("--factor", type=float, required=True, help="of the logit's distance from the threshold's")
+    steep.add_argument("--out", type=Path, required=True)
     smoke = commands.add_parser("smoke", help="some steps of every task, and a sheet of damage")
     smoke.add_argument("--pack", type=Path, required=True)
     smoke.add_argument("--seconds", type=float, default=20, help="for each task")
@@ -235,6 +239,10 @@ def main() -> int:
             from training.average import average
 
             print(average(given.first, given.second, given.share, given.out))
+        elif given.command == "steepen":
+            from training.steepen import steepen
+
+            print(steepen(given.weights, given.factor, given.out))
         elif given.command == "ablation":
             _ablate(given)
         elif given.command == "kind":
