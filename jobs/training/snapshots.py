@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qrefine.models.restorers.embedded_net import GATE
 from training import tensors
 from training.structures import STRUCTURES
 
@@ -95,9 +94,6 @@ def measured(pixels: Tensor, strength: Tensor) -> Tensor:
     from qrefine.models.restorers.exact import undone  # needs OpenCV, which a machine for training may lack
 
     images = (pixels * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-    weights = (strength[:, 0] * GATE).clamp(max=1).cpu().numpy()
-    device = torch.device("cpu")
-    known = [
-        undone(np.ascontiguousarray(image), weight, device) for image, weight in zip(images, weights, strict=True)
-    ]
+    pairs = zip(images, strength[:, 0].cpu().numpy(), strict=True)
+    known = [undone(np.ascontiguousarray(image), asked, torch.device("cpu")) for image, asked in pairs]
     return torch.from_numpy(np.stack(known)).to(pixels.device).permute(0, 3, 1, 2).float() / 255

@@ -15,8 +15,8 @@ from torch import Tensor
 from qrefine.models.device import pick_device
 from qrefine.models.options import DeviceOptions
 from qrefine.models.restorers.blurs import resampled
-from qrefine.models.restorers.embedded_net import ARCHITECTURE, GATE, KINDS, STRIDE, RestorerNet
-from qrefine.models.restorers.exact import undone
+from qrefine.models.restorers.embedded_net import ARCHITECTURE, KINDS, STRIDE, RestorerNet
+from qrefine.models.restorers.exact import measured_weight, undone
 from qrefine.models.tiling import Floats, in_tiles, tiles
 from qrefine.models.weights import EMBEDDED, load_weights
 from qrefine.quality.map import Image, Plane
@@ -70,7 +70,7 @@ class EmbeddedRestorer:
         if strength.shape != image.shape[:2]:
             raise ValueError(f"a strength map of {strength.shape} does not fit an image of {image.shape[:2]}")
 
-        known = undone(image, np.minimum(strength * GATE, 1), self.device)
+        known = undone(image, strength, self.device)
         shares = self._shares(known, strength)
 
         def part(rows: slice, columns: slice) -> Floats | None:
@@ -96,7 +96,7 @@ class EmbeddedRestorer:
                 pixels, plane = self._padded(image[slice(*y), slice(*x)], asked)
                 total += self._net.shares(pixels, plane)[0].cpu() * float(asked.mean()) * asked.size
         total /= total.sum().clamp_min(1e-12)
-        if total[BLUR] > SOME and resampled(image, np.minimum(strength * GATE, 1)):
+        if total[BLUR] > SOME and resampled(image, measured_weight(strength)):
             total[-1], total[BLUR] = total[-1] + total[BLUR], 0
         return total.to(self.device)
 
