@@ -20,7 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from qrefine.models.mappers import lattice
 from qrefine.models.mappers.roi import roi_average_max
 
-ARCHITECTURE = "qrefine-mapper-2"
+ARCHITECTURE = "qrefine-mapper-3"
 """Name and version, written into the weights file: other names are refused."""
 
 FAMILIES = ("blur", "noise", "compression", "resampling", "surface", "content", "mixture")
@@ -114,13 +114,13 @@ class Head(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first = nn.Linear(2 * channels, _HIDDEN)
+        self.own = nn.Linear(channels, _HIDDEN)
+        self.beside = nn.Linear(channels, _HIDDEN, bias=False)
         self.second = nn.Linear(_HIDDEN, _HIDDEN)
         self.last = nn.Linear(_HIDDEN, 1 + len(FAMILIES))
 
     def forward(self, patches: Tensor) -> Tensor:
-        mean = patches.mean((-3, -2), keepdim=True).expand_as(patches)
-        x = F.relu(self.first(torch.cat([patches, mean], -1)))
+        x = F.relu(self.own(patches) + self.beside(patches.mean((-3, -2), keepdim=True)))
         return self.last(F.relu(self.second(x)))
 
 

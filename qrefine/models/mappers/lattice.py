@@ -37,7 +37,7 @@ _SCALE = 0.3  # of the logarithms, to about the size of other features
 def lattice(luma: Tensor) -> Tensor:
     """Grey levels (b, 1, h, w), sides multiples of 16 -> (b, CHANNELS, h / 16, w / 16).
 
-    For each order of differences: log powers over the median frequency's at each of ``HARMONICS`` and the
+    For each order of differences: log powers over the mean of ``OTHERS`` at each of ``HARMONICS`` and at the
     greatest of ``OTHERS``; of each the lesser and the greater of the two axes.
     """
     found = list[Tensor]()
@@ -51,7 +51,7 @@ def lattice(luma: Tensor) -> Tensor:
 
 
 def _powers(differences: Tensor) -> Tensor:
-    """Log power of profiles along x at each frequency, over the median's: (b, WINDOW / 2 + 1, h / 16, w / 16)."""
+    """Log power of profiles along x by frequency, over the others' mean: (b, WINDOW / 2 + 1, h / 16, w / 16)."""
     rough = differences.abs().unflatten(2, (-1, CELL)).mean(3)  # pooling is ten times as slow
     rows, missing = rough.shape[2], -rough.shape[3] % CELL
     around, beside = BANDS // 2, (WINDOW - CELL) // 2
@@ -61,4 +61,4 @@ def _powers(differences: Tensor) -> Tensor:
     rough = (rough - rough.mean(-1, keepdim=True)) * torch.hann_window(WINDOW, device=rough.device)
     waves = torch.fft.rfft(rough)
     powers = (waves.real.square() + waves.imag.square() + _FLOOR).log()
-    return (powers - powers[..., 5:].median(-1, keepdim=True).values).permute(0, 3, 1, 2)
+    return (powers - powers[..., OTHERS].mean(-1, keepdim=True)).permute(0, 3, 1, 2)

@@ -166,7 +166,7 @@ def test_the_network_answers_for_all_and_for_each_family():
 
 
 def test_the_head_sees_each_patch_beside_the_mean_alone(net):
-    patches = torch.rand(1, 6, 6, net.head.first.in_features // 2)
+    patches = torch.rand(1, 6, 6, net.head.own.in_features)
     order = torch.randperm(36)
     shuffled = patches.flatten(1, 2)[:, order].view_as(patches)
     expected = net.head(patches).flatten(1, 2)[:, order]
