@@ -52,7 +52,10 @@ class Backend(Settings):
 class MapperSettings(Backend):
     grid: int = Field(16, ge=1, le=128, description="n: the quality map has at least n x n patches")
     patch: int | None = Field(
-        64, ge=8, le=4096, description="largest side of a patch in pixels: n grows with the image; null: n is grid"
+        64,
+        ge=8,
+        le=4096,
+        description="largest side of a patch in pixels; in larger images patches have 3/4 of it; null: n is grid",
     )
 
 

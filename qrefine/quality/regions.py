@@ -42,13 +42,16 @@ def fractions(quality: QualityMap, bounds: Bounds) -> tuple[float, float, float]
 
 
 def patch_count(height: int, width: int, grid: int, patch: int | None) -> int:
-    """n of an image's map: ``grid``, or more where a patch would have a side of more than ``patch`` pixels.
+    """n of an image's map: ``grid`` while its patches have at most ``patch`` pixels a side; in a larger image as
+    many as have three quarters of that, but not more than MOST_PATCHES, which limits a map's size in the table.
 
-    So a small defect in a large image still fills a patch. MOST_PATCHES limits the size of a map in the table.
+    So a small defect in a large image still fills enough of a patch: one of 48 px across the corner of four fills
+    a seventh of the fullest where patches have 64 px, and a quarter where they have 48.
     """
-    if patch is None:
+    longest = max(height, width)
+    if patch is None or longest <= grid * patch:
         return grid
-    return max(grid, min(MOST_PATCHES, -(-max(height, width) // patch)))
+    return max(grid, min(MOST_PATCHES, -(-4 * longest // (3 * patch))))
 
 
 def coarse(quality: QualityMap, most: int) -> QualityMap:

@@ -52,7 +52,7 @@ def test_known_names_are_loaded_with_their_settings() -> None:
 
 def test_mappers_that_can_are_told_how_large_a_patch_may_be() -> None:
     image = np.zeros((40, 3072, 3), np.uint8)
-    assert load_mapper(MapperSettings(name="piqe"))([image])[0].n == 48
+    assert load_mapper(MapperSettings(name="piqe"))([image])[0].n == 64
     assert load_mapper(MapperSettings(name="piqe", patch=None))([image])[0].n == 16
     assert load_mapper(MapperSettings(name=f"{__name__}:Grid", grid=5))([image])[0].n == 5
 

@@ -54,7 +54,7 @@ def test_any_size_and_grid(height, width, grid):
 
 
 @pytest.mark.parametrize(
-    ("shape", "n"), [((1024, 700), 16), ((64, 1024), 16), ((1025, 64), 17), ((3072, 40), 48), ((40, 3071), 48)]
+    ("shape", "n"), [((1024, 700), 16), ((64, 1024), 16), ((1025, 64), 22), ((3072, 40), 64), ((40, 3071), 64)]
 )
 def test_no_patch_has_a_side_above_64_pixels(shape, n):
     assert EmbeddedMapper(patch=64)([noise(*shape)])[0].n == n

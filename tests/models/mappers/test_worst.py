@@ -98,7 +98,7 @@ def test_each_has_bounds_of_its_own():
 def test_grid_and_patch_are_those_of_all():
     config = parse_config({"mapper": {"name": "worst", "grid": 5, "options": {"mappers": [{"name": "piqe"}]}}})
     assert load_mapper(config.mapper)([photo(size=64)])[0].n == 5
-    assert load_mapper(config.mapper)([np.zeros((64, 640, 3), np.uint8)])[0].n == 10
+    assert load_mapper(config.mapper)([np.zeros((64, 640, 3), np.uint8)])[0].n == 14
 
 
 def test_a_list_is_another_configuration_and_one_mapper_is_the_same_as_ever():
