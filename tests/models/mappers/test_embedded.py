@@ -61,6 +61,20 @@ def test_no_patch_has_a_side_above_64_pixels(shape, n):
     assert EmbeddedMapper()([noise(*shape)])[0].n == 16
 
 
+@pytest.mark.parametrize("name", ["astronaut", "coffee", "chelsea"])
+def test_a_small_defect_on_the_corner_of_four_patches_of_64_is_found(name):
+    """48 px of noise in a large image: it fills a seventh of each of these, and a quarter of one of 48 px."""
+    image = np.pad(photo(name, 300), ((0, 1236), (0, 1236), (0, 0)), "symmetric")
+    corner = np.s_[640 - 24 : 640 + 24, 832 - 24 : 832 + 24]
+    damaged, rng = image.copy(), np.random.default_rng(0)
+    damaged[corner] = (image[corner] + rng.normal(0, 40, (48, 48, 3))).round().clip(0, 255)
+    before, after = (EmbeddedMapper(patch=64)([of])[0].values for of in (image, damaged))
+    n = len(after)
+    rows, columns = (slice(int(at * n / 1536), int((at + 47) * n / 1536) + 1) for at in (616, 808))
+    assert before[rows, columns].min() > 0.8
+    assert after[rows, columns].min() < 0.7
+
+
 def test_up_to_1024_pixels_the_map_is_that_of_the_grid(mapper):
     image = noise(1024, 100)
     assert EmbeddedMapper(patch=64)([image]) == mapper([image])
