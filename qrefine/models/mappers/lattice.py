@@ -58,7 +58,7 @@ def _powers(differences: Tensor) -> Tensor:
     rough = F.pad(rough, (beside, beside + missing, around, around), mode="replicate")
     rough = torch.stack([rough[:, 0, row : row + rows] for row in range(BANDS)]).mean(0).unfold(2, WINDOW, CELL)
     rough = rough / (rough.mean(-1, keepdim=True) + _FLAT)
-    rough = (rough - rough.mean(-1, keepdim=True)) * torch.hann_window(WINDOW, device=rough.device)
+    rough = (rough - rough.mean(-1, keepdim=True)) * (torch.hann_window(WINDOW, device=rough.device) / _FLOOR**0.5)
     waves = torch.fft.rfft(rough)
-    powers = (waves.real.square() + waves.imag.square() + _FLOOR).log()
+    powers = (waves.real.square() + waves.imag.square() + 1).log()  # over the floor: exactly 0 of what is flat
     return (powers - powers[..., OTHERS].mean(-1, keepdim=True)).permute(0, 3, 1, 2)
